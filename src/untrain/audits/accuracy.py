@@ -1,0 +1,46 @@
+"""Accuracy: what the model still answers, on forgotten and on retained classes, on training and on test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from untrain.core.audit import Audit, Finding, Row, Subject, counted
+from untrain.core.data import Samples
+
+
+@dataclass(frozen=True)
+class Accuracy(Audit):
+    """Share of samples named rightly, counted, with Clopper-Pearson intervals.
+
+    Forgotten accuracy of 0 is reached by masking the head, so it proves nothing by itself.
+
+    Args:
+        train: Training samples looked at on each side, the same number of each class.
+    """
+
+    question = "What does the model still answer?"
+    rows: ClassVar = {
+        "forgotten, test": Row("as retrained", "share", +1, "test images of the forgotten classes named rightly"),
+        "retained, test": Row("as retrained", "share", 0, "test images of the other classes named rightly"),
+        "forgotten, training": Row("as retrained", "share", +1, "forgotten training images named rightly"),
+        "retained, training": Row("as retrained", "share", 0, "retained training images named rightly"),
+    }
+
+    train: int = 5000
+
+    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...] = ()) -> Finding:
+        """Count."""
+        logits, labels, _ = model.on(test)
+        right = logits.argmax(1) == labels
+        gone = torch.isin(labels, torch.tensor(classes, dtype=torch.long))
+        values = {"retained, test": counted(right[~gone])}
+        if bool(gone.any()):
+            values["forgotten, test"] = counted(right[gone])
+        for name, part in (("forgotten, training", forget), ("retained, training", retain)):
+            logits, labels, _ = model.on(part.at_most(self.train))
+            values[name] = counted(logits.argmax(1) == labels)
+        return Finding(values)
+

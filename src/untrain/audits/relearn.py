@@ -1,0 +1,102 @@
+"""Relearn: how many steps of fine-tuning bring the forgotten classes back, with the head's rows as they are and drawn anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from untrain.core.audit import Audit, Finding, Row, Subject, Value
+from untrain.core.data import Inputs, Samples
+from untrain.core.network import Network
+from untrain.core.train import minimize, predict
+
+
+@dataclass(frozen=True)
+class Relearn(Audit):
+    """Relearn time: the fewest optimizer steps after which forgotten test accuracy reaches (1 - alpha) of the original's.
+
+    Fine-tuning runs on forgotten and retained training samples mixed, by sgd with momentum 0.9, in training mode.
+    The anamnesis index is relearn time over the mean of the retrained models': 1 is ideal, far below 1 the class is
+    still known. With a masked row the logit cannot rise and the curve looks forgotten, so the same is done with the
+    forgotten rows drawn anew, which any attacker can do.
+
+    Args:
+        alpha: Share of the original's accuracy that may be missing; 0.05 in Chundawat et al.
+        steps: Steps at most; a model that is not there by then is said to be beyond them.
+        every: Steps between two looks.
+        batch: Batch size.
+        lr: Learning rate.
+        forgotten: Forgotten training samples, of each forgotten class.
+        retained: Retained training samples, of each retained class.
+        probes: Forgotten test samples looked at, in all.
+    """
+
+    question = "How fast does it come back?"
+    rows: ClassVar = {
+        "relearn time": Row("as retrained", "steps", -1, "steps until forgotten test accuracy reaches 95 % of the original's"),
+        "relearn time, row reset": Row("as retrained", "steps", -1, "the same, with the head's forgotten rows drawn anew first"),
+        "anamnesis index": Row("as retrained", "ratio", 0, "relearn time over the retrained models' mean, 1 where they are alike"),
+    }
+    axes: ClassVar = {"relearning": ("optimizer steps", "forgotten test accuracy"), "relearning, row reset": ("optimizer steps", "forgotten test accuracy")}
+
+    alpha: float = 0.05
+    steps: int = 60
+    every: int = 5
+    batch: int = 64
+    lr: float = 0.01
+    forgotten: int = 200
+    retained: int = 200
+    probes: int = 500
+
+    def __call__(
+        self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...], original: Subject
+    ) -> Finding:
+        """Fine-tune copies and look."""
+        mixed = forget.first(self.forgotten) + retain.first(self.retained)
+        probes = test[torch.isin(test.y, torch.tensor(classes))].at_most(self.probes)
+        logits, labels, _ = predict(original.network, probes)
+        goal = (1 - self.alpha) * float((logits.argmax(1) == labels).double().mean())
+        values, curves = {}, {}
+        for reset, time_name, curve_name in ((False, "relearn time", "relearning"), (True, "relearn time, row reset", "relearning, row reset")):
+            curve = self._curve(model, mixed, probes, classes, reset)
+            there = [step for step, share in curve if share >= goal]
+            values[time_name] = Value(float(there[0] if there else self.steps), n=len(probes), beyond=not there)
+            curves[curve_name] = ([float(s) for s, _ in curve], [a for _, a in curve])
+        return Finding(values, curves)
+
+    def beside(self, findings: dict[str, list[Finding]]) -> None:
+        """The anamnesis index needs the retrained models' relearn times."""
+        times = [f.values["relearn time"] for f in findings["retrained"]]
+        mean = sum(t.value or 0.0 for t in times) / len(times) if times else 0.0
+        if mean:
+            for finding in (f for column in findings.values() for f in column):
+                own = finding.values["relearn time"]
+                finding.values["anamnesis index"] = Value((own.value or 0.0) / mean, beyond=own.beyond or any(t.beyond for t in times))
+
+    def _curve(self, model: Subject, mixed: Samples, probes: Samples, classes: tuple[int, ...], reset: bool) -> list[tuple[int, float]]:
+        copy = model.copy()
+        if reset:
+            copy.head.redraw(classes)
+        copy.train()
+        places = torch.cat([torch.randperm(len(mixed)) for _ in range(-(-self.steps * self.batch // len(mixed)))])
+        curve: list[tuple[int, float]] = []
+        taken = iter(range(self.steps))
+
+        def loss(x: Inputs, y: Tensor) -> Tensor:
+            step = next(taken)
+            if step % self.every == 0:
+                curve.append((step, _recall(copy, probes)))
+            return F.cross_entropy(copy(x), y)
+
+        batches = mixed[places[: self.steps * self.batch]].batches(self.batch, shuffle=False)
+        minimize(loss, copy.parameters(), batches, phase="relearn", lr=self.lr, optimizer="sgd")
+        return [*curve, (self.steps, _recall(copy, probes))]
+
+
+def _recall(model: Network, probes: Samples) -> float:
+    logits, labels, _ = predict(model, probes)
+    return float((logits.argmax(1) == labels).double().mean())

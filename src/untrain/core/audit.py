@@ -1,0 +1,227 @@
+"""What an audit is, and how findings on several models are put side by side and judged."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from untrain.core.data import Prepare, Samples, Split
+from untrain.core.discover import name_of
+from untrain.core.engine import Engine, Progress, seeded, silent
+from untrain.core.network import Network
+from untrain.core.run import prepared
+from untrain.core.statistics import interval
+from untrain.core.train import predict
+
+Ideal = Literal["high", "low", "as retrained"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the side-by-side table.
+
+    Args:
+        ideal: Which value is good. `as retrained`: neither high nor low, but that of a model that never saw the data.
+        unit: `share`, `steps`, `distance`, `ratio` or `count`.
+        knows: Which side of the retrained models tells of knowledge that is left: +1 above, -1 below, 0 neither.
+        what: What it is, in a sentence.
+    """
+
+    ideal: Ideal
+    unit: str
+    knows: int = 0
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A measured value.
+
+    Args:
+        value: The value; None where there is none.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        n: Samples behind it.
+        beyond: Whether a search ended at `value` without success, so that the true one lies beyond.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    beyond: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an audit found on one model.
+
+    Args:
+        values: By row name.
+        curves: By figure name: x and y of this model's line.
+        bars: By figure name: a height for each label.
+    """
+
+    values: dict[str, Value] = field(default_factory=dict)
+    curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    bars: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Subject:
+    """A model under audit: what it says of a part is computed once, in fp32, for all audits.
+
+    Args:
+        module: The model.
+        head: Name of its head's layer, where it is not the last.
+        engine: Where to compute.
+    """
+
+    def __init__(self, module: nn.Module, *, head: str | None = None, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine()
+        self.network = Network(self.engine.place(copy.deepcopy(module)).eval().requires_grad_(False), head=head)
+        self._said: dict[Any, tuple[Samples, tuple[Tensor, Tensor, Tensor]]] = {}
+
+    def on(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [n, C], labels [n] and features [n, d] on these samples, on the CPU."""
+        key = (*((id(s.x), s.prepare) for s in samples.sources), samples.which.numpy().tobytes(), samples.index.numpy().tobytes())
+        if key not in self._said:
+            # The samples are kept beside the answer, so that no other data takes over the id of theirs.
+            self._said[key] = (samples, predict(self.network, samples, features=True))
+        return self._said[key][1]
+
+    def copy(self) -> Network:
+        """A copy that may be trained."""
+        module = copy.deepcopy(self.network.module).requires_grad_(True)
+        return Network(module, head=self.network._head)
+
+    def state(self) -> dict[str, Tensor]:
+        """Its weights and buffers."""
+        return dict(self.network.module.state_dict())
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Base of all audits.
+
+    An audit is one file with one frozen dataclass and one function, which measures one model; *the keyword
+    names are the evidence it is given*: parts of the split, `classes`, and other models: `original`, and
+    `retrained`, always a tuple. Side by side is made of it by `audit`. It does not know which method ran.
+    """
+
+    question: ClassVar[str] = ""
+    rows: ClassVar[dict[str, Row]] = {}
+    axes: ClassVar[dict[str, tuple[str, str]]] = {}
+    """By figure name: what its x and its y are."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    wants: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parameters = [p for p in inspect.signature(cls.__call__).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        cls.needs = tuple(p.name for p in parameters if p.default is p.empty)
+        cls.wants = tuple(p.name for p in parameters if p.default is not p.empty)
+
+    def __call__(self, *args: Any, **given: Any) -> Finding:
+        """Measure one model: `(model, *, test, classes, ...)`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+    def beside(self, findings: dict[str, list[Finding]]) -> None:
+        """Add to the findings, by column, what can only be said beside other models."""
+
+
+def audit(
+    unlearned: nn.Module,
+    split: Split,
+    audits: Sequence[Audit],
+    *,
+    original: nn.Module | None = None,
+    retrained: Sequence[nn.Module] = (),
+    controls: Mapping[str, nn.Module] | None = None,
+    norm: Prepare | None = None,
+    head: str | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+    subjects: dict[int, Subject] | None = None,
+) -> list[dict[str, Any]]:
+    """Ask each audit of each model; original, unlearned and retrained side by side.
+
+    Args:
+        unlearned: The model that is judged.
+        split: The data.
+        audits: What to ask.
+        original: The model before.
+        retrained: Models that never saw the forgotten data, trained as the original was.
+        controls: Further models by the name of their column.
+        norm: Preparation of raw pixels, where the network has none of its own.
+        head: Name of the head's layer, where it is not the last.
+        device: Where to compute.
+        seed: Seed of what the audits draw.
+        progress: Told of each audit.
+        subjects: Models already made ready, by `id(module)`; new ones are added, so that a grid computes each once.
+
+    Returns:
+        The `audits` of a record, plain JSON.
+    """
+    engine = Engine.of(device)
+    split = prepared(unlearned, split, norm)
+    made: dict[int, Subject] = {} if subjects is None else subjects
+
+    def subject(module: nn.Module) -> Subject:
+        if id(module) not in made:
+            made[id(module)] = Subject(module, head=head, engine=engine)
+        return made[id(module)]
+
+    columns = {"original": [original] if original is not None else [], "unlearned": [unlearned], "retrained": list(retrained)}
+    columns |= {name: [module] for name, module in (controls or {}).items()}
+    shown = {name: [subject(m) for m in modules] for name, modules in columns.items()}
+    given: dict[str, Any] = {k: v for k, v in split.parts.items() if len(v)} | ({"classes": split.classes} if split.classes else {})
+    if original is not None:
+        given["original"] = shown["original"][0]
+    if retrained:
+        given["retrained"] = tuple(shown["retrained"])
+    found = []
+    for number, asked in enumerate(audits):
+        progress(name_of(asked), number, len(audits))
+        found.append(_side_by_side(asked, shown, given, seed, engine))
+        progress(name_of(asked), number + 1, len(audits))
+    return found
+
+
+def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str, Any], seed: int, engine: Engine) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": name_of(asked), "question": asked.question, "settings": asdict(asked), "rows": [], "figures": [], "skipped": None}
+    absent = [n for n in asked.needs if n not in given]
+    if absent:
+        return entry | {"skipped": f"needs {', '.join(absent)}, which is not at hand"}
+    evidence = {n: given[n] for n in (*asked.needs, *asked.wants) if n in given}
+    findings: dict[str, list[Finding]] = {}
+    for column, subjects in shown.items():
+        findings[column] = []
+        for subject in subjects:
+            with seeded(seed, engine=engine, network=subject.network):
+                findings[column].append(asked(subject, **evidence))
+    asked.beside(findings)
+    for name, row in asked.rows.items():
+        values = {c: [asdict(f.values[name]) for f in fs if name in f.values] for c, fs in findings.items()}
+        if any(values.values()):
+            entry["rows"].append({"name": name, **asdict(row), "values": values})
+    for name, (x, y) in asked.axes.items():
+        curves = {c: [{"x": f.curves[name][0], "y": f.curves[name][1]} for f in fs if name in f.curves] for c, fs in findings.items()}
+        bars = {c: [f.bars[name] for f in fs if name in f.bars] for c, fs in findings.items()}
+        kind, series = ("curves", curves) if any(curves.values()) else ("bars", bars)
+        if any(series.values()):
+            entry["figures"].append({"name": name, "kind": kind, "x": x, "y": y, "series": series})
+    return entry
+
+
+def counted(hits: Tensor) -> Value:
+    """A counted share of hits [n], with its interval."""
+    k, n = int(hits.sum()), len(hits)
+    low, high = interval(k, n)
+    return Value(k / n, low, high, n)

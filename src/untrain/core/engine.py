@@ -1,0 +1,186 @@
+"""What differs between machines: device, precision, ranks, seeds, progress. No method knows of it.
+
+Plain `torch.distributed` is the engine: under `torchrun` every rank runs the same program with the
+same seed, takes its slice of every batch, and `minimize` sums the weighted gradients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from untrain.core.data import mix
+from untrain.core.errors import BadArgument
+
+if TYPE_CHECKING:
+    from untrain.core.network import Network
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Progress(Protocol):
+    """Told of each step of long work; a progress bar, or nothing."""
+
+    def __call__(self, phase: str, step: int, steps: int) -> None:
+        """`step` of `steps` are done in this phase."""
+        ...
+
+
+def silent(phase: str, step: int, steps: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how numbers are computed.
+
+    Args:
+        device: `cpu`, `cuda`, `cuda:1`, ...; under several ranks each takes its own.
+        precision: `fp32`, or `bf16` for autocast in training (audits score in fp32 all the same).
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = "fp32"
+
+    @classmethod
+    def of(cls, device: str | torch.device | None = None, precision: Precision = "fp32") -> Engine:
+        """An engine on this device, the CPU where none is named.
+
+        Raises:
+            BadArgument: no such device here, or an unknown precision.
+        """
+        if precision not in ("fp32", "bf16"):
+            raise BadArgument(f"no precision {precision!r}; there are fp32 and bf16")
+        try:
+            chosen = torch.device(device or "cpu")
+        except RuntimeError as error:
+            raise BadArgument(f"no device {device!r}; name cpu or cuda") from error
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise BadArgument(f"device {device!r} is asked for, but torch sees no GPU here; name cpu")
+        return cls(chosen, precision)
+
+    @property
+    def rank(self) -> int:
+        """This process's number among the ranks."""
+        return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+    @property
+    def world(self) -> int:
+        """How many ranks there are."""
+        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module on the device, images laid out channels last, which convolutions are faster in."""
+        module.to(self.device)
+        for parameter in module.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return module
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bf16 arithmetic where that was asked for."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def sum(self, values: list[Tensor]) -> None:
+        """Add each tensor over the ranks, in place, in one message."""
+        if self.world > 1 and values:
+            flat = torch.cat([v.reshape(-1) for v in values])
+            dist.all_reduce(flat)
+            for value, total in zip(values, flat.split([v.numel() for v in values]), strict=True):
+                value.copy_(total.view_as(value))
+
+    def report(self) -> dict[str, Any]:
+        """What was set: device, precision, layout, threads, ranks."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return {"device": name, "precision": self.precision, "layout": "channels_last", "threads": torch.get_num_threads(), "ranks": self.world}
+
+
+@dataclass
+class Run:
+    """The state of one seeded run: its seed, the number of the last core call, and the passes so far.
+
+    Args:
+        seed: The run's seed; every core call's seed comes from it and from the call's number.
+        engine: Where and how to compute.
+        progress: Told of each step.
+        store: Folder for resuming; None keeps nothing.
+        network: The network whose buffers belong to the run's state.
+    """
+
+    seed: int
+    engine: Engine = field(default_factory=Engine)
+    progress: Progress = silent
+    store: Path | None = None
+    network: Network | None = None
+    calls: int = 0
+    passes: int = 0
+
+    def call(self) -> int:
+        """Number the next core call."""
+        self.calls += 1
+        return self.calls
+
+
+_current: ContextVar[Run | None] = ContextVar("untrain_run", default=None)
+
+
+def current() -> Run:
+    """The run that is going on.
+
+    Raises:
+        RuntimeError: outside `seeded(...)`.
+    """
+    run = _current.get()
+    if run is None:
+        raise RuntimeError("no run is going on: call methods through unlearn(...), or inside `with seeded(0):`")
+    return run
+
+
+@contextlib.contextmanager
+def seeded(seed: int, *, engine: Engine | None = None, progress: Progress = silent, store: Path | None = None, network: Network | None = None) -> Iterator[Run]:
+    """One seeded run. The caller's random state is neither used nor moved.
+
+    What a method draws comes from one stream; each core call has a stream of its own and leaves the
+    method's where it was, so that a call that is read back instead of run changes no later draw.
+    """
+    run = Run(seed, engine or Engine(), progress, store, network)
+    with torch.random.fork_rng(devices=_cuda_devices(run.engine)):
+        torch.manual_seed(mix(seed))
+        token = _current.set(run)
+        try:
+            yield run
+        finally:
+            _current.reset(token)
+
+
+@contextlib.contextmanager
+def own_stream(run: Run, seed: int) -> Iterator[None]:
+    """Random numbers of a core call: seeded by the call, rank by rank, and put back afterwards."""
+    with torch.random.fork_rng(devices=_cuda_devices(run.engine)):
+        torch.manual_seed(mix(seed, 2, run.engine.rank))
+        yield
+
+
+def _cuda_devices(engine: Engine) -> list[int]:
+    return [engine.device.index or 0] if engine.device.type == "cuda" else []
+
+
+def join_ranks() -> bool:
+    """Under `torchrun`, join the group of ranks (nccl on GPUs, gloo on CPUs); whether this call did."""
+    if "WORLD_SIZE" not in os.environ or not dist.is_available() or dist.is_initialized():
+        return False
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return True

@@ -1,0 +1,45 @@
+"""What can go wrong, one name each; the exit code of the command line stands beside it. Imports no torch."""
+
+from __future__ import annotations
+
+
+class UntrainError(Exception):
+    """Base of all errors that untrain raises on purpose: one line with culprit, fact and way out."""
+
+    exit_code = 1
+
+
+class BadArgument(UntrainError, ValueError):
+    """A refused argument: a class, a name, a field's value."""
+
+    exit_code = 2
+
+
+class BadData(UntrainError, ValueError):
+    """Refused data or a refused model: a wrong shape, a truncated file, NaN pixels."""
+
+    exit_code = 5
+
+
+class Diverged(UntrainError, ArithmeticError):
+    """A loss or a weight went to NaN or infinity; nothing is written."""
+
+    exit_code = 6
+
+
+class MissingExtra(UntrainError, ImportError):
+    """An optional package is not installed; names the extra that brings it."""
+
+    exit_code = 2
+
+
+class Resources(UntrainError, OSError):
+    """Disk or memory ran out, or a file could not be written."""
+
+    exit_code = 7
+
+
+class Locked(UntrainError, OSError):
+    """Another process writes to the same folder."""
+
+    exit_code = 8

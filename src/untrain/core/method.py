@@ -1,0 +1,65 @@
+"""What a method is: a frozen dataclass of hyper-parameters with one function."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from untrain.core.errors import BadArgument
+from untrain.core.network import Network
+from untrain.core.train import Trace
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of all methods.
+
+    A method is one file with one frozen dataclass and one function; *the keyword names of the function
+    are the data it is given*, so what a method sees is a fact and not a claim. It may name `forget`,
+    `retain` or any further part of the split but `test`, and `classes` and `recipe`.
+    """
+
+    paper: ClassVar[str] = ""
+    """Where it comes from: authors, title, year, arXiv number."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Names of what it is given: read off the signature, never written by hand."""
+
+    presets: ClassVar[dict[str, Method]] = {}
+    """Named settings: found, listed, tested and benchmarked like methods of their own."""
+
+    draws: ClassVar[bool] = True
+    """Whether it draws random numbers; one that does not gives the same bits for every seed."""
+
+    moves: ClassVar[dict[str, int]] = {}
+    """By phase: which way a small first step moves the cross-entropy of its batch (-1 down, +1 up)."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parameters = inspect.signature(cls.__call__).parameters.values()
+        cls.needs = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no method can mean.
+
+        Raises:
+            BadArgument: a negative or infinite number, or a batch of no samples.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if not math.isfinite(value) or value < 0:
+                raise BadArgument(f"{type(self).__name__}({field.name}={value}) is negative or not finite; give a number from 0 up")
+            if field.name.startswith("batch") and value < 1:
+                raise BadArgument(f"{type(self).__name__}({field.name}={value}): a batch holds at least one sample")
+
+    def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
+        """Entries that it changes even if it takes no step: rows by tensor name, None for the whole tensor."""
+        return {}
+
+    def __call__(self, *args: Any, **given: Any) -> Trace:
+        """Change the model in place: `(model, *, forget, retain, classes, ...)`, each keyword only where it is needed."""
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")

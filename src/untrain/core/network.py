@@ -1,0 +1,193 @@
+"""The view of a model that methods and audits are handed: inputs to logits, the head, the features it reads."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from untrain.core.data import Inputs
+from untrain.core.engine import _current
+from untrain.core.errors import BadArgument, BadData
+
+
+@dataclass(frozen=True)
+class Head:
+    """The layer that turns features into logits, one row of weights a class.
+
+    Args:
+        name: The layer's name in the model.
+        layer: A linear layer or a convolution.
+    """
+
+    name: str
+    layer: nn.Linear | nn.Conv2d
+
+    @property
+    def width(self) -> int:
+        """Number of classes it answers with."""
+        return self.layer.weight.shape[0]
+
+    def rows(self, classes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """The entries that belong to these classes: rows, by the name of the tensor."""
+        names = [f"{self.name}.weight"] + ([f"{self.name}.bias"] if self.layer.bias is not None else [])
+        return {name.removeprefix("."): tuple(sorted(classes)) for name in names}
+
+    @torch.no_grad()
+    def redraw(self, classes: Sequence[int]) -> None:
+        """Draw these classes' rows anew, as PyTorch draws a new layer: uniform within 1/sqrt(inputs), in sorted order."""
+        weight, bias = self.layer.weight, self.layer.bias
+        bound = 1 / math.sqrt(weight[0].numel())
+        for label in sorted(classes):
+            weight[label] = torch.empty(weight.shape[1:], dtype=weight.dtype).uniform_(-bound, bound).to(weight.device)
+            if bias is not None:
+                bias[label] = torch.empty((), dtype=bias.dtype).uniform_(-bound, bound).to(bias.device)
+
+    @torch.no_grad()
+    def mask(self, classes: Sequence[int], low: float = -1e4) -> None:
+        """Silence these classes: no weight, and a bias so low that no other logit falls below it.
+
+        Raises:
+            BadData: the layer has no bias to lower.
+        """
+        if self.layer.bias is None:
+            raise BadData(f"the head {self.name!r} has no bias, so no class of it can be masked in its weights")
+        for label in classes:
+            self.layer.weight[label] = 0
+            self.layer.bias[label] = low
+
+
+class Network:
+    """A thin view over a user's module that maps a batch's x to logits [n, C]. Never in its state dict.
+
+    Forward calls are counted in passes: forward 1, backward to the input 1, full backward 2.
+
+    Args:
+        module: The model, unwrapped.
+        head: Name of the head's layer, where it is not the last linear layer or convolution.
+    """
+
+    def __init__(self, module: nn.Module, *, head: str | None = None) -> None:
+        self.module = module
+        self._head = head
+
+    def __call__(self, x: Inputs) -> Tensor:
+        """Logits [n, C] of the inputs x."""
+        run = _current.get()
+        if isinstance(x, dict):
+            n = len(next(iter(x.values())))
+            wants_input = False
+        else:
+            n, wants_input = len(x), x.requires_grad
+            if x.is_floating_point():
+                x = x.to(self.dtype)
+            if x.ndim == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
+        if run is None:
+            return logits(self.module(x))
+        backward = 0
+        if torch.is_grad_enabled():
+            backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
+        run.passes += n * (1 + backward)
+        with run.engine.autocast():
+            return logits(self.module(x))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the weights."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights."""
+        return list(self.module.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter(self.module.parameters())).device
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """The weights by name."""
+        return dict(self.module.named_parameters())
+
+    def buffers(self) -> list[Tensor]:
+        """The buffers, such as BatchNorm's running statistics."""
+        return list(self.module.buffers())
+
+    def train(self) -> None:
+        """Set training mode: BatchNorm uses and updates batch statistics."""
+        self.module.train()
+
+    def eval(self) -> None:
+        """Set evaluation mode: BatchNorm uses its running statistics and leaves them."""
+        self.module.eval()
+
+    def teacher(self) -> Network:
+        """A deep copy, frozen, in evaluation mode: what it knows now, whatever becomes of this one."""
+        module = copy.deepcopy(self.module).eval().requires_grad_(False)
+        return Network(module, head=self._head)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Evaluation mode and no weight gradients, for as long as the block runs."""
+        modes = [(m, m.training) for m in self.module.modules()]
+        wanted = [(p, p.requires_grad) for p in self.module.parameters()]
+        try:
+            self.module.eval().requires_grad_(False)
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, want in wanted:
+                parameter.requires_grad_(want)
+
+    @property
+    def head(self) -> Head:
+        """The head: the named layer, or the last linear layer or convolution.
+
+        Raises:
+            BadArgument: no such layer.
+        """
+        layers = {n: m for n, m in self.module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+        if self._head is not None and self._head not in layers:
+            raise BadArgument(f"no linear layer or convolution {self._head!r} in the model; there are {list(layers)[-5:]}")
+        if not layers:
+            raise BadArgument("the model has no linear layer and no convolution that could be its head")
+        name = self._head if self._head is not None else next(reversed(layers))
+        return Head(name, layers[name])
+
+    def features(self, x: Inputs) -> tuple[Tensor, Tensor]:
+        """What the head reads [n, d], mean over positions, and the logits [n, C]."""
+        seen: list[Tensor] = []
+        handle = self.head.layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        try:
+            out = self(x)
+        finally:
+            handle.remove()
+        read = seen[-1]
+        return (read.mean((2, 3)) if read.ndim == 4 else read), out
+
+
+def logits(output: Any) -> Tensor:
+    """The logits [n, C] in what a model answers with: a tensor, or a `logits` entry, or the first of a tuple.
+
+    Raises:
+        BadData: nothing of that kind in it.
+    """
+    found = output
+    if isinstance(output, dict):
+        found = output.get("logits")
+    elif hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, tuple | list) and output:
+        found = output[0]
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(output).__name__
+        raise BadData(f"the model answers with {shape}, not with logits [n, C]")
+    return cast(Tensor, found if found.dtype == torch.float64 else found.float())

@@ -1,0 +1,114 @@
+"""The record: plain JSON that everything shown is drawn from. Imports no torch.
+
+Canonical bytes: sorted keys, two-space indent, no NaN, a newline at the end. It holds no path of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from untrain.core.errors import BadData
+
+SCHEMA = "untrain.record/1"
+"""Name and version of the format; `schema()` is the JSON Schema."""
+
+NOT_CLAIMED = (
+    "Approximate unlearning is not a proof of deletion.",
+    "This covers one file of weights: not backups, logs, embeddings, nor earlier or derived models.",
+    "It assumes that the lists of what to forget and what to retain were complete and true; a near-copy left among the retained is not found here.",
+    "The tests are those of today. An attack that is not listed was not tried.",
+)
+"""What no record claims, whatever it found."""
+
+
+def compose(
+    described: dict[str, Any],
+    *,
+    command: list[str],
+    request: dict[str, Any],
+    model: dict[str, Any],
+    data: dict[str, Any],
+    output: dict[str, Any],
+) -> dict[str, Any]:
+    """A record of a run that no audit has looked at yet.
+
+    Args:
+        described: A result's own part: `method`, `run`, `seed`, `environment`.
+        command: Arguments that reproduce it, after `untrain`; no paths of a machine.
+        request: What was to be forgotten: `forget` (as given), `classes` and their `names`.
+        model: `name`, `origin`, `sha256` of its weights, `parameters`, `norm`.
+        data: `name`, `sha256`, `counts` by part.
+        output: `file` and `sha256` of what was written.
+    """
+    return finite(
+        {
+            "schema": SCHEMA,
+            **described,
+            "command": command,
+            "request": request,
+            "model": model,
+            "data": data,
+            "output": output,
+            "references": [],
+            "audits": [],
+            "verdict": None,
+            "not_claimed": list(NOT_CLAIMED),
+            "pictures": None,
+        }
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of a record."""
+    found: dict[str, Any] = json.loads(files("untrain.core").joinpath("record.schema.json").read_text(encoding="utf-8"))
+    return found
+
+
+def dumps(record: dict[str, Any]) -> bytes:
+    """Canonical bytes.
+
+    >>> dumps({"b": 1, "a": 2.0})
+    b'{\\n  "a": 2.0,\\n  "b": 1\\n}\\n'
+    """
+    return (json.dumps(record, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def loads(data: bytes, origin: str = "record.json") -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        BadData: not JSON, or not a record of this version.
+    """
+    try:
+        record = json.loads(data)
+    except ValueError as error:
+        raise BadData(f"{origin} is not JSON ({error}); make it anew") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise BadData(f"{origin} is not a record of the format {SCHEMA}; make it anew with this version")
+    return record
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record in a run's folder, or the file itself.
+
+    Raises:
+        BadData: there is none.
+    """
+    path = folder / "record.json" if folder.is_dir() else folder
+    if not path.is_file():
+        raise BadData(f"no record.json in {folder.name or folder}; give the folder that a run was written to")
+    return loads(path.read_bytes(), path.name)
+
+
+def finite(value: Any) -> Any:
+    """The same data with numbers rounded to seven digits and infinities as None, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if value - value == 0 else None
+    return value

@@ -1,0 +1,35 @@
+"""Intervals and tests, by scipy. Imports no torch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from scipy import stats
+
+from untrain.core.errors import BadArgument
+
+
+def interval(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share.
+
+    >>> [round(v, 3) for v in interval(0, 100)]
+    [0.0, 0.036]
+    """
+    if n == 0:
+        raise BadArgument("an interval of no samples")
+    found = stats.binomtest(correct, n).proportion_ci(level, "exact")
+    return float(found.low), float(found.high)
+
+
+def beyond(value: float, references: Sequence[float], knows: int, floor: float = 0.01) -> float:
+    """One-sided p of a value against a prediction from m >= 2 retrained models, on the side of knowing more.
+
+    t = (x - mean) / (max(s, floor) sqrt(1 + 1/m)), m - 1 degrees of freedom.
+
+    >>> beyond(0.6, [0.25, 0.26, 0.27], +1) < 0.01 < 0.4 < beyond(0.26, [0.25, 0.26, 0.27], +1)
+    True
+    """
+    m = len(references)
+    spread = max(statistics.stdev(references), floor) * (1 + 1 / m) ** 0.5
+    return float(stats.t.sf(knows * (value - statistics.fmean(references)) / spread, m - 1))

@@ -1,0 +1,157 @@
+"""Files: atomic writes, hashes, weights, and the saved state of a run. Only safetensors and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from untrain.core.errors import BadData, Resources
+
+if TYPE_CHECKING:
+    from untrain.core.engine import Run
+    from untrain.core.train import Phase
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, flushed to disk, then renamed.
+
+    Raises:
+        Resources: the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise Resources(f"{path} could not be written: {error.strerror or error}; nothing was left there") from error
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def weights_hash(state: dict[str, Tensor]) -> str:
+    """Hash of a state dict's names, types, shapes and values, whatever file it stands in."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write a state dict as safetensors, with its own keys and one metadata key (two or more give other bytes each time)."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    write(path, save(tensors, metadata={"untrain": json.dumps(about, sort_keys=True)}))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from safetensors; never from a pickle.
+
+    Raises:
+        BadData: a missing, truncated or foreign file.
+    """
+    if not path.is_file():
+        raise BadData(f"no file {path}; name a .safetensors file of weights")
+    if path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"):
+        raise BadData(f"{path} is a pickle by its name, which could run code when read; give weights as .safetensors")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise BadData(f"{path} is not a whole safetensors file: {error}; get it anew") from error
+
+
+def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """Put weights into a network whose names and shapes they fit exactly.
+
+    Half-precision files fill full-precision networks.
+
+    Raises:
+        BadData: names or shapes differ (says the first few), or a value is not finite.
+    """
+    # Checkpoints older than 2018 do not count batches; the count plays no part in evaluation or training.
+    own = {k: v for k, v in module.state_dict().items() if k in state or not k.endswith("num_batches_tracked")}
+    missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
+    if missing or extra:
+        raise BadData(f"{origin} does not fit the network: it lacks {missing[:3]} and has {extra[:3]} instead ({len(missing)} missing, {len(extra)} too many); name the network it was saved from")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            raise BadData(f"{origin} does not fit the network: {name} is {list(state[name].shape)} in the file and {list(value.shape)} in the network")
+    bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    if bad:
+        raise BadData(f"{origin} holds NaN or infinity in {bad[:3]}; get it anew")
+    module.load_state_dict(module.state_dict() | {k: state[k].to(v.dtype) for k, v in own.items()})
+
+
+def _optimizer_tensors(stepper: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {f"optimizer.{i}.{key}": value for i, entry in stepper.state_dict()["state"].items() for key, value in entry.items() if isinstance(value, Tensor)}
+
+
+def keep(run: Run, number: int, parameters: Sequence[Tensor], stepper: torch.optim.Optimizer, phase: Phase) -> None:
+    """Save where a core call stands, in the run's folder, if it has one; the first rank writes."""
+    if run.store is None or run.engine.rank != 0:
+        return
+    tensors = {f"parameter.{i}": p.detach() for i, p in enumerate(parameters)}
+    tensors |= {f"buffer.{i}": b for i, b in enumerate(run.network.buffers() if run.network else [])}
+    tensors |= _optimizer_tensors(stepper)
+    tensors["random"] = torch.get_rng_state()
+    about = {"phase": vars(phase), "version": 1}
+    save_weights(run.store / f"call-{number:04d}.safetensors", {k: v.contiguous() for k, v in tensors.items()}, about)
+
+
+@torch.no_grad()
+def resume(run: Run, number: int, parameters: Sequence[Tensor], stepper: torch.optim.Optimizer) -> Phase | None:
+    """Put back where a core call stood, and say what it had done; None where nothing was saved."""
+    from untrain.core.train import Phase
+
+    path = run.store / f"call-{number:04d}.safetensors" if run.store is not None else None
+    if path is None or not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        about = json.loads(file.metadata()["untrain"])
+    for i, parameter in enumerate(parameters):
+        parameter.copy_(saved[f"parameter.{i}"])
+    for i, buffer in enumerate(run.network.buffers() if run.network else []):
+        buffer.copy_(saved[f"buffer.{i}"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in saved.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".", 2)
+            state.setdefault(int(i), {})[key] = value
+    stepper.load_state_dict({"state": state, "param_groups": stepper.state_dict()["param_groups"]})
+    torch.set_rng_state(saved["random"])
+    return Phase(**about["phase"])

@@ -1,0 +1,98 @@
+"""What the measurements allow to be said, and no more. Sentences come from codes; imports no torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+SENTENCES = {
+    "UNCHANGED": "Nothing was changed: the weights are those of the original.",
+    "COLLAPSED": "The model was ruined: its retained accuracy is below half of the original's.",
+    "SUPPRESSED": "The model no longer answers with {what}, but only its head was changed. What it learned is still inside.",
+    "RESIDUE": "Traces of {what} remain: {reasons}.",
+    "NO_RESIDUE": "No trace of {what} was found beyond what {m} retrained models show by chance, in {tests} tests that do see it in the original. Smaller traces are possible.",
+    "INCONCLUSIVE": "Nothing can be said yet about {what}: {reasons}.",
+}
+"""One sentence for each verdict. None says more than was measured."""
+
+EXIT = {"NO_RESIDUE": 0, "RESIDUE": 3, "SUPPRESSED": 3, "UNCHANGED": 3, "COLLAPSED": 4, "INCONCLUSIVE": 4}
+"""Exit codes of `untrain audit`: 0 nothing found, 3 residue, 4 inconclusive."""
+
+LEVEL = 0.05
+ENOUGH = 5
+
+
+def judge(audits: list[dict[str, Any]], marks: list[str], what: str) -> dict[str, Any]:
+    """A verdict from the audits of a record.
+
+    Each row that can tell knowledge from ignorance is compared with a prediction from the retrained models, one-sided,
+    Holm-corrected at 5 %. A row that does not see the original has no power here and is dropped by name.
+
+    Args:
+        audits: The `audits` of a record.
+        marks: `unchanged` or `collapsed`, where the run was.
+        what: What was to be forgotten, for the sentence.
+    """
+    rows = {row["name"]: row for entry in audits for row in entry["rows"]}
+    tested = {name: _test(row) for name, row in rows.items() if row["knows"]}
+    m = max((len(row["values"]["retrained"]) for row in rows.values()), default=0)
+    seeing = {n: t for n, t in tested.items() if t is not None and t["p_original"] is not None and t["p_original"] < LEVEL}
+    blind = sorted(n for n, t in tested.items() if t is not None and n not in seeing)
+    flagged = _holm({n: t["p"] for n, t in seeing.items()})
+    reasons: list[str] = []
+    if "unchanged" in marks:
+        code = "UNCHANGED"
+    elif "collapsed" in marks:
+        code = "COLLAPSED"
+    elif _head_only(rows):
+        code = "SUPPRESSED"
+    elif flagged:
+        code, reasons = "RESIDUE", [_said(rows[n]) for n in flagged]
+    elif seeing and m >= ENOUGH:
+        code = "NO_RESIDUE"
+    else:
+        code = "INCONCLUSIVE"
+        if m < ENOUGH:
+            has = "no retrained model is at hand" if m == 0 else f"{m} retrained model{'s' if m > 1 else ''} beside it"
+            reasons = [f"{has}, and a statement needs {ENOUGH}"]
+        else:
+            reasons = ["none of the tests sees the original, so none could have seen a trace"]
+    sentence = SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len(seeing))
+    return {"code": code, "sentence": sentence, "reasons": reasons, "retrained": m, "tests": {n: t for n, t in tested.items() if t}, "without_power": blind}
+
+
+def _test(row: dict[str, Any]) -> dict[str, Any] | None:
+    """One-sided p of the unlearned and of the original against a prediction from the retrained models."""
+    from untrain.core.statistics import beyond
+
+    references = [v["value"] for v in row["values"]["retrained"]]
+    mine, before = row["values"]["unlearned"], row["values"]["original"]
+    if len(references) < 2 or not mine:
+        return None
+    floor = 2.5 if row["unit"] == "steps" else 0.01
+    p = beyond(mine[0]["value"], references, row["knows"], floor)
+    return {"p": p, "p_original": beyond(before[0]["value"], references, row["knows"], floor) if before else None, "mean": sum(references) / len(references)}
+
+
+def _holm(ps: dict[str, float]) -> list[str]:
+    """Names rejected at the level, by Holm's step-down."""
+    out = []
+    for i, (name, p) in enumerate(sorted(ps.items(), key=lambda item: item[1])):
+        if p > LEVEL / (len(ps) - i) or math.isnan(p):
+            break
+        out.append(name)
+    return out
+
+
+def _head_only(rows: dict[str, dict[str, Any]]) -> bool:
+    row = rows.get("outside the head, from the original")
+    return row is not None and bool(row["values"]["unlearned"]) and row["values"]["unlearned"][0]["value"] <= 1e-7
+
+
+def _said(row: dict[str, Any]) -> str:
+    """A row's finding in words and numbers."""
+    references = [v["value"] for v in row["values"]["retrained"]]
+    mine, mean = row["values"]["unlearned"][0], sum(references) / len(references)
+    if row["unit"] == "share":
+        return f"{row['name']} {mine['value']:.1%} (retrained {mean:.1%})"
+    return f"{row['name']} {mine['value']:.0f} {row['unit']} (retrained {mean:.0f})"
