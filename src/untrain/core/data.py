@@ -110,13 +110,16 @@ def moved(x: Inputs, device: torch.device) -> Inputs:
 
 
 def _put(out: Inputs | None, x: Inputs, at: Tensor, n: int) -> Inputs:
-    """Scatter a source's rows into the batch they belong to."""
+    """Scatter a source's rows into the batch they belong to; of two precisions the batch has the higher."""
     if isinstance(x, dict):
         base = cast(dict[str, Tensor], out or {k: v.new_empty((n, *v.shape[1:])) for k, v in x.items()})
         for key, value in x.items():
             base[key][at] = value
         return base
     whole = x.new_empty((n, *x.shape[1:])) if out is None else cast(Tensor, out)
+    if whole.is_floating_point() and x.is_floating_point():
+        dtype = torch.promote_types(whole.dtype, x.dtype)
+        whole, x = whole.to(dtype), x.to(dtype)
     whole[at] = x
     return whole
 
