@@ -84,11 +84,12 @@ class Subject:
     def __init__(self, module: nn.Module, *, head: str | None = None, engine: Engine | None = None) -> None:
         self.engine = engine or Engine()
         self.network = Network(self.engine.place(copy.deepcopy(module)).eval().requires_grad_(False), head=head)
+        self.findings: dict[Any, Finding] = {}
         self._said: dict[Any, tuple[Samples, tuple[Tensor, Tensor, Tensor]]] = {}
 
     def on(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [n, C], labels [n] and features [n, d] on these samples, on the CPU."""
-        key = (*((id(s.x), s.prepare) for s in samples.sources), samples.which.numpy().tobytes(), samples.index.numpy().tobytes())
+        key = samples.key
         if key not in self._said:
             # The samples are kept beside the answer, so that no other data takes over the id of theirs.
             self._said[key] = (samples, predict(self.network, samples, features=True))
@@ -204,8 +205,11 @@ def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str
     for column, subjects in shown.items():
         findings[column] = []
         for subject in subjects:
-            with seeded(seed, engine=engine, network=subject.network):
-                findings[column].append(asked(subject, **evidence))
+            key = (asked, seed, *(_key(value) for value in evidence.values()))
+            if key not in subject.findings:
+                with seeded(seed, engine=engine, network=subject.network):
+                    subject.findings[key] = asked(subject, **evidence)
+            findings[column].append(subject.findings[key])
     asked.beside(findings)
     for name, row in asked.rows.items():
         values = {c: [asdict(f.values[name]) for f in fs if name in f.values] for c, fs in findings.items()}
@@ -225,3 +229,10 @@ def counted(hits: Tensor) -> Value:
     k, n = int(hits.sum()), len(hits)
     low, high = interval(k, n)
     return Value(k / n, low, high, n)
+
+
+def _key(evidence: Any) -> Any:
+    """What tells one piece of evidence from another."""
+    if isinstance(evidence, Samples):
+        return evidence.key
+    return tuple(id(e) if isinstance(e, Subject) else e for e in evidence) if isinstance(evidence, tuple) else id(evidence)

@@ -245,6 +245,11 @@ class Samples:
         """Shape of one input, as the network reads it."""
         return tuple(cast(Tensor, self.batch(torch.tensor([0]))[0]).shape[1:])
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Two samples with the same key hold the same rows of the same sources, prepared alike."""
+        return (*((id(s.x), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes())
+
     def first(self, per_class: int) -> Samples:
         """The first `per_class` samples of each class, in the order they stand in."""
         y = self.y

@@ -1,0 +1,60 @@
+"""Settings are chosen here: on a ResNet-20 of our own, held-out images, classes 1, 4, 6 and 8, seeds other than 0, 1 and 2.
+
+    python benchmarks/tune.py WEIGHTS OUT.json 'unsir' 'unsir impair_lr=0.004' ...
+
+WEIGHTS is what `untrain train --model resnet20 --data cifar10 --holdout-every 10 --seed 10 --precision bf16` wrote: every tenth
+training image (index % 10 == 9) was held out, and is what is scored. No test image is read.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from untrain.core import discover, store
+from untrain.core.audit import audit
+from untrain.core.data import Split
+from untrain.core.run import unlearn
+from untrain.zoo.data import load
+from untrain.zoo.networks import NETWORKS
+
+CLASSES, SEED = (1, 4, 6, 8), 3
+
+
+def main(weights: str, out: str, *settings: str) -> None:
+    """Score each setting on each class, and add a line each to OUT."""
+    data = load("cifar10")
+    held = torch.arange(len(data.train)) % 10 == 9
+    model = NETWORKS["resnet20"](10)
+    store.load_into(model, store.load_weights(Path(weights)), weights)
+    path = Path(out)
+    lines = json.loads(path.read_text()) if path.is_file() else []
+    audits = [discover.lookup("audits", name)() for name in ("accuracy", "prototype")]
+    subjects: dict = {}
+    for text in settings:
+        name, *changes = text.split()
+        method = discover.settings(*name.split(":"))
+        method = dataclasses.replace(method, **{k: ast.literal_eval(v) for k, v in (c.split("=") for c in changes)})
+        for label in CLASSES:
+            if any(line["setting"] == text and line["class"] == label for line in lines):
+                continue
+            split = Split.by_class(data.train[~held], data.train[held], forget=[label])
+            result = unlearn(model, split, method, seed=SEED, precision="bf16")
+            rows = {r["name"]: r["values"] for a in audit(result.model, split, audits, original=model, subjects=subjects) for r in a["rows"]}
+            subjects.pop(id(result.model))
+            line = {"setting": text, "class": label, "seed": SEED, "passes": result.passes, "seconds": round(result.seconds, 1)}
+            for key in ("forgotten, test", "retained, test", "one-shot prototype", "head-reset relearning"):
+                line[key.replace("test", "held out")] = {c: round(v[0]["value"], 4) for c, v in rows[key].items() if v}
+            lines.append(line)
+            print(line, flush=True)
+            store.write(path, (json.dumps(lines, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(*sys.argv[1:])

@@ -1,0 +1,92 @@
+"""The benchmark: cells, shards, records that are not made twice, and a README that is drawn from records."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from untrain.bench import grid, table
+from untrain.core import record
+from untrain.core.errors import BadArgument
+
+ROOT = Path(__file__).parent.parent
+SCENARIO = ROOT / "benchmarks" / "cifar10.toml"
+DIGITS = """
+model = "digits"
+data = "digits"
+precision = "fp32"
+
+[[cells]]
+settings = ["headonly", "nothing"]
+classes = [[3]]
+seeds = [0]
+"""
+
+
+def test_the_tables_in_the_readme_are_those_that_the_records_give(tmp_path):
+    page = tmp_path / "README.md"
+    shutil.copy(ROOT / "README.md", page)
+    subprocess.run([sys.executable, "-m", "untrain.bench", "table", str(SCENARIO), "--into", str(page)], check=True)
+    assert page.read_text() == (ROOT / "README.md").read_text()
+
+
+def test_every_cell_of_the_scenario_has_a_valid_record():
+    jsonschema = pytest.importorskip("jsonschema")
+    scenario = grid.Scenario.read(SCENARIO)
+    assert list(scenario.missing()) == []
+    for found in table.read(scenario.records):
+        jsonschema.validate(found, record.schema())
+
+
+def test_records_of_cells_that_are_no_longer_asked_for_are_not_kept():
+    scenario = grid.Scenario.read(SCENARIO)
+    assert {p.name for p in scenario.records.glob("*.json")} == {c.name for c in scenario.cells}
+
+
+def test_shards_share_out_the_cells():
+    cells = grid.Scenario.read(SCENARIO).cells
+    assert sorted((c for i in range(3) for c in cells[i::3]), key=repr) == sorted(cells, key=repr)
+    assert len(set(c.name for c in cells)) == len(cells)
+
+
+def test_a_cell_is_named_by_all_that_is_run():
+    cell = grid.Scenario.read(SCENARIO).cells[0]
+    for change in ({"seed": 7}, {"classes": (1,)}, {"setting": "nothing"}, {"precision": "fp32"}, {"data": "cifar100"}):
+        assert dataclasses.replace(cell, **change).name != cell.name
+
+
+def test_a_cell_with_a_record_is_not_run_again(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(DIGITS)
+    scenario = grid.Scenario.read(path)
+    assert grid.run(scenario, say=lambda _: None) == 2
+    before = {p.name: p.read_bytes() for p in scenario.records.iterdir()}
+    assert grid.run(scenario, say=lambda _: None) == 0
+    assert {p.name: p.read_bytes() for p in scenario.records.iterdir()} == before
+    codes = {json.loads(b)["method"]["name"]: json.loads(b)["verdict"]["code"] for b in before.values()}
+    assert codes == {"headonly": "SUPPRESSED", "nothing": "UNCHANGED"}
+
+
+def test_a_scenario_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("model = 'digits'")
+    with pytest.raises(BadArgument, match=r"bad\.toml is not a scenario"):
+        grid.Scenario.read(path)
+
+
+def cells(*numbers: float, beyond: bool = False) -> list[dict]:
+    return [{"value": n, "low": None, "high": None, "n": None, "beyond": beyond} for n in numbers]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [([], ""), (cells(0.5), "50.0%"), (cells(0.4, 0.6), "50.0% (40.0% to 60.0%)"), (cells(0.5, 0.5), "50.0%"), (cells(0.6, beyond=True), "> 60.0%")],
+)
+def test_a_table_cell_says_mean_and_range(given, text):
+    assert table.shown(given, "{:.1%}") == text
