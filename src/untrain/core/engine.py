@@ -35,6 +35,14 @@ class Progress(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Shown each batch just before the step that is taken on it; the laws look through it."""
+
+    def __call__(self, phase: str, x: Any, y: Tensor) -> None:
+        """Look, and leave everything as it is."""
+        ...
+
+
 def silent(phase: str, step: int, steps: int) -> None:
     """Show no progress."""
 
@@ -116,6 +124,7 @@ class Run:
         progress: Told of each step.
         store: Folder for resuming; None keeps nothing.
         network: The network whose buffers belong to the run's state.
+        watch: Shown each batch before its step; nobody is where it is None.
     """
 
     seed: int
@@ -125,6 +134,7 @@ class Run:
     network: Network | None = None
     calls: int = 0
     passes: int = 0
+    watch: Watch | None = None
 
     def call(self) -> int:
         """Number the next core call."""

@@ -34,7 +34,7 @@ class Method:
     """Whether it draws random numbers; one that does not gives the same bits for every seed."""
 
     moves: ClassVar[dict[str, int]] = {}
-    """By phase: which way a small first step moves the cross-entropy of its batch (-1 down, +1 up)."""
+    """By phase: which way a small first step moves the cross-entropy of its batch (-1 down, +1 up; 0 is a phase that promises neither)."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

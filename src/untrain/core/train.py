@@ -116,44 +116,48 @@ def minimize(
         return Phase(phase)
     began, before = time.perf_counter(), run.passes
     losses: list[Tensor] = []
-    with own_stream(run, seed):
-        stepper = _optimizer(optimizer, moved, lr, momentum, weight_decay)
-        saved = store.resume(run, number, moved, stepper)
-        if saved is not None:
-            losses = list(torch.tensor(saved.losses, dtype=torch.float64))
-            run.passes += saved.passes
-            began -= saved.seconds
-        start = looked = len(losses)
-        for step, (x, y, whole) in enumerate(batches.run(seed, start=start, rank=engine.rank, world=engine.world, device=engine.device), start):
-            for group in stepper.param_groups:
-                group["lr"] = lr * rate(schedule, step, steps)
-            share = 0.0
-            if x is None or y is None:
-                value = torch.zeros((), device=engine.device)
-                gradients: Sequence[Tensor] = [torch.zeros_like(p) for p in moved]
-            else:
-                share = len(y) / whole
-                value = loss(x, y)
-                gradients = torch.autograd.grad(value, moved, allow_unused=True, materialize_grads=True)
-            if engine.world > 1:
-                gradients = [g * share for g in gradients]
-                value = value.detach() * share
-                engine.sum([*gradients, value])
-            for parameter, gradient in zip(moved, gradients, strict=True):
-                parameter.grad = gradient
-            stepper.step()
-            losses.append(value.detach())
-            run.progress(phase, step + 1, steps)
-            if step + 1 == steps or ((step + 1) % batches.per_epoch == 0 and step + 1 - looked >= 50):
-                looked = step + 1
-                kept = Phase(phase, _refuse_nan(phase, losses, moved), step + 1, run.passes - before, time.perf_counter() - began)
-                if step + 1 == steps:
-                    _agree(run)
-                store.keep(run, number, moved, stepper, kept)
+    try:
+        with own_stream(run, seed):
+            stepper = _optimizer(optimizer, moved, lr, momentum, weight_decay)
+            saved = store.resume(run, number, moved, stepper)
+            if saved is not None:
+                losses = list(torch.tensor(saved.losses, dtype=torch.float64))
+                run.passes += saved.passes
+                began -= saved.seconds
+            start = looked = len(losses)
+            for step, (x, y, whole) in enumerate(batches.run(seed, start=start, rank=engine.rank, world=engine.world, device=engine.device), start):
+                for group in stepper.param_groups:
+                    group["lr"] = lr * rate(schedule, step, steps)
+                share = 0.0
+                if x is None or y is None:
+                    value = torch.zeros((), device=engine.device)
+                    gradients: Sequence[Tensor] = [torch.zeros_like(p) for p in moved]
+                else:
+                    if run.watch is not None:
+                        run.watch(phase, x, y)
+                    share = len(y) / whole
+                    value = loss(x, y)
+                    gradients = torch.autograd.grad(value, moved, allow_unused=True, materialize_grads=True)
+                if engine.world > 1:
+                    gradients = [g * share for g in gradients]
+                    value = value.detach() * share
+                    engine.sum([*gradients, value])
+                for parameter, gradient in zip(moved, gradients, strict=True):
+                    parameter.grad = gradient
+                stepper.step()
+                losses.append(value.detach())
+                run.progress(phase, step + 1, steps)
+                if step + 1 == steps or ((step + 1) % batches.per_epoch == 0 and step + 1 - looked >= 50):
+                    looked = step + 1
+                    kept = Phase(phase, _refuse_nan(phase, losses, moved), step + 1, run.passes - before, time.perf_counter() - began)
+                    if step + 1 == steps:
+                        _agree(run)
+                    store.keep(run, number, moved, stepper, kept)
+            if start == steps:
+                kept = Phase(phase, _refuse_nan(phase, losses, moved), steps, run.passes - before, time.perf_counter() - began)
+    finally:
         for parameter in moved:
             parameter.grad = None
-        if start == steps:
-            kept = Phase(phase, _refuse_nan(phase, losses, moved), steps, run.passes - before, time.perf_counter() - began)
     return kept
 
 
