@@ -7,9 +7,10 @@ call is read back, the current one goes on from its saved state, and the end is 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -116,49 +117,55 @@ def minimize(
         return Phase(phase)
     began, before = time.perf_counter(), run.passes
     losses: list[Tensor] = []
-    try:
-        with own_stream(run, seed):
-            stepper = _optimizer(optimizer, moved, lr, momentum, weight_decay)
-            saved = store.resume(run, number, moved, stepper)
-            if saved is not None:
-                losses = list(torch.tensor(saved.losses, dtype=torch.float64))
-                run.passes += saved.passes
-                began -= saved.seconds
-            start = looked = len(losses)
-            for step, (x, y, whole) in enumerate(batches.run(seed, start=start, rank=engine.rank, world=engine.world, device=engine.device), start):
-                for group in stepper.param_groups:
-                    group["lr"] = lr * rate(schedule, step, steps)
-                share = 0.0
-                if x is None or y is None:
-                    value = torch.zeros((), device=engine.device)
-                    gradients: Sequence[Tensor] = [torch.zeros_like(p) for p in moved]
-                else:
-                    if run.watch is not None:
-                        run.watch(phase, x, y)
-                    share = len(y) / whole
-                    value = loss(x, y)
-                    gradients = torch.autograd.grad(value, moved, allow_unused=True, materialize_grads=True)
-                if engine.world > 1:
-                    gradients = [g * share for g in gradients]
-                    value = value.detach() * share
-                    engine.sum([*gradients, value])
-                for parameter, gradient in zip(moved, gradients, strict=True):
-                    parameter.grad = gradient
-                stepper.step()
-                losses.append(value.detach())
-                run.progress(phase, step + 1, steps)
-                if step + 1 == steps or ((step + 1) % batches.per_epoch == 0 and step + 1 - looked >= 50):
-                    looked = step + 1
-                    kept = Phase(phase, _refuse_nan(phase, losses, moved), step + 1, run.passes - before, time.perf_counter() - began)
-                    if step + 1 == steps:
-                        _agree(run)
-                    store.keep(run, number, moved, stepper, kept)
-            if start == steps:
-                kept = Phase(phase, _refuse_nan(phase, losses, moved), steps, run.passes - before, time.perf_counter() - began)
-    finally:
-        for parameter in moved:
-            parameter.grad = None
+    with own_stream(run, seed), _cleared(moved):
+        stepper = _optimizer(optimizer, moved, lr, momentum, weight_decay)
+        saved = store.resume(run, number, moved, stepper)
+        if saved is not None:
+            losses = list(torch.tensor(saved.losses, dtype=torch.float64))
+            run.passes += saved.passes
+            began -= saved.seconds
+        start = looked = len(losses)
+        for step, (x, y, whole) in enumerate(batches.run(seed, start=start, rank=engine.rank, world=engine.world, device=engine.device), start):
+            for group in stepper.param_groups:
+                group["lr"] = lr * rate(schedule, step, steps)
+            share = 0.0
+            if x is None or y is None:
+                value = torch.zeros((), device=engine.device)
+                gradients: Sequence[Tensor] = [torch.zeros_like(p) for p in moved]
+            else:
+                if run.watch is not None:
+                    run.watch(phase, x, y)
+                share = len(y) / whole
+                value = loss(x, y)
+                gradients = torch.autograd.grad(value, moved, allow_unused=True, materialize_grads=True)
+            if engine.world > 1:
+                gradients = [g * share for g in gradients]
+                value = value.detach() * share
+                engine.sum([*gradients, value])
+            for parameter, gradient in zip(moved, gradients, strict=True):
+                parameter.grad = gradient
+            stepper.step()
+            losses.append(value.detach())
+            run.progress(phase, step + 1, steps)
+            if step + 1 == steps or ((step + 1) % batches.per_epoch == 0 and step + 1 - looked >= 50):
+                looked = step + 1
+                kept = Phase(phase, _refuse_nan(phase, losses, moved), step + 1, run.passes - before, time.perf_counter() - began)
+                if step + 1 == steps:
+                    _agree(run)
+                store.keep(run, number, moved, stepper, kept)
+        if start == steps:
+            kept = Phase(phase, _refuse_nan(phase, losses, moved), steps, run.passes - before, time.perf_counter() - began)
     return kept
+
+
+@contextlib.contextmanager
+def _cleared(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """No gradient is left behind, however the block ends."""
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.grad = None
 
 
 def _refuse_nan(phase: str, losses: list[Tensor], parameters: Sequence[Tensor]) -> list[float]:
