@@ -117,7 +117,7 @@ def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
     if path.is_file():
         return path
     data = load(first.data)
-    model, split = load_model(first.model, data.classes).module, Split.by_class(data.train, data.test, forget=classes)
+    model, split = load_model(first.model, data.classes), Split.by_class(data.train, data.test, forget=classes)
     recipe = recipe_for(first.model, data.classes)
     state = scenario.folder / "references" / f".{path.stem}"
     result = unlearn(model, split, discover.settings("retrain"), seed=seed, recipe=recipe, precision=first.precision, store=state)
@@ -156,7 +156,7 @@ def run(scenario: Scenario, *, shard: tuple[int, int] = (0, 1), say: Callable[[s
 def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held: dict[Any, Any]) -> dict[str, Any]:
     """Run and audit one cell; what is loaded or measured once is held for the next."""
     data: Data = _once(held, cell.data, lambda: load(cell.data))
-    model: nn.Module = _once(held, (cell.model, cell.data), lambda: load_model(cell.model, data.classes).module)
+    model: nn.Module = _once(held, (cell.model, cell.data), lambda: load_model(cell.model, data.classes))
     split: Split = _once(held, (cell.data, cell.classes), lambda: Split.by_class(data.train, data.test, forget=cell.classes))
     paths = scenario.references(cell.classes)
     retrained = [_once(held, path, lambda path=path: _reference(cell.model, data.classes, path)) for path in paths]
