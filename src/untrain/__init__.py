@@ -1,0 +1,110 @@
+"""untrain makes a trained PyTorch model forget, and shows how far that is true.
+
+>>> import untrain
+>>> model, data = untrain.load_model("digits"), untrain.load("digits")
+>>> split = untrain.Split.by_class(data.train, data.test, forget=[3])
+>>> result = untrain.unlearn(model, split, untrain.UNSIR())
+>>> list(result.trace)
+['noise', 'impair', 'repair']
+
+Importing it imports no torch; each name is looked up when it is first used. Methods and audits go by their class.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from untrain.core.audit import Audit as Audit
+    from untrain.core.audit import audit as audit
+    from untrain.core.data import CropFlip as CropFlip
+    from untrain.core.data import Norm as Norm
+    from untrain.core.data import Samples as Samples
+    from untrain.core.data import Split as Split
+    from untrain.core.engine import seeded as seeded
+    from untrain.core.errors import UntrainError as UntrainError
+    from untrain.core.method import Method as Method
+    from untrain.core.network import Network as Network
+    from untrain.core.run import Result as Result
+    from untrain.core.run import unlearn as unlearn
+    from untrain.core.train import Trace as Trace
+    from untrain.core.train import fit as fit
+    from untrain.core.train import minimize as minimize
+    from untrain.core.train import predict as predict
+    from untrain.core.verdict import judge as judge
+    from untrain.zoo.data import load as load
+    from untrain.zoo.models import load_model as load_model
+    from untrain.zoo.recipes import Recipe as Recipe
+    from untrain.zoo.recipes import recipe_for as recipe_for
+
+_WHERE = {
+    "Audit": "core.audit:Audit",
+    "CropFlip": "core.data:CropFlip",
+    "Method": "core.method:Method",
+    "Network": "core.network:Network",
+    "Norm": "core.data:Norm",
+    "Recipe": "zoo.recipes:Recipe",
+    "Result": "core.run:Result",
+    "Samples": "core.data:Samples",
+    "Split": "core.data:Split",
+    "Trace": "core.train:Trace",
+    "UntrainError": "core.errors:UntrainError",
+    "audit": "core.audit:audit",
+    "fit": "core.train:fit",
+    "judge": "core.verdict:judge",
+    "load": "zoo.data:load",
+    "load_model": "zoo.models:load_model",
+    "minimize": "core.train:minimize",
+    "predict": "core.train:predict",
+    "recipe_for": "zoo.recipes:recipe_for",
+    "seeded": "core.engine:seeded",
+    "unlearn": "core.run:unlearn",
+}
+
+__all__ = [
+    "Audit",
+    "CropFlip",
+    "Method",
+    "Network",
+    "Norm",
+    "Recipe",
+    "Result",
+    "Samples",
+    "Split",
+    "Trace",
+    "UntrainError",
+    "audit",
+    "fit",
+    "judge",
+    "load",
+    "load_model",
+    "minimize",
+    "predict",
+    "recipe_for",
+    "seeded",
+    "unlearn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, or a method or an audit by the name of its class."""
+    if name in _WHERE:
+        module, _, attribute = _WHERE[name].partition(":")
+        return getattr(importlib.import_module(f"untrain.{module}"), attribute)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("untrain")
+    if name[:1].isupper():
+        from untrain.core.discover import found
+
+        for kind in ("methods", "audits"):
+            entry = found(kind).get(name.lower())
+            if entry is not None and entry.load().__name__ == name:
+                return entry.load()
+    raise AttributeError(f"module 'untrain' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -194,10 +194,6 @@ def describe(result: Result) -> dict[str, Any]:
     cls = type(result.method)
     preset = next((n for n, m in cls.presets.items() if m == result.method), None)
     default = result.method == cls()
-    phases = [
-        {"name": p.name, "steps": p.steps, "passes": p.passes, "seconds": p.seconds, "losses": thinned(p.losses), "every": max(1, -(-len(p.losses) // POINTS))}
-        for p in result.trace.values()
-    ]
     return {
         "method": {
             "name": name_of(result.method),
@@ -208,20 +204,33 @@ def describe(result: Result) -> dict[str, Any]:
         },
         "seed": result.seed,
         "run": {
-            "phases": phases,
+            "phases": phases(result.trace),
             "seconds": result.seconds,
             "passes": result.passes,
             "peak_memory_bytes": result.peak_memory,
             "marks": list(result.marks),
         },
-        "environment": {
-            "untrain": version("untrain"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "system": platform.system(),
-            "machine": platform.machine(),
-            **result.engine,
-        },
+        "environment": environment(result.engine),
+    }
+
+
+def phases(trace: Trace) -> list[dict[str, Any]]:
+    """The `run.phases` of a record."""
+    return [
+        {"name": p.name, "steps": p.steps, "passes": p.passes, "seconds": p.seconds, "losses": thinned(p.losses), "every": max(1, -(-len(p.losses) // POINTS))}
+        for p in trace.values()
+    ]
+
+
+def environment(engine: dict[str, Any]) -> dict[str, Any]:
+    """The `environment` of a record: versions, kind of machine, and what the engine reports."""
+    return {
+        "untrain": version("untrain"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        **engine,
     }
 
 

@@ -1,0 +1,415 @@
+"""The command line: a verb for each public function, a flag for each field. Importing it imports no torch."""
+
+from __future__ import annotations
+
+import inspect
+import json as jsonlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from untrain.core.discover import found
+from untrain.core.errors import BadArgument, UntrainError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from untrain.core.engine import Progress
+
+Precision = Literal["fp32", "bf16"]
+
+Json = Annotated[bool, Parameter(negative=(), help="Answer in JSON on stdout, and with nothing else.")]
+Model = Annotated[str, Parameter(help="Network of the zoo: digits, resnet20, resnet32, resnet18, allcnn.")]
+Data = Annotated[str, Parameter(help="digits, cifar10, cifar100, or a folder of train-*.parquet and test-*.parquet.")]
+Forget = Annotated[str, Parameter(help="Classes to forget, by number or name: class:3,5 or class:cat,dog.")]
+Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; refused where it exists, unless it holds a killed run of the same arguments.")]
+Weights = Annotated[Path | None, Parameter(help="Weights of the model as .safetensors; the published or bundled ones where none are named.")]
+Seed = Annotated[int, Parameter(help="Same seed, same bits.")]
+Epochs = Annotated[int | None, Parameter(help="Passes of the training recipe; its own number where none is given.")]
+NormName = Annotated[str | None, Parameter(help="Normalisation by name (imagenet, cifar10, cifar100, half, unit, grey); the network's own where none is named.")]
+HeadName = Annotated[str | None, Parameter(name="--head", help="Name of the head's layer, where it is not the last linear layer or convolution.")]
+DataRoot = Annotated[Path | None, Parameter(help="Folder of the known data and published checkpoints; UNTRAIN_DATA where none is named.")]
+Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, ...; the CPU where none is named.")]
+How = Annotated[Precision, Parameter(help="fp32, or bf16 autocast in training.")]
+Retrained = Annotated[
+    tuple[Path, ...], Parameter(name="--retrained", consume_multiple=True, negative=(), help="Weights (.safetensors) of models that never saw the forgotten data.")
+]
+Images = Annotated[bool, Parameter(negative=(), help="Put sample images into the record and the page. They show forgotten data.")]
+
+
+def demo(
+    *,
+    data: Annotated[Literal["digits", "cifar10"], Parameter(help="digits, or cifar10 for the published ResNet-20.")] = "digits",
+    forget: Forget = "class:3",
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; one of an earlier demo is replaced.")] = Path("untrain-demo"),
+    retrained: Retrained = (),
+    retrain: Annotated[bool, Parameter(negative=(), help="Train a model without the class, where none is at hand. Digits trains five anyhow.")] = False,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> int:
+    """Forget a class of a trained classifier, and show how far that is true."""
+    from untrain.demo import demo
+    from untrain.runs import PAGE
+
+    with _bars() as progress:
+        record = demo(data, forget=forget, out=out, retrained=retrained, retrain=retrain, seed=seed, data_root=data_root, progress=progress)
+    if json:
+        _json({"page": str(out / PAGE), "record": record})
+    else:
+        _tell(record)
+        print(out / PAGE)
+    return 0
+
+
+def methods(*, json: Json = False) -> int:
+    """List the methods, with their presets, papers and the data they need."""
+    from untrain.runs import methods
+
+    listed = methods()
+    if json:
+        _json(listed)
+        return 0
+    rows = [(m["name"], ", ".join(["default", *m["presets"]]), ", ".join(m["needs"]) or "nothing", f"{m['summary']}\n{m['paper']}") for m in listed]
+    _print(_table(("method", "presets", "is given", "what it does, and where it comes from"), rows, right=False))
+    return 0
+
+
+def audits(*, json: Json = False) -> int:
+    """List the audits, with their questions and the evidence they need."""
+    from untrain.runs import audits
+
+    listed = audits()
+    if json:
+        _json(listed)
+        return 0
+    rows = [(a["name"], a["question"], ", ".join([*a["needs"], *(f"({w})" for w in a["wants"])]), "\n".join(a["rows"])) for a in listed]
+    _print(_table(("audit", "question", "evidence", "what it measures"), rows, right=False))
+    return 0
+
+
+def train(
+    *,
+    model: Model,
+    data: Data,
+    out: Out,
+    epochs: Epochs = None,
+    holdout_every: Annotated[int | None, Parameter(help="Leave every n-th training sample out, and measure on them too.")] = None,
+    seed: Seed = 0,
+    norm: NormName = None,
+    precision: How = "fp32",
+    device: Device = None,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> int:
+    """Train a network by its recipe. A killed training goes on when it is called again."""
+    from untrain.runs import TRAINING, train
+
+    with _bars() as progress:
+        told = train(model, data, out, epochs=epochs, holdout_every=holdout_every, seed=seed, norm=norm, precision=precision, device=device, data_root=data_root, progress=progress)
+    if json:
+        _json(told)
+    else:
+        shares = ", ".join(f"{part} {_shown(value, 'share')}" for part, value in told["accuracy"].items())
+        _say(f"{model} trained on {told['data']['name']} in {told['run']['seconds']:.0f} s; accuracy on {shares}")
+        _say(str(out / TRAINING))
+    return 0
+
+
+def _unlearn(
+    method: Any,
+    *,
+    model: Model,
+    data: Data,
+    forget: Forget,
+    out: Out,
+    weights: Weights = None,
+    seed: Seed = 0,
+    norm: NormName = None,
+    head: HeadName = None,
+    epochs: Epochs = None,
+    precision: How = "fp32",
+    device: Device = None,
+    data_root: DataRoot = None,
+    json: Json = False,
+) -> int:
+    from untrain.runs import RECORD, unlearn, what
+
+    with _bars() as progress:
+        record = unlearn(
+            method,
+            model=model,
+            data=data,
+            forget=forget,
+            out=out,
+            weights=weights,
+            seed=seed,
+            norm=norm,
+            head=head,
+            epochs=epochs,
+            precision=precision,
+            device=device,
+            data_root=data_root,
+            progress=progress,
+        )
+    if json:
+        _json(record)
+    else:
+        marks = "".join(f", {mark}" for mark in record["run"]["marks"])
+        _say(f"{record['method']['name']} was to forget {what(record['request'])}: {record['run']['seconds']:.1f} s{marks}")
+        _say(f"how far it did is not known before `untrain audit {out}`")
+        _say(str(out / RECORD))
+    return 0
+
+
+def audit(
+    run: Annotated[Path, Parameter(help="Folder that `untrain unlearn` wrote.")],
+    *,
+    retrained: Retrained = (),
+    weights: Annotated[Path | None, Parameter(help="The original's weights, where they no longer lie where they did.")] = None,
+    data: Annotated[str | None, Parameter(help="The data, where they no longer lie where they did.")] = None,
+    data_root: DataRoot = None,
+    head: HeadName = None,
+    device: Device = None,
+    show_images: Images = False,
+    json: Json = False,
+) -> int:
+    """Ask every audit of a run's model, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
+    from untrain.core.verdict import EXIT
+    from untrain.runs import audit
+
+    with _bars() as progress:
+        record = audit(run, retrained=retrained, weights=weights, data=data, data_root=data_root, head=head, device=device, show_images=show_images, progress=progress)
+    if json:
+        _json(record)
+    else:
+        _print(_side_by_side(record))
+        _say(record["verdict"]["sentence"])
+    return EXIT[record["verdict"]["code"]]
+
+
+def report(
+    run: Annotated[Path, Parameter(help="Folder of a run.")],
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="The page to write; report.html in the folder where none is named.")] = None,
+    json: Json = False,
+) -> int:
+    """Draw the page of a run's record."""
+    from untrain.runs import report
+
+    page = report(run, out)
+    if json:
+        _json({"page": str(page)})
+    else:
+        _say(str(page))
+    return 0
+
+
+def app(tokens: Sequence[str] = ()) -> App:
+    """The command line. Of the methods only those that the tokens name are imported; the others are listed."""
+
+    def version() -> str:
+        from importlib.metadata import version
+
+        return version("untrain")
+
+    root = App(name="untrain", help="Make a trained model forget, and show how far that is true.", help_format="plaintext", version=version, version_flags=["--version"])
+    forget = App(name="unlearn", help="Run a method: one sub-command for each.", help_format="plaintext")
+    for name, entry in found("methods").items():
+        forget.command(_verb(name) if name in tokens else _listed, name=name, help=entry.summary)
+    root.command(demo)
+    root.command(methods)
+    root.command(audits)
+    root.command(train)
+    root.command(forget)
+    root.command(audit)
+    root.command(report)
+    return root
+
+
+def _listed() -> int:
+    raise AssertionError("a method that is named is loaded")
+
+
+def _verb(name: str) -> Any:
+    """The sub-command of a method: the flags of `unlearn`, `--preset`, and a flag for each of its fields."""
+    from untrain.core.discover import lookup, settings
+    from untrain.runs import field_help
+
+    cls = lookup("methods", name)
+    hints, helped = get_type_hints(cls), field_help(cls)
+    group = Group(f"Settings of {cls.__name__}", sort_key=1)
+    shared = list(inspect.signature(_unlearn, eval_str=True).parameters.values())[1:]
+    if "recipe" not in cls.needs:
+        shared = [p for p in shared if p.name != "epochs"]
+    clash = sorted({p.name for p in shared} & {f["name"] for f in helped})
+    if clash:
+        raise BadArgument(f"{cls.__name__} has fields {clash}, which are flags of every method; give them other names")
+    presets = f"Named settings: {', '.join(['default', *cls.presets])}. Flags that are given go before them."
+    own = [
+        inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, Parameter(help=presets, group=group)]),
+        *(
+            inspect.Parameter(
+                f["name"],
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[hints[f["name"]] | None, Parameter(help=f["help"], group=group, show_default=_constant(f["default"]))],
+            )
+            for f in helped
+        ),
+    ]
+
+    def verb(preset: str | None = None, **given: Any) -> int:
+        from dataclasses import replace
+
+        chosen = {f["name"]: given.pop(f["name"]) for f in helped if f["name"] in given}
+        return _unlearn(replace(settings(name, preset), **chosen), **given)
+
+    loose: Any = verb
+    loose.__signature__ = inspect.Signature([*shared, *own], return_annotation=int)
+    loose.__annotations__ = {p.name: p.annotation for p in (*shared, *own)}
+    return loose
+
+
+def _constant(value: Any) -> Any:
+    return lambda _: str(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: what goes wrong is one line on stderr, never a traceback."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _refuse_unknown_method(tokens)
+        done = app(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return done if isinstance(done, int) else 0
+    except CycloptsError as error:
+        return _fail(str(error), 2, tokens)
+    except UntrainError as error:
+        return _fail(str(error), error.exit_code, tokens)
+    except KeyboardInterrupt:
+        return _fail("interrupted; train and unlearn go on when they are called again with the same arguments", 130, tokens)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}; see to its place, rights and space", 7, tokens)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        return _fail("memory ran out; use smaller batches or a machine with more", 7, tokens)
+
+
+def _refuse_unknown_method(tokens: Sequence[str]) -> None:
+    if tokens[:1] != ["unlearn"] or (len(tokens) > 1 and tokens[1] in ("--help", "-h")):
+        return
+    known = found("methods")
+    if len(tokens) == 1 or tokens[1] not in known:
+        named = f"no method {tokens[1]!r}" if len(tokens) > 1 else "no method is named"
+        raise BadArgument(f"{named}; there are {', '.join(known)}")
+
+
+def _fail(message: str, code: int, tokens: Sequence[str]) -> int:
+    """One line on stderr; under several ranks the first one says it."""
+    line = " ".join(message.split())
+    if os.environ.get("RANK", "0") == "0":
+        print(jsonlib.dumps({"error": line, "exit": code}) if "--json" in tokens else f"untrain: {line}", file=sys.stderr)
+    return code
+
+
+# Showing.
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """A progress bar on stderr; nothing where that is no terminal."""
+    from untrain.core.engine import silent
+
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None)
+
+        def show(phase: str, step: int, steps: int) -> None:
+            bars.update(task, description=phase, completed=step, total=steps)
+
+        yield show
+
+
+def _say(line: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(line)
+
+
+def _json(value: Any) -> None:
+    _say(jsonlib.dumps(value, sort_keys=True, indent=2, allow_nan=False))
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = True) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_lines=not right, header_style="bold")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if right and number else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _shown(value: Mapping[str, Any], unit: str) -> str:
+    """A value in words: a share in percent, steps as they are, `> 60` where a search ended."""
+    number = value["value"]
+    if number is None:
+        return "-"
+    text = f"{number:.1%}" if unit == "share" else f"{number:.0f}" if unit in ("steps", "count") else f"{number:.3f}"
+    return f"> {text}" if value["beyond"] else text
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    values = [v for v in row["values"].get(column, []) if v["value"] is not None]
+    if not values:
+        return "not at hand" if column == "retrained" else "-"
+    mean = {"value": sum(v["value"] for v in values) / len(values), "beyond": any(v["beyond"] for v in values)}
+    return _shown(mean, row["unit"])
+
+
+def _side_by_side(record: Mapping[str, Any], only: Sequence[str] = ()) -> Table:
+    """The rows of a record's audits by column; several retrained models are shown by their mean."""
+    rows = [row for entry in record["audits"] for row in entry["rows"] if not only or row["name"] in only]
+    columns = list(dict.fromkeys(["original", "unlearned", "retrained", *(c for row in rows for c in row["values"])]))
+    count = record["verdict"]["retrained"]
+    heads = ["", *(f"retrained (mean of {count})" if c == "retrained" and count > 1 else c for c in columns)]
+    return _table(heads, [(row["name"], *(_cell(row, c) for c in columns)) for row in rows])
+
+
+def _tell(record: Mapping[str, Any]) -> None:
+    """The demo's story in a few lines: a table, what the fake shows, and the verdict."""
+    from untrain.demo import MASK
+    from untrain.runs import what
+
+    rows = {row["name"]: row for entry in record["audits"] for row in entry["rows"]}
+    name = what(record["request"])
+    _say(f"A classifier of {record['data']['name']} was to forget {name}. UNSIR took {record['run']['seconds']:.1f} s and saw no image of it.")
+    _print(_side_by_side(record, ("forgotten, test", "retained, test", "one-shot prototype", "head-reset relearning", "relearn time", "relearn time, row reset")))
+    accuracy = [f"{_cell(rows[row], column)}" for column in (MASK, "unlearned") for row in ("forgotten, test", "retained, test")]
+    _say(
+        f"The head mask is a fake that only silences {name} in the last layer. Its accuracy is {accuracy[0]} forgotten and {accuracy[1]} retained, the unlearned model's "
+        f"{accuracy[2]} and {accuracy[3]}: accuracy cannot tell them apart. Only recovery tells: one image brings back {_cell(rows['one-shot prototype'], MASK)} of {name}."
+    )
+    _say(record["verdict"]["sentence"])

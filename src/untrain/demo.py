@@ -1,0 +1,128 @@
+"""The demo: forget a class, and set beside it what never saw the class and what only hides it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from untrain import runs
+from untrain.core import record as records
+from untrain.core import run as running
+from untrain.core import store
+from untrain.core.data import Split
+from untrain.core.discover import settings
+from untrain.core.engine import Progress, silent
+from untrain.core.errors import BadArgument
+from untrain.runs import Reference
+from untrain.zoo import data as zoo_data
+from untrain.zoo import models
+from untrain.zoo.recipes import Recipe, recipe_for
+
+NETWORK = {"digits": "digits", "cifar10": "resnet20"}
+"""Which network stands for which data."""
+
+MASK = "head mask"
+"""Column of the control that only hides the class."""
+
+MARKER = ".untrain-demo"
+"""A file that says that a folder is a demo's own."""
+
+SEEDS = (1, 2, 3, 4, 5)
+"""Seeds of the retrained digit classifiers."""
+
+
+def demo(
+    data: str = "digits",
+    *,
+    forget: str = "class:3",
+    out: Path = Path("untrain-demo"),
+    retrained: Sequence[Path] = (),
+    retrain: bool = False,
+    seed: int = 0,
+    data_root: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Forget a class by UNSIR's default and draw the page; writes `model.safetensors`, `record.json` and `report.html`.
+
+    Args:
+        data: `digits`, or `cifar10` for the published ResNet-20.
+        forget: The class, by number or by name: `class:3`, `class:cat`.
+        out: The folder to write; one of an earlier demo is replaced.
+        retrained: Weights of models that never saw the class, where there are any.
+        retrain: Train one, where none is at hand (digits trains five anyhow).
+        seed: Seed of UNSIR.
+        data_root: Where the data and the published checkpoints lie, if not in UNTRAIN_DATA.
+        progress: Told of each step.
+
+    Returns:
+        The record.
+    """
+    if data not in NETWORK:
+        raise BadArgument(f"no demo on {data!r}; there are {', '.join(NETWORK)}")
+    if os.path.lexists(out) and not (out / MARKER).is_file():
+        raise BadArgument(f"--out {out.name} exists and is no folder of a demo; give another folder")
+    network, source = NETWORK[data], runs.source_of(data, data_root)
+    split = Split.by_class(source.train, source.test, forget=runs.classes_in(forget))
+    given = models.load(network, source.classes, root=data_root)
+    references = [runs.reference(path, network, source.classes, split.classes) for path in retrained]
+    store.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
+    with runs.locked(out):
+        for name in (runs.RECORD, runs.PAGE, runs.WEIGHTS):
+            (out / name).unlink(missing_ok=True)
+        method = settings("unsir")
+        result = running.unlearn(given.module, split, method, seed=seed, progress=progress)
+        references = references or _retrained(given.module, split, source, recipe_for(network, source.classes), retrain, progress)
+        mask = settings("headonly")
+        masked = running.unlearn(given.module, split, mask).model
+        references.append(Reference(MASK, masked, "not kept", store.weights_hash(masked.state_dict()), runs.about_weights(mask, source, split, 0)))
+        flags = runs.flags(data=data if data != "digits" else None, forget=forget, seed=seed or None, retrain=retrain or None)
+        record = records.compose(
+            running.describe(result),
+            command=["demo", *flags],
+            request=runs.request(forget, split),
+            model=runs.about_model(given),
+            data=runs.about_data(source, split),
+            output={"file": runs.WEIGHTS, "sha256": ""},
+        )
+        # What is audited is what is written: the weights in the types of the file that was given.
+        store.save_weights(out / runs.WEIGHTS, given.state(result.model), runs.about_weights(method, source, split, seed))
+        record["output"]["sha256"] = store.sha256(out / runs.WEIGHTS)
+        written = models.load(network, source.classes, weights=out / runs.WEIGHTS).module
+        runs.examine(record, split, written, original=given.module, references=references, show_images=True, progress=progress)
+        store.write(out / runs.RECORD, records.dumps(record))
+        runs.report(out)
+    return record
+
+
+def _retrained(original: nn.Module, split: Split, source: zoo_data.Data, recipe: Recipe, retrain: bool, progress: Progress) -> list[Reference]:
+    """Models that never saw the class: five for digits, where one takes a second; else one from the cache, trained only where that is asked for."""
+    if source.name == "digits":
+        return [_trained(original, split, source, recipe, seed, _named(progress, f"retrained model {n} of {len(SEEDS)}")) for n, seed in enumerate(SEEDS, 1)]
+    key = hashlib.sha256(records.dumps({"data": source.sha256, "recipe": asdict(recipe), "classes": list(split.classes), "seed": SEEDS[0]})).hexdigest()[:16]
+    kept = zoo_data.cache_root() / f"retrained-{recipe.network}-{key}.safetensors"
+    if not kept.is_file() and retrain:
+        state = kept.with_suffix(".state")
+        made = _trained(original, split, source, recipe, SEEDS[0], _named(progress, "retrained model"), state)
+        store.save_weights(kept, made.module.state_dict(), made.about)
+        shutil.rmtree(state, ignore_errors=True)
+    return [runs.reference(kept, recipe.network, source.classes, split.classes)] if kept.is_file() else []
+
+
+def _trained(original: nn.Module, split: Split, source: zoo_data.Data, recipe: Recipe, seed: int, progress: Progress, state: Path | None = None) -> Reference:
+    method = settings("retrain")
+    module = running.unlearn(original, split, method, seed=seed, recipe=recipe, progress=progress, store=state).model
+    return Reference("retrained", module, "not kept", store.weights_hash(module.state_dict()), runs.about_weights(method, source, split, seed) | {"recipe": asdict(recipe)})
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    def told(phase: str, step: int, steps: int) -> None:
+        progress(f"{name}: {phase}", step, steps)
+
+    return told

@@ -1,0 +1,743 @@
+"""What the verbs of the command line do: folders in, folders out. Each is a function here.
+
+A folder is written by one process at a time. While work goes on its state lies in `.state`, so that a
+killed run, called again with the same arguments, goes on to the same bits. The weights are written first
+and the record last; `.state` goes when both are there.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from untrain.core import audit as auditing
+from untrain.core import record as records
+from untrain.core import run as running
+from untrain.core import store
+from untrain.core.data import Norm, Samples, Split
+from untrain.core.discover import found, lookup, name_of
+from untrain.core.engine import Engine, Precision, Progress, join_ranks, seeded, silent
+from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
+from untrain.core.method import Method
+from untrain.core.network import Network
+from untrain.core.train import Trace, predict
+from untrain.core.verdict import judge
+from untrain.zoo import data as zoo_data
+from untrain.zoo import models
+from untrain.zoo.networks import NORMS, parameters
+from untrain.zoo.recipes import recipe_for
+
+WEIGHTS, RECORD, TRAINING, PAGE, STATE, INPUTS = "model.safetensors", "record.json", "train.json", "report.html", ".state", ".inputs.json"
+"""Files of a run's folder. `.inputs.json` is there only where inputs were named by path: it says where, seen from the folder, and stays on the machine."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Another model that the audits look at.
+
+    Args:
+        column: `retrained`, or the name of a control.
+        module: The model.
+        file: The name of its file, or how it came about.
+        sha256: Hash of its file, or of its weights.
+        about: What its file says of itself.
+    """
+
+    column: str
+    module: nn.Module
+    file: str
+    sha256: str
+    about: dict[str, Any]
+
+
+# The verbs.
+
+
+def train(
+    model: str,
+    data: str,
+    out: Path,
+    *,
+    epochs: int | None = None,
+    holdout_every: int | None = None,
+    seed: int = 0,
+    norm: str | None = None,
+    precision: Precision = "fp32",
+    device: str | None = None,
+    data_root: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train a network of the zoo by its recipe; writes `model.safetensors` and `train.json`.
+
+    Args:
+        model: Name of the network.
+        data: `digits`, `cifar10`, `cifar100`, or a folder of parquet files.
+        out: The folder to write.
+        epochs: Passes over the training samples; the recipe's own number where none is given.
+        holdout_every: Leave every n-th training sample out and measure on them too.
+        seed: Same seed, same bits.
+        norm: Name of a normalisation, where it is not to be the network's own.
+        precision: `fp32`, or `bf16` autocast.
+        device: Where to compute.
+        data_root: Where the known data lie, if not in UNTRAIN_DATA.
+        progress: Told of each step.
+
+    Returns:
+        What stands in `train.json`.
+    """
+    ours = join_ranks()
+    try:
+        _refuse_output(out, (data_root, Path(data)))
+        _refuse_below(epochs=(epochs, 0), holdout_every=(holdout_every, 2))
+        engine, normed = Engine.of(device, precision), _norm(norm)
+        models.refuse_unknown(model)
+        source = source_of(data, data_root)
+        recipe = recipe_for(model, source.classes, epochs)
+        held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
+        arguments = {"verb": "train", "recipe": asdict(recipe), "data": source.sha256, "holdout_every": holdout_every, "seed": seed, "norm": norm} | _machine(engine)
+        command = [
+            "train",
+            *flags(model=model, data=_shown(data), out=out.name, epochs=epochs, holdout_every=holdout_every, seed=seed or None, norm=norm),
+            *_how(precision, device),
+        ]
+        with _writing(out, arguments) as state:
+            began = time.perf_counter()
+            with seeded(seed, engine=engine, progress=progress, store=state) as run:
+                network = Network(engine.place(recipe.build()))
+                run.network = network
+                own = normed or cast(Norm, network.module.norm)
+                _refuse_misfit(network, source.train.prepared(own))
+                phase = recipe.train(network, source.train[~held].prepared(own))
+            network.eval()
+            parts = {"test": source.test} | ({"held out": source.train[held]} if holdout_every else {})
+            accuracy = {name: asdict(_accuracy(network, part.prepared(own))) for name, part in parts.items()}
+            weights = network.module.state_dict()
+            about = {"verb": "train", "recipe": asdict(recipe), "data": source.name, "seed": seed, "classes": [], "holdout_every": holdout_every}
+            written: dict[str, Any] = records.finite(
+                {
+                    "schema": "untrain.training/1",
+                    "command": command,
+                    "recipe": asdict(recipe),
+                    "seed": seed,
+                    "data": {"name": source.name, "sha256": source.sha256, "counts": {"train": int((~held).sum()), "held out": int(held.sum()), "test": len(source.test)}},
+                    "model": {"name": model, "parameters": parameters(network.module), "norm": asdict(own)},
+                    "run": {
+                        "phases": running.phases(Trace.of(phase)),
+                        "seconds": time.perf_counter() - began,
+                        "passes": run.passes,
+                        "peak_memory_bytes": running.peak_memory(engine),
+                    },
+                    "environment": running.environment(engine.report()),
+                    "accuracy": accuracy,
+                }
+            )
+            if engine.rank == 0:
+                store.save_weights(out / WEIGHTS, weights, about)
+                written["output"] = {"file": WEIGHTS, "sha256": store.sha256(out / WEIGHTS)}
+                store.write(out / TRAINING, records.dumps(written))
+        return written
+    finally:
+        _part(ours)
+
+
+def unlearn(
+    method: Method,
+    *,
+    model: str,
+    data: str,
+    forget: str,
+    out: Path,
+    weights: Path | None = None,
+    seed: int = 0,
+    norm: str | None = None,
+    head: str | None = None,
+    epochs: int | None = None,
+    precision: Precision = "fp32",
+    device: str | None = None,
+    data_root: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Make a model forget; writes `model.safetensors` and `record.json`.
+
+    Args:
+        method: A method with its settings.
+        model: Name of a network of the zoo.
+        data: `digits`, `cifar10`, `cifar100`, or a folder of parquet files.
+        forget: `class:3,5` or `class:cat,dog`.
+        out: The folder to write.
+        weights: The model's weights, safetensors; the published or bundled ones where none is given.
+        seed: Same seed, same bits.
+        norm: Name of a normalisation, where it is not to be the network's own.
+        head: Name of the head's layer, where it is not the last.
+        epochs: Passes of the recipe, for methods that train anew.
+        precision: `fp32`, or `bf16` autocast.
+        device: Where to compute.
+        data_root: Where the known data and the published checkpoints lie, if not in UNTRAIN_DATA.
+        progress: Told of each step.
+
+    Returns:
+        The record.
+    """
+    ours = join_ranks()
+    try:
+        _refuse_output(out, (weights, data_root, Path(data)))
+        _refuse_below(epochs=(epochs, 0))
+        engine, named, normed = Engine.of(device, precision), classes_in(forget), _norm(norm)
+        models.refuse_unknown(model)
+        source = source_of(data, data_root)
+        split = Split.by_class(source.train, source.test, forget=named)
+        given = models.load(model, source.classes, weights=weights, root=data_root)
+        recipe = recipe_for(model, source.classes, epochs) if "recipe" in method.needs else None
+        arguments = {
+            "verb": "unlearn",
+            "method": name_of(method),
+            "settings": asdict(method),
+            "model": model,
+            "weights": given.sha256,
+            "data": source.sha256,
+            "forget": list(split.classes),
+            "seed": seed,
+            "norm": norm,
+            "head": head,
+            "recipe": asdict(recipe) if recipe else None,
+        } | _machine(engine)
+        named_by = flags(model=model, data=_shown(data), forget=forget, out=out.name, weights=weights.name if weights else None)
+        command = ["unlearn", name_of(method), *named_by, *flags(seed=seed or None, norm=norm, head=head, epochs=epochs if recipe else None)]
+        command += [*_how(precision, device), *setting_flags(method)]
+        with _writing(out, arguments) as state:
+            result = running.unlearn(
+                given.module, split, method, seed=seed, recipe=recipe, norm=normed, head=head, device=device, precision=precision, progress=progress, store=state
+            )
+            about = about_weights(method, source, split, seed) | ({"recipe": asdict(recipe)} if recipe else {})
+            record = records.compose(
+                running.describe(result),
+                command=command,
+                request=request(forget, split),
+                model=about_model(given, normed),
+                data=about_data(source, split),
+                output={"file": WEIGHTS, "sha256": ""},
+            )
+            if engine.rank == 0:
+                store.save_weights(out / WEIGHTS, given.state(result.model), about)
+                record["output"]["sha256"] = store.sha256(out / WEIGHTS)
+                _note_inputs(out, weights=weights, data=Path(data) if data not in zoo_data.KNOWN else None, data_root=data_root)
+                store.write(out / RECORD, records.dumps(record))
+        return record
+    finally:
+        _part(ours)
+
+
+def audit(
+    run: Path,
+    *,
+    retrained: Sequence[Path] = (),
+    weights: Path | None = None,
+    data: str | None = None,
+    data_root: Path | None = None,
+    head: str | None = None,
+    device: str | None = None,
+    show_images: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Ask every audit of a run's model, and judge; renews `audits`, `references` and `verdict` of its record.
+
+    Args:
+        run: The folder that `unlearn` wrote.
+        retrained: Weights of models that never saw the forgotten data.
+        weights: The original's weights, where they no longer lie where they did.
+        data: The data, where they no longer lie where they did.
+        data_root: Where the known data and the published checkpoints lie, if not in UNTRAIN_DATA.
+        head: Name of the head's layer; the one that `unlearn` was given where none is named.
+        device: Where to compute.
+        show_images: Whether to put sample images into the record.
+        progress: Told of each audit.
+
+    Returns:
+        The record.
+    """
+    engine = Engine.of(device)
+    record = _record(run)
+    path = run / record["output"]["file"]
+    if not path.is_file() or store.sha256(path) != record["output"]["sha256"]:
+        raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
+    noted = _inputs(run)
+    data_root = data_root or noted.get("data_root")
+    source = source_of(data or str(noted.get("data", record["data"]["name"])), data_root)
+    if source.sha256 != record["data"]["sha256"]:
+        raise BadData(f"the data {source.name} is not that of the run (sha256 differs); name the data it was made with by --data or --data-root")
+    given = models.load(record["model"]["name"], source.classes, weights=weights or noted.get("weights"), root=data_root)
+    if given.sha256 != record["model"]["sha256"]:
+        raise BadData(f"{given.origin} is not the original of the run, {record['model']['origin']} (sha256 differs); name it by --weights")
+    split = Split.by_class(source.train, source.test, forget=record["request"]["classes"])
+    unlearned = _filled(record["model"]["name"], source.classes, path)
+    references = [reference(p, record["model"]["name"], source.classes, split.classes) for p in retrained]
+    if any(r.sha256 == record["output"]["sha256"] for r in references):
+        raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
+    norm = Norm(tuple(record["model"]["norm"]["mean"]), tuple(record["model"]["norm"]["std"])) if record["model"]["norm"] else None
+    with locked(run):
+        head = head or _said(record["command"], "--head")
+        evidence = {"original": given.module, "references": references, "norm": norm, "head": head}
+        examine(record, split, unlearned, **evidence, device=str(engine.device), show_images=show_images, progress=progress)
+        store.write(run / RECORD, records.dumps(record))
+    return record
+
+
+def report(run: Path, out: Path | None = None) -> Path:
+    """Draw a record's page; renews a page that was drawn before.
+
+    Args:
+        run: The folder of a run.
+        out: The file to write; `report.html` in the folder where none is given.
+
+    Returns:
+        The page's path.
+    """
+    from untrain.report.page import render
+
+    record = _record(run)
+    page = out or run / PAGE
+    if os.path.lexists(page) and not _is_page(page):
+        raise BadArgument(f"{page.name} exists and is not a page of untrain's; give another name by -o")
+    _refuse_unwritable(page)
+    store.write(page, render(record).encode())
+    return page
+
+
+def methods() -> list[dict[str, Any]]:
+    """Every method found: its summary, paper, the data it needs, its fields, and its presets."""
+    return [
+        {
+            "name": name,
+            "class": cls.__name__,
+            "summary": entry.summary,
+            "paper": cls.paper,
+            "needs": list(cls.needs),
+            "draws": cls.draws,
+            "settings": asdict(cls()),
+            "fields": field_help(cls),
+            "presets": {preset: asdict(method) for preset, method in cls.presets.items()},
+        }
+        for name, entry in found("methods").items()
+        for cls in [entry.load()]
+    ]
+
+
+def audits() -> list[dict[str, Any]]:
+    """Every audit found: its question, the evidence it needs and what it can use besides, its rows, and its settings."""
+    return [
+        {
+            "name": name,
+            "class": cls.__name__,
+            "summary": entry.summary,
+            "question": cls.question,
+            "needs": list(cls.needs),
+            "wants": list(cls.wants),
+            "rows": {row: asdict(about) for row, about in cls.rows.items()},
+            "settings": asdict(cls()),
+            "fields": field_help(cls),
+        }
+        for name, entry in found("audits").items()
+        for cls in [entry.load()]
+    ]
+
+
+# What they are made of.
+
+
+def examine(
+    record: dict[str, Any],
+    split: Split,
+    unlearned: nn.Module,
+    *,
+    original: nn.Module,
+    references: Sequence[Reference] = (),
+    norm: Norm | None = None,
+    head: str | None = None,
+    device: str | None = None,
+    show_images: bool = False,
+    progress: Progress = silent,
+) -> None:
+    """Fill a record's `audits`, `references`, `verdict` and `pictures`."""
+    subjects: dict[int, auditing.Subject] = {}
+    retrained = [r.module for r in references if r.column == "retrained"]
+    controls = {r.column: r.module for r in references if r.column != "retrained"}
+    asked = [lookup("audits", name)() for name in found("audits")]
+    answers = auditing.audit(
+        unlearned, split, asked, original=original, retrained=retrained, controls=controls, norm=norm, head=head, device=device, progress=progress, subjects=subjects
+    )
+    record["audits"] = records.finite(answers)
+    record["references"] = [{"column": r.column, "file": r.file, "sha256": r.sha256, "about": records.finite(r.about)} for r in references]
+    record["verdict"] = records.finite(judge(record["audits"], record["run"]["marks"], what(record["request"])))
+    shown = {"original": original, "unlearned": unlearned} | ({"retrained": retrained[0]} if retrained else {}) | controls
+    test = running.prepared(unlearned, split, norm).test
+    record["pictures"] = records.finite(_pictures(test, split.classes, {column: subjects[id(m)] for column, m in shown.items()})) if show_images else None
+
+
+def what(request: Mapping[str, Any]) -> str:
+    """What was to be forgotten, in words.
+
+    >>> what({"classes": [3, 5], "names": ["cat", "dog"]}), what({"classes": [3], "names": ["3"]})
+    ('classes 3 (cat), 5 (dog)', 'class 3')
+    """
+    shown = [str(c) if name in ("", str(c)) else f"{c} ({name})" for c, name in zip(request["classes"], request["names"], strict=True)]
+    return f"class{'es' if len(shown) > 1 else ''} {', '.join(shown)}"
+
+
+def reference(path: Path, model: str, classes: int, gone: Sequence[int]) -> Reference:
+    """A retrained model out of a file.
+
+    Raises:
+        BadData: it does not fit, or says of itself that it was trained on other data than these without the forgotten.
+    """
+    module = _filled(model, classes, path)
+    with safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get("untrain", "{}")
+    about: dict[str, Any] = json.loads(said)
+    if about.get("method", "retrain") != "retrain":
+        raise BadData(f"{path.name} says that it was made by {about['method']}, which does not train anew; name models that never saw the forgotten data")
+    if not set(gone) <= set(about.get("classes", gone)):
+        without = f"without the classes {about['classes']}" if about["classes"] else "on all classes"
+        raise BadData(f"{path.name} says that it was trained {without}, not without {list(gone)}; name models that never saw these")
+    return Reference("retrained", module, path.name, store.sha256(path), about)
+
+
+def setting_flags(method: Method) -> list[str]:
+    """The shortest flags that give these settings: a preset, and the fields that differ from it."""
+    cls = type(method)
+    mine = asdict(method)
+
+    def differing(base: Method) -> dict[str, Any]:
+        return {k: v for k, v in mine.items() if v != getattr(base, k)}
+
+    bases: dict[str | None, Method] = {None: cls()} | dict(cls.presets)
+    preset = min(bases, key=lambda p: len(differing(bases[p])))
+    return flags(preset=preset, **differing(bases[preset]))
+
+
+def field_help(cls: type[Any]) -> list[dict[str, Any]]:
+    """Fields of a method or an audit: name, type, default, and what the docstring's Args say of them."""
+    said: dict[str, str] = {}
+    last = None
+    _, _, args = (cls.__doc__ or "").partition("Args:\n")
+    for line in args.splitlines():
+        head, colon, text = line.strip().partition(": ")
+        if colon and any(head == f.name for f in fields(cls)):
+            said[head], last = text.strip(), head
+        elif line.strip() and last:
+            said[last] += " " + line.strip()
+    return [{"name": f.name, "type": str(f.type), "default": None if f.default is MISSING else f.default, "help": said.get(f.name, "")} for f in fields(cls)]
+
+
+def about_weights(method: Method, source: zoo_data.Data, split: Split, seed: int) -> dict[str, Any]:
+    """What a file of weights says of itself."""
+    return {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
+
+
+def _norm(name: str | None) -> Norm | None:
+    if name is not None and name not in NORMS:
+        raise BadArgument(f"no normalisation {name!r}; there are {', '.join(NORMS)}")
+    return NORMS[name] if name else None
+
+
+def classes_in(forget: str) -> list[str]:
+    """The classes that `class:cat,dog` names, as given."""
+    kind, colon, named = forget.partition(":")
+    classes = [name.strip() for name in named.split(",") if name.strip()]
+    if kind != "class" or not colon or not classes:
+        raise BadArgument(f"--forget {forget!r} names no class; write class:3,5 or class:cat,dog")
+    return classes
+
+
+def source_of(name: str, root: Path | None = None) -> zoo_data.Data:
+    """Data by name or folder, refused where a part is empty."""
+    if root is not None and not root.is_dir():
+        raise BadData(f"no folder {root} that --data-root could name")
+    source = zoo_data.load(name, root)
+    if len(source.test) == 0 or len(source.train) == 0:
+        raise BadData(f"the data {source.name} has an empty part: {len(source.train)} training and {len(source.test)} test samples; give samples of both")
+    return source
+
+
+def _filled(model: str, classes: int, path: Path) -> nn.Module:
+    return models.load(model, classes, weights=path).module
+
+
+def request(forget: str, split: Split) -> dict[str, Any]:
+    """The `request` of a record."""
+    names = split.test.names
+    return {"forget": forget, "classes": list(split.classes), "names": [names[c] if c < len(names) else str(c) for c in split.classes]}
+
+
+def about_model(given: models.Model, norm: Norm | None = None) -> dict[str, Any]:
+    """The `model` of a record."""
+    own = norm or getattr(given.module, "norm", None)
+    return {"name": given.name, "origin": given.origin, "sha256": given.sha256, "parameters": parameters(given.module), "norm": asdict(own) if isinstance(own, Norm) else None}
+
+
+def about_data(source: zoo_data.Data, split: Split) -> dict[str, Any]:
+    """The `data` of a record."""
+    return {"name": source.name, "sha256": source.sha256, "counts": {name: len(part) for name, part in split.parts.items()}}
+
+
+def _accuracy(network: Network, samples: Samples) -> auditing.Value:
+    logits, labels, _ = predict(network, samples)
+    return auditing.counted(logits.argmax(1) == labels)
+
+
+def _refuse_misfit(network: Network, samples: Samples) -> None:
+    x, _ = samples.batch(torch.tensor([0]), device=network.device)
+    try:
+        with network.frozen(), torch.no_grad():
+            network.module(x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        shape = tuple(x.shape[1:]) if isinstance(x, Tensor) else sorted(x)
+        raise BadData(f"the network does not take inputs of shape {shape}: {str(error).splitlines()[0]}; name another model or other data") from error
+
+
+def _record(run: Path) -> dict[str, Any]:
+    if not run.exists():
+        raise BadData(f"no folder {run}; give the folder that a run was written to")
+    if (run / STATE).is_dir() and not (run / RECORD).is_file():
+        raise BadData(f"{run.name} holds a run that has not ended; call it again with the same arguments, and it goes on")
+    return records.read(run)
+
+
+def _said(command: Sequence[str], flag: str) -> str | None:
+    return next((b for a, b in pairwise(command) if a == flag), None)
+
+
+def flags(**values: Any) -> list[str]:
+    """Flags of a command line; None is left out, and a truth is `--flag` or `--no-flag`."""
+    out: list[str] = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            out.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            out += [f"--{flag}", str(value)]
+    return out
+
+
+def _how(precision: Precision, device: str | None) -> list[str]:
+    return flags(precision=None if precision == "fp32" else precision, device=device)
+
+
+def _shown(data: str) -> str:
+    """A known name, or the name of a folder without the way to it."""
+    return data if data in zoo_data.KNOWN else Path(data).resolve().name
+
+
+def _machine(engine: Engine) -> dict[str, Any]:
+    """What else decides the bits, so that a run does not go on under other conditions."""
+    return {"device": str(engine.device), "precision": engine.precision, "threads": torch.get_num_threads(), "ranks": engine.world, "torch": torch.__version__}
+
+
+def _note_inputs(out: Path, **paths: Path | None) -> None:
+    noted = {name: os.path.relpath(path.resolve(), out.resolve()) for name, path in paths.items() if path is not None}
+    if noted:
+        store.write(out / INPUTS, records.dumps(noted))
+
+
+def _inputs(run: Path) -> dict[str, Any]:
+    path = run / INPUTS
+    return {name: Path(os.path.normpath(run.resolve() / value)) for name, value in json.loads(path.read_text(encoding="utf-8")).items()} if path.is_file() else {}
+
+
+def _part(joined: bool) -> None:
+    if joined:
+        dist.destroy_process_group()
+
+
+# Pictures.
+
+
+def _pictures(test: Samples, classes: Sequence[int], shown: dict[str, auditing.Subject], forgotten: int = 12, retained: int = 4) -> list[dict[str, Any]]:
+    """A few test images, forgotten ones first, and what each model calls them."""
+    gone = torch.isin(test.y, torch.tensor(list(classes)))
+    places = torch.arange(len(test))
+    rows = [*_first(test, places[gone], forgotten), *_first(test, places[~gone], retained)]
+    said = {column: subject.on(test)[0].softmax(1) for column, subject in shown.items()}
+    names = test.names or [str(i) for i in range(next(iter(said.values())).shape[1])]
+    out = []
+    for row in rows:
+        source = test.sources[int(test.which[row])]
+        pixels = source.raw(test.index[row : row + 1])
+        if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+            return []
+        best = {column: int(shares[row].argmax()) for column, shares in said.items()}
+        out.append(
+            {
+                "png": base64.b64encode(png(pixels[0])).decode(),
+                "truth": names[int(test.y[row])],
+                "said": {column: {"name": names[label], "probability": float(said[column][row, label])} for column, label in best.items()},
+            }
+        )
+    return out
+
+
+def _first(test: Samples, places: Tensor, n: int) -> list[int]:
+    """At most n of these places, evenly from their classes."""
+    y = test.y[places]
+    labels = torch.unique(y)[:n]
+    each = max(1, n // max(1, len(labels)))
+    return [p for label in labels for p in places[y == label][:each].tolist()]
+
+
+def png(pixels: Tensor) -> bytes:
+    """An image [1 or 3, h, w] of bytes, or of floats in 0..1, as PNG."""
+    grey = pixels.shape[0] == 1
+    values = pixels if pixels.dtype == torch.uint8 else (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+    _, h, w = values.shape
+    lines = b"".join(b"\0" + line.numpy().tobytes() for line in values.permute(1, 2, 0).contiguous().reshape(h, -1))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", w, h, 8, 0 if grey else 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
+
+
+# Folders.
+
+
+def _refuse_below(**given: tuple[int | None, int]) -> None:
+    for name, (value, least) in given.items():
+        if value is not None and value < least:
+            raise BadArgument(f"--{name.replace('_', '-')} {value} is too small; give a number from {least} up")
+
+
+def _refuse_output(out: Path, inputs: Sequence[Path | None]) -> None:
+    """Refuse an output that is an input, or that exists and is not a killed run."""
+    if not os.path.lexists(out):
+        _refuse_unwritable(out)
+        return
+    if any(p is not None and p.exists() and out.exists() and p.samefile(out) for p in inputs):
+        raise BadArgument(f"--out {out.name} is an input of this run; give another folder")
+    if not (out / STATE / "arguments.json").is_file():
+        raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
+
+
+def _refuse_unwritable(path: Path) -> None:
+    there = next(p for p in path.absolute().parents if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise Resources(f"{path.name} cannot be written: {there} is {'not writable' if there.is_dir() else 'not a folder'}; give another place")
+
+
+def _refuse_other_arguments(out: Path, arguments: dict[str, Any]) -> None:
+    path = out / STATE / "arguments.json"
+    if not path.is_file():
+        raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(records.dumps(arguments))
+    differ = [f"{name} was {json.dumps(before.get(name))} and is {json.dumps(now.get(name))}" for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    if differ:
+        raise BadArgument(f"--out {out.name} holds a killed run of other arguments: {'; '.join(differ)}; give those, another folder, or remove it")
+
+
+@contextlib.contextmanager
+def _writing(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
+    """The folder of a run that is going on: yields where its state is kept, and clears that when all is done.
+
+    What ends in a refusal leaves nothing behind; what is killed leaves its state. The first rank makes, locks and clears the folder.
+    """
+    state = out / STATE
+    if dist.is_available() and dist.is_initialized():
+        first = dist.get_rank() == 0
+        if not first:
+            dist.barrier()
+            yield state
+            return
+    made = [p for p in (out, *out.absolute().parents) if not p.exists()]
+    if not os.path.lexists(out):
+        _make(out, arguments)
+    try:
+        with locked(out):
+            _refuse_other_arguments(out, arguments)
+            for orphan in [*out.glob(".*.tmp"), *state.glob(".*.tmp")]:
+                orphan.unlink()
+            if dist.is_available() and dist.is_initialized():
+                dist.barrier()
+            try:
+                yield state
+            except (BadArgument, BadData, Diverged):
+                shutil.rmtree(state)
+                raise
+            (state / "arguments.json").unlink()
+            shutil.rmtree(state)
+    except (BadArgument, BadData, Diverged):
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _make(out: Path, arguments: dict[str, Any]) -> None:
+    """Make the folder with its arguments in it at one stroke, so that a kill leaves either nothing or a run that goes on."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
+        try:
+            umask = os.umask(0)
+            os.umask(umask)
+            fresh.chmod(0o777 & ~umask)
+            store.write(fresh / STATE / "arguments.json", records.dumps(arguments))
+            fresh.rename(out)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        # Where another process made it in the meantime, the lock decides.
+        if not out.is_dir():
+            raise Resources(f"{out.name} could not be made: {error.strerror or error}; give another place") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; it goes with the process, however that ends.
+
+    Raises:
+        Locked: another process holds it.
+    """
+    path = folder / ".lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise Locked(f"{folder.name} is being written by another process ({file.read().strip() or 'unknown'}); wait for it, or give another folder") from error
+        # Between opening and locking its owner may have ended and removed the file.
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            raise Locked(f"{folder.name} was being written by another process until now; try again")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page that `report` drew."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(4096)
+    return b"<title>Unlearning record: " in start
