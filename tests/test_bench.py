@@ -52,7 +52,7 @@ def test_records_of_cells_that_are_no_longer_asked_for_are_not_kept():
 def test_shards_share_out_the_cells():
     cells = grid.Scenario.read(SCENARIO).cells
     assert sorted((c for i in range(3) for c in cells[i::3]), key=repr) == sorted(cells, key=repr)
-    assert len(set(c.name for c in cells)) == len(cells)
+    assert len({c.name for c in cells}) == len(cells)
 
 
 def test_a_cell_is_named_by_all_that_is_run():

@@ -43,4 +43,3 @@ class Accuracy(Audit):
             logits, labels, _ = model.on(part.at_most(self.train))
             values[name] = counted(logits.argmax(1) == labels)
         return Finding(values)
-

@@ -16,8 +16,9 @@ from untrain.metrics.recovery import prototype_recall
 
 @dataclass(frozen=True)
 class Prototype(Audit):
-    """What little help brings back, with the features frozen. A network that never saw a class still separates it
-    somewhat, so only the difference to retrained models tells (evidence on small models in the docs).
+    """What little help brings back, with the features frozen.
+
+    A network that never saw a class still separates it somewhat, so only the difference to retrained models tells.
 
     One-shot: one forgotten training image is the prototype of its class; the share of the class's test images
     nearer to it than to any retained class's mean. Head-reset relearning: the forgotten rows start at nothing and
@@ -81,8 +82,7 @@ class Prototype(Audit):
         for step in range(1, self.steps + 1):
             f, r = torch.randint(len(gone[0]), (self.batch_forgotten,)), torch.randint(len(known[0]), (self.batch_retained,))
             x, y = torch.cat([gone[0][f], known[0][r]]), torch.cat([gone[1][f], known[1][r]])
-            stepper.zero_grad()
-            F.cross_entropy(F.linear(x, weight, bias), y).backward()
+            weight.grad, bias.grad = torch.autograd.grad(F.cross_entropy(F.linear(x, weight, bias), y), [weight, bias])
             stepper.step()
             if step % 5 == 0:
                 looks.append(float((F.linear(probes[0], weight.detach(), bias.detach()).argmax(1) == probes[1]).double().mean()))

@@ -52,9 +52,7 @@ class Relearn(Audit):
     retained: int = 200
     probes: int = 500
 
-    def __call__(
-        self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...], original: Subject
-    ) -> Finding:
+    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...], original: Subject) -> Finding:
         """Fine-tune copies and look."""
         mixed = forget.first(self.forgotten) + retain.first(self.retained)
         probes = test[torch.isin(test.y, torch.tensor(classes))].at_most(self.probes)

@@ -22,7 +22,7 @@ class Weights(Audit):
 
     question = "Where did the weights move?"
     rows: ClassVar = {
-        "outside the head, from the original": Row("high", "distance", 0, "relative distance of all weights but the head's from the original; 0 means that only the head was changed"),
+        "outside the head, from the original": Row("high", "distance", 0, "relative distance of the weights outside the head; 0 means that only the head was changed"),
         "all weights, from the original": Row("high", "distance", 0, "relative distance of all weights from the original"),
         "all weights, from a retrained model": Row("as retrained", "distance", 0, "relative distance from the nearest other retrained model"),
     }

@@ -13,6 +13,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     model: nn.Module = _once(held, (cell.model, cell.data), lambda: load_model(cell.model, data.classes))
     split: Split = _once(held, (cell.data, cell.classes), lambda: Split.by_class(data.train, data.test, forget=cell.classes))
     paths = scenario.references(cell.classes)
-    retrained = [_once(held, path, lambda path=path: _reference(cell.model, data.classes, path)) for path in paths]
+    retrained = [_once(held, path, partial(_reference, cell.model, data.classes, path)) for path in paths]
     method = discover.settings(*cell.setting.split(":"))
     result = unlearn(model, split, method, seed=cell.seed, precision=cell.precision)
     norm = getattr(model, "norm", None)

@@ -30,7 +30,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def setting(found: dict[str, Any]) -> str:
     """What ran: `unsir`, `unsir:paper`, ..."""
     preset = found["method"]["preset"]
-    return found["method"]["name"] + ("" if preset in (None, "default") else f":{preset}")
+    name: str = found["method"]["name"]
+    return name if preset in (None, "default") else f"{name}:{preset}"
 
 
 def values(found: dict[str, Any], row: str, column: str) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def shown(cells: Iterable[dict[str, Any]], form: str) -> str:
     if not cells:
         return ""
     numbers = [c["value"] for c in cells]
-    text = form.format(statistics.fmean(numbers))
+    text: str = form.format(statistics.fmean(numbers))
     if any(c["beyond"] for c in cells):
         text = ("> " if all(c["beyond"] for c in cells) else "≥ ") + text
     low, high = form.format(min(numbers)), form.format(max(numbers))

@@ -1,0 +1,1 @@
+"""What everything stands on: data, runs, methods, audits, records."""

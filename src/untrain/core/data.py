@@ -33,7 +33,10 @@ class Augment(Protocol):
     several ranks is augmented as the whole one would be.
     """
 
-    draws: int
+    @property
+    def draws(self) -> int:
+        """Uniform numbers that a row takes."""
+        ...
 
     def __call__(self, x: Tensor, u: Tensor) -> Tensor:
         """Change x [n, c, h, w] by the numbers u [n, draws] in [0, 1)."""
@@ -292,10 +295,7 @@ class Samples:
             x = x if source.prepare is None else source.prepare(x)
             _refuse_nan(x, index[at])
             labels[at] = source.y[index[at]]
-            if len(at) == len(rows):
-                out = x
-            else:
-                out = _put(out, x, at.to(device), len(rows))
+            out = x if len(at) == len(rows) else _put(out, x, at.to(device), len(rows))
         if out is None:
             raise BadData("a batch of no samples")
         return out, labels.to(device)
@@ -420,7 +420,7 @@ class Split:
         gone = torch.zeros(len(train), dtype=torch.bool)
         gone[torch.tensor(places, dtype=torch.long)] = True
         _refuse_all_or_none(int(gone.sum()), len(train), "samples")
-        return cls(train[gone], train[~gone], test, **parts)
+        return cls(train[gone], train[~gone], test, (), **parts)
 
     @classmethod
     def by_group(cls, train: Samples, test: Samples, *, column: str, forget: Sequence[Any], **parts: Samples) -> Split:
@@ -431,13 +431,13 @@ class Split:
         """
         if column not in train.columns:
             raise BadArgument(f"no column {column!r}; there are {sorted(train.columns)}")
-        values = train.columns[column]
-        absent = [v for v in forget if v not in set(values)]
+        values, wanted = train.columns[column], set(forget)
+        absent = sorted(wanted - set(values), key=str)
         if absent:
             raise BadArgument(f"column {column!r} holds no {absent[0]!r}")
-        gone = torch.tensor([v in set(forget) for v in values])
+        gone = torch.tensor([v in wanted for v in values])
         _refuse_all_or_none(int(gone.sum()), len(train), "samples")
-        return cls(train[gone], train[~gone], test, **parts)
+        return cls(train[gone], train[~gone], test, (), **parts)
 
     def prepared(self, prepare: Prepare | None) -> Split:
         """The same split, each part prepared so where it has no preparation of its own."""

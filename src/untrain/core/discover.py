@@ -12,6 +12,7 @@ import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from untrain.core.errors import BadArgument
@@ -37,8 +38,7 @@ class Found:
         spec = importlib.util.find_spec(self.module)
         if spec is None or spec.origin is None:
             return ""
-        with open(spec.origin, encoding="utf-8") as file:
-            return (ast.get_docstring(ast.parse(file.read())) or "").partition("\n")[0]
+        return (ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
     def load(self) -> type[Any]:
         """The class: the one method or audit that its module defines."""

@@ -105,7 +105,7 @@ class Engine:
         if self.world > 1 and values:
             flat = torch.cat([v.reshape(-1) for v in values])
             dist.all_reduce(flat)
-            for value, total in zip(values, flat.split([v.numel() for v in values]), strict=True):
+            for value, total in zip(values, torch.split(flat, [v.numel() for v in values]), strict=True):
                 value.copy_(total.view_as(value))
 
     def report(self) -> dict[str, Any]:

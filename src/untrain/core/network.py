@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -190,4 +190,4 @@ def logits(output: Any) -> Tensor:
     if not isinstance(found, Tensor) or found.ndim != 2:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(output).__name__
         raise BadData(f"the model answers with {shape}, not with logits [n, C]")
-    return cast(Tensor, found if found.dtype == torch.float64 else found.float())
+    return found if found.dtype == torch.float64 else found.float()

@@ -43,7 +43,7 @@ def compose(
         data: `name`, `sha256`, `counts` by part.
         output: `file` and `sha256` of what was written.
     """
-    return finite(
+    made: dict[str, Any] = finite(
         {
             "schema": SCHEMA,
             **described,
@@ -59,6 +59,7 @@ def compose(
             "pictures": None,
         }
     )
+    return made
 
 
 def schema() -> dict[str, Any]:
@@ -68,10 +69,10 @@ def schema() -> dict[str, Any]:
 
 
 def dumps(record: dict[str, Any]) -> bytes:
-    """Canonical bytes.
+    r"""Canonical bytes.
 
     >>> dumps({"b": 1, "a": 2.0})
-    b'{\\n  "a": 2.0,\\n  "b": 1\\n}\\n'
+    b'{\n  "a": 2.0,\n  "b": 1\n}\n'
     """
     return (json.dumps(record, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 

@@ -181,7 +181,9 @@ def _refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head:
             raise BadData(f"the model does not take inputs of shape {shape}: {str(error).splitlines()[0]}") from error
         labels = samples.y
         if int(labels.max()) >= width or int(labels.min()) < 0:
-            raise BadData(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model's head answers with {width} classes; give the model that was trained on this data")
+            raise BadData(
+                f"labels run from {int(labels.min())} to {int(labels.max())}, the model's head answers with {width} classes; give the model that was trained on this data"
+            )
     if names and len(names) != width:
         raise BadData(f"the model's head answers with {width} classes, the data has {len(names)}; give the model that was trained on this data")
     outside = [c for c in split.classes if not 0 <= c < width]

@@ -106,7 +106,8 @@ def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
     own = {k: v for k, v in module.state_dict().items() if k in state or not k.endswith("num_batches_tracked")}
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
     if missing or extra:
-        raise BadData(f"{origin} does not fit the network: it lacks {missing[:3]} and has {extra[:3]} instead ({len(missing)} missing, {len(extra)} too many); name the network it was saved from")
+        lacks, has = f"{len(missing)} entries such as {missing[:2]}", f"{len(extra)} others such as {extra[:2]}"
+        raise BadData(f"{origin} does not fit the network: it lacks {lacks}, and has {has}; name the network that it was saved from")
     for name, value in own.items():
         if value.shape != state[name].shape:
             raise BadData(f"{origin} does not fit the network: {name} is {list(state[name].shape)} in the file and {list(value.shape)} in the network")
@@ -128,25 +129,31 @@ def keep(run: Run, number: int, parameters: Sequence[Tensor], stepper: torch.opt
     tensors |= {f"buffer.{i}": b for i, b in enumerate(run.network.buffers() if run.network else [])}
     tensors |= _optimizer_tensors(stepper)
     tensors["random"] = torch.get_rng_state()
-    about = {"phase": vars(phase), "version": 1}
+    about = {"phase": vars(phase), "version": 1, "sha256": weights_hash(tensors)}
     save_weights(run.store / f"call-{number:04d}.safetensors", {k: v.contiguous() for k, v in tensors.items()}, about)
 
 
 @torch.no_grad()
 def resume(run: Run, number: int, parameters: Sequence[Tensor], stepper: torch.optim.Optimizer) -> Phase | None:
-    """Put back where a core call stood, and say what it had done; None where nothing was saved."""
+    """Put back where a core call stood, and say what it had done; None where nothing was saved.
+
+    Raises:
+        BadData: what was saved is broken, or of another run.
+    """
     from untrain.core.train import Phase
 
     path = run.store / f"call-{number:04d}.safetensors" if run.store is not None else None
     if path is None or not path.is_file():
         return None
+    saved = load_weights(path)
     with safe_open(path, framework="pt") as file:
-        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        about = json.loads(file.metadata()["untrain"])
-    for i, parameter in enumerate(parameters):
-        parameter.copy_(saved[f"parameter.{i}"])
-    for i, buffer in enumerate(run.network.buffers() if run.network else []):
-        buffer.copy_(saved[f"buffer.{i}"])
+        about = json.loads((file.metadata() or {}).get("untrain", "{}"))
+    own = {f"parameter.{i}": p for i, p in enumerate(parameters)} | {f"buffer.{i}": b for i, b in enumerate(run.network.buffers() if run.network else [])}
+    foreign = [n for n, v in own.items() if n not in saved or saved[n].shape != v.shape]
+    if foreign or "phase" not in about or about.get("sha256") != weights_hash(saved):
+        raise BadData(f"{path} does not hold what this run had saved there; delete it, and the run does that work again")
+    for name, value in own.items():
+        value.copy_(saved[name])
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in saved.items():
         if name.startswith("optimizer."):

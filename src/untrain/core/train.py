@@ -217,7 +217,7 @@ def predict(model: Network, samples: Samples, *, batch: int = 500, features: boo
     rows, device = torch.arange(len(samples)), device or next(iter(model.parameters())).device
     with model.frozen():
         outs, labels, read = [], [], []
-        for part in rows.split(batch):
+        for part in torch.split(rows, batch):
             x, y = samples.batch(part, device=device)
             with torch.autocast(device.type, enabled=False):
                 if features:

@@ -97,7 +97,7 @@ class UNSIR(Method):
         images = torch.randn(len(labels), *kept.shape, dtype=model.dtype).to(model.device).requires_grad_()
         scale = self.penalty * min(1.0, 3072 / max(1, images[:1].numel()))
 
-        def loss(places: Inputs, label: Tensor) -> Tensor:
+        def loss(places: Tensor, label: Tensor) -> Tensor:
             x = images[places]
             return scale * x.square().flatten(1).sum(1).mean() - F.cross_entropy(model(x), label)
 

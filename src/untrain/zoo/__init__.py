@@ -1,0 +1,1 @@
+"""Reference networks, data and recipes."""

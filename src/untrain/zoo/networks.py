@@ -168,7 +168,7 @@ class DigitsNet(nn.Module):
         return cast(Tensor, self.linear(F.relu(self.hidden(x.flatten(1)))))
 
 
-def _norm_for(channels: int, classes: int) -> Norm:
+def _norm_for(classes: int) -> Norm:
     return NORMS["cifar100" if classes == 100 else "cifar10"]
 
 
@@ -176,9 +176,9 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "digits": lambda classes: DigitsNet(classes),
     "resnet20": lambda classes: CifarResNet(3, classes),
     "resnet32": lambda classes: CifarResNet(5, classes),
-    "resnet18": lambda classes: ResNet18(classes, "cifar", _norm_for(3, classes)),
-    "resnet18-imagenet-stem": lambda classes: ResNet18(classes, "imagenet", _norm_for(3, classes)),
-    "allcnn": lambda classes: AllCNN(classes, _norm_for(3, classes)),
+    "resnet18": lambda classes: ResNet18(classes, "cifar", _norm_for(classes)),
+    "resnet18-imagenet-stem": lambda classes: ResNet18(classes, "imagenet", _norm_for(classes)),
+    "allcnn": lambda classes: AllCNN(classes, _norm_for(classes)),
 }
 """Networks by name: each a function of the number of classes."""
 
