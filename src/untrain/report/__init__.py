@@ -1,0 +1,1 @@
+"""Pages drawn from records. Imports no torch."""

@@ -1,0 +1,37 @@
+"""The page: one file that holds all it needs, drawn from a record alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from typing import Any
+
+from markupsafe import Markup
+
+from untrain.report.markup import asset, draw, shown
+from untrain.report.sections import SECTIONS, what
+
+
+def render(record: dict[str, Any]) -> str:
+    """HTML of a record: a pure function of it, which asks nothing of a network."""
+    body = Markup("\n").join(section(record) for section in SECTIONS)
+    scripts = ([_plotly()] if 'class="chart"' in body else []) + [asset("page.js")]
+    style = asset("style.css")
+    return draw("page", title=shown(what(record["request"]), 80), policy=policy(scripts), style=Markup(style), body=body, scripts=[Markup(s) for s in scripts]) + "\n"
+
+
+def policy(scripts: list[str]) -> str:
+    """A content security policy that runs these scripts and loads nothing.
+
+    Styles are inline, since charts set theirs as they are drawn; without a source to load from, a style can only change looks.
+    """
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())

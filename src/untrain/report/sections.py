@@ -1,0 +1,229 @@
+"""A report is a tuple of functions from a record to HTML. They choose and word; what was measured is in the record."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from untrain.core import record as records
+from untrain.core.verdict import SENTENCES
+from untrain.report.figures import Figure, figure, is_share, losses, slots
+from untrain.report.markup import amount, draw, embedded, name, shown
+
+CONTROLS = {
+    "head mask": (
+        "A fake: the original with only the forgotten class's output switched off. Accuracy cannot tell it from a model that forgot; "
+        "that is why this page does not stop at accuracy."
+    ),
+    "nothing": "The original, passed through unchanged: what every test says where nothing was done.",
+}
+"""What a control column is."""
+
+OTHER_CONTROL = "A control: another model put beside for comparison."
+
+
+def heading(record: dict[str, Any]) -> Markup:
+    """What was asked of which model."""
+    return draw("heading", record=record, what=what(record["request"]))
+
+
+def verdict(record: dict[str, Any]) -> Markup:
+    """What can be said, and as large as it what cannot. A mark of the run stands in the verdict's place."""
+    code, sentence = said(record)
+    judged = None if record["run"]["marks"] else record["verdict"]
+    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, not_claimed=record["not_claimed"])
+
+
+def table(record: dict[str, Any]) -> Markup:
+    """Original, unlearned, retrained and controls side by side."""
+    given = slots(record)
+    groups = [(a, [_line(r, given, record) for r in a["rows"]]) for a in record["audits"] if a["rows"]]
+    at_hand = {c: max((len(r["values"].get(c, ())) for a in record["audits"] for r in a["rows"]), default=0) for c in given}
+    controls = [(c, s, CONTROLS.get(c, OTHER_CONTROL)) for c, s in given.items() if s.startswith("control")]
+    return draw("table", groups=groups, slots=given, at_hand=at_hand, controls=controls, skipped=[a for a in record["audits"] if a["skipped"]], verdict=record["verdict"])
+
+
+def pictures(record: dict[str, Any]) -> Markup:
+    """Sample images and what each model calls them, where they were asked for."""
+    return draw("pictures", pictures=record["pictures"], slots=slots(record)) if record["pictures"] else Markup()
+
+
+def findings(record: dict[str, Any]) -> Markup:
+    """Every figure of every audit."""
+    given = slots(record)
+    groups = [(a, [figure(f, given) for f in a["figures"]]) for a in record["audits"] if a["figures"]]
+    return draw("findings", groups=[(a, Markup().join(map(_drawn, fs))) for a, fs in groups]) if groups else Markup()
+
+
+def cost(record: dict[str, Any]) -> Markup:
+    """What it took, and the losses of each phase."""
+    drawn = Markup().join(_drawn(losses(p)) for p in record["run"]["phases"] if p["losses"])
+    return draw("cost", run=record["run"], figures=drawn)
+
+
+def method(record: dict[str, Any]) -> Markup:
+    """The method and its settings, data, model and machine."""
+    return draw("method", record=record, counts=[(part, f"{n:,}") for part, n in record["data"]["counts"].items()])
+
+
+def again(record: dict[str, Any]) -> Markup:
+    """How to get it again, and the record's hash."""
+    command = shlex.join(["untrain", *record["command"]])
+    return draw("again", command=command, digest=hashlib.sha256(records.dumps(record)).hexdigest(), output=record["output"])
+
+
+SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, pictures, findings, cost, method, again)
+"""The page, from top to bottom."""
+
+
+def what(request: dict[str, Any]) -> str:
+    """What was to be forgotten, in words.
+
+    >>> what({"forget": "class:3", "classes": [3], "names": ["cat"]}), what({"forget": "index:a.txt", "classes": [], "names": []})
+    ('class cat', 'index:a.txt')
+    """
+    names = request["names"] or [str(c) for c in request["classes"]]
+    if not names:
+        return shown(request["forget"])
+    return f"class{'es' * (len(names) > 1)} {', '.join(shown(n, 60) for n in names[:12])}{'…' * (len(names) > 12)}"
+
+
+def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
+    """The code and its sentence, made here from the code alone: a record's own sentence could have been edited."""
+    found, marks = record["verdict"], record["run"]["marks"]
+    if not found and not marks:
+        return None, Markup("Not audited yet: nothing has been measured, so nothing is said about {}.").format(name(what(record["request"])))
+    code = marks[0].upper() if marks else found["code"]
+    parts: dict[str, Any] = {"what": name(what(record["request"])), "reasons": "", "m": 0, "tests": 0}
+    if found:
+        reasons = Markup("; ").join(name(r) for r in found["reasons"])
+        parts |= {"reasons": reasons, "m": found["retrained"], "tests": _seeing(found)}
+    return code, Markup(SENTENCES[code]).format(**parts)
+
+
+def _seeing(found: dict[str, Any]) -> int:
+    return len(set(found["tests"]) - set(found["without_power"]))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place in the table.
+
+    Args:
+        slot: The column's slot.
+        column: The column.
+        text: The number as it is read.
+        exact: The number itself.
+        note: Its interval, or the spread over the models.
+        absent: Said in place of a number.
+    """
+
+    slot: str
+    column: str
+    text: str = ""
+    exact: float | None = None
+    note: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A mark on a row's scale.
+
+    Args:
+        slot: The column's slot.
+        at: Where, in per cent of the width.
+        outside: Whether it lies beyond the scale's end.
+    """
+
+    slot: str
+    at: float
+    outside: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row of the table.
+
+    Args:
+        row: The record's row.
+        cells: One for each column.
+        marks: The same values on one scale.
+        band: Smallest and largest retrained model on it, in per cent.
+        test: What the verdict's test said of it.
+        flagged: Whether the verdict names it as a trace.
+        blind: Whether it cannot tell the original from a retrained model.
+        n: Samples behind it.
+        bounded: Whether a value is a bound of another kind than "more than".
+    """
+
+    row: dict[str, Any]
+    cells: tuple[Cell, ...]
+    marks: tuple[Mark, ...]
+    band: tuple[float, float] | None
+    test: dict[str, float] | None
+    flagged: bool
+    blind: bool
+    n: str
+    bounded: bool
+
+
+def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any]) -> Shown:
+    found = record["verdict"] or {"tests": {}, "without_power": [], "reasons": [], "code": None}
+    present = {c for a in record["audits"] for r in a["rows"] for c, v in r["values"].items() if v}
+    values = row["values"]
+    cells = tuple(_cell(c, s, values.get(c, []), row["unit"], c in present) for c, s in given.items())
+    flat = [v for c in given for v in values.get(c, [])]
+    counts = sorted({v["n"] for v in flat if v["n"] is not None})
+    # A control may lie very far out (a mask writes huge weights); the scale is that of the models it is beside.
+    own = [v["value"] for c in ("original", "unlearned", "retrained") for v in values.get(c, []) if v["value"] is not None]
+    end = 1.0 if row["unit"] == "share" else max(own, default=0.0)
+    marks = tuple(Mark(c.slot, _place(c.exact, end), c.exact > end) for c in cells if c.exact is not None and c.column != "retrained") if end else ()
+    spread = [v["value"] for v in values.get("retrained", []) if v["value"] is not None]
+    return Shown(
+        row=row,
+        cells=cells,
+        marks=marks,
+        band=(_place(min(spread), end), _place(max(spread), end)) if spread and end else None,
+        test=found["tests"].get(row["name"]),
+        flagged=found["code"] == "RESIDUE" and any(r.startswith(f"{row['name']} ") for r in found["reasons"]),
+        blind=row["name"] in found["without_power"],
+        n=" to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "",
+        bounded=any(v["beyond"] for v in flat) and row["unit"] not in _COUNTED,
+    )
+
+
+_COUNTED = ("steps", "count")
+
+
+def _place(value: float, end: float) -> float:
+    return round(4 + 92 * min(max(value / end, 0.0), 1.0), 2)
+
+
+def _cell(column: str, slot: str, values: list[dict[str, Any]], unit: str, present: bool) -> Cell:
+    if not values:
+        return Cell(slot, column, absent="none" if present else "not at hand")
+    numbers = [v["value"] for v in values if v["value"] is not None]
+    if not numbers:
+        return Cell(slot, column, absent="not finite")
+    sign = ("> " if unit in _COUNTED else "~ ") if any(v["beyond"] for v in values) else ""
+    mean = sum(numbers) / len(numbers)
+    if len(values) > 1:
+        top = max(values, key=lambda v: (v["value"] is not None, v["value"] or 0.0, v["beyond"]))
+        over = "> " if unit in _COUNTED and top["beyond"] else ""
+        alike = min(numbers) == max(numbers) and not over
+        note = "all alike" if alike else f"{amount(min(numbers), unit).removesuffix('%')} to {over}{amount(max(numbers), unit)}"
+    elif values[0]["low"] is not None and values[0]["high"] is not None:
+        note = f"{amount(values[0]['low'], unit).removesuffix('%')}\N{EN DASH}{amount(values[0]['high'], unit)}"
+    else:
+        note = ""
+    return Cell(slot, column, sign + amount(mean, unit), mean, note)
+
+
+def _drawn(made: Figure) -> Markup:
+    return draw("figure", figure=made, spec=embedded(made.spec), unit="share" if is_share(made.y) else "distance")
