@@ -46,6 +46,7 @@
       Object.assign(layout.xaxis, { showgrid: false, tickvals: places, ticktext: places.map((i) => spec.labels[i]), tickangle: turned ? -90 : 0, range: [-0.6, spec.labels.length - 0.4] });
       if (turned) layout.height += Math.min(longest, 22) * 5;
     }
+    if (root.classList.contains("printed")) layout.height = Math.round(0.75 * layout.height);
     return [data, layout];
   }
 

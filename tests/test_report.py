@@ -1,0 +1,461 @@
+"""The page of a record: what it says, what it never says, and how it behaves in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from untrain.core import record as records
+from untrain.core.verdict import SENTENCES
+from untrain.report import page
+from untrain.report.markup import amount, embedded
+from untrain.report.sections import CONTROLS, SECTIONS, what
+
+GOLDEN = Path(__file__).parent / "golden" / "record.json"
+BANNED = ("certified", "guaranteed", "deleted from the model", "gdpr-compliant", "100 % forgotten", "100% forgotten")
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "--><svg onload=alert(1)>",
+    '" onmouseover="alert(1)" x=\'',
+    "<a href='https://example.org'>link</a><br>",
+    "{{ 7 * 7 }} {% raw %} %{y} $x^2$",
+    "\u202eesrever\u200b\u2028\x00\u05d0\u05d1",
+    "&lt;b&gt; &amp; &#60;",
+    "y" * 10_000,
+)
+
+Record = dict[str, Any]
+
+
+def golden() -> Record:
+    return json.loads(GOLDEN.read_bytes())
+
+
+def bare() -> Record:
+    return golden() | {"audits": [], "verdict": None}
+
+
+def alone() -> Record:
+    """Without a retrained model, without one of the audits, and a run that has other controls too."""
+    made = golden()
+    for audit in made["audits"]:
+        for row in audit["rows"]:
+            row["values"] |= {"retrained": [], "a control with quite a long name": row["values"]["head mask"]}
+        for figure in audit["figures"]:
+            figure["series"]["retrained"] = []
+        if audit["name"] == "weights":
+            audit |= {"rows": [], "figures": [], "skipped": "needs original, which is not at hand"}
+    return made | {"verdict": {"code": "INCONCLUSIVE", "sentence": "", "reasons": ["no retrained model is at hand"], "retrained": 0, "tests": {}, "without_power": []}}
+
+
+def wide() -> Record:
+    """A hundred classes, two of them forgotten, and pictures."""
+    made = golden()
+    made["request"] = {"forget": "class:3,5", "classes": [3, 5], "names": ["cat", "dog"]}
+    for audit in made["audits"]:
+        for figure in audit["figures"]:
+            if audit["name"] == "predictions":
+                figure["series"] = {c: [{f"a class called {i}": (i % 7) / 300 for i in range(100)} for _ in v] for c, v in figure["series"].items()}
+    said = {c: {"name": "cat", "probability": 0.5} for c in ("original", "unlearned", "retrained", "head mask")}
+    made["pictures"] = [{"png": png(), "truth": "cat", "said": said} for _ in range(6)]
+    return made
+
+
+def png() -> str:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    pixels = zlib.compress(b"".join(b"\0" + bytes(range(0, 256, 32)) for _ in range(8)))
+    header = (8).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")).decode()
+
+
+ENUMS = {"schema", "kind", "ideal", "unit", "code", "png", "marks"}
+FREE = {"settings", "environment", "counts", "about", "norm", "tests"}
+"""Objects whose keys are anybody's."""
+
+
+def spoiled(value: Any, text: str, key: str = "") -> Any:
+    """The same record with this text in every string that is not one of a fixed few, and in every free key."""
+    if key in ENUMS:
+        return value
+    if isinstance(value, str):
+        return f"{text} {key}"
+    if isinstance(value, list):
+        return [spoiled(v, text, key) for v in value]
+    if isinstance(value, dict):
+        free = key in FREE or (value and all(re.fullmatch(r"\d+|.*\.weight", k) for k in value))
+        return {(f"{text} {k}" if free or k == "head mask" else k): spoiled(v, text, k) for k, v in value.items()}
+    return value
+
+
+class Dom(HTMLParser):
+    """Elements with their attributes, the text outside scripts and styles, the cells of the table."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.text, self.open = "", ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.open = tag if tag in ("script", "style") else ""
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.open == "script":
+            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
+        elif not self.open:
+            self.text += data
+
+    @property
+    def skeleton(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(tag, tuple(attrs)) for tag, attrs in self.elements]
+
+
+def sections(record: Record) -> str:
+    return "\n".join(section(record) for section in SECTIONS)
+
+
+def flat(html: str) -> str:
+    return " ".join(Dom(html).text.split())
+
+
+VARIANTS: dict[str, Callable[[], Record]] = {"golden": golden, "bare": bare, "alone": alone, "wide": wide}
+
+
+@pytest.mark.parametrize("made", VARIANTS.values(), ids=VARIANTS)
+def test_a_record_that_is_shown_is_one(made: Callable[[], Record]) -> None:
+    jsonschema.validate(made(), records.schema())
+
+
+@pytest.mark.parametrize("made", VARIANTS.values(), ids=VARIANTS)
+def test_the_page_is_a_pure_function_of_the_record(made: Callable[[], Record]) -> None:
+    record = made()
+    assert page.render(record) == page.render(copy.deepcopy(record))
+    assert record == made()
+
+
+def test_it_does_without_torch() -> None:
+    code = "import json, sys; from untrain.report.page import render; render(json.load(open(sys.argv[1]))); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, str(GOLDEN)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_a_sentence_comes_from_its_code_alone(code: str) -> None:
+    record = golden()
+    record["verdict"] |= {"code": code, "sentence": "This model is certified.", "reasons": ["a reason"]}
+    said = flat(sections(record))
+    assert SENTENCES[code].format(what="class 3", reasons="a reason", m=5, tests=4) in said
+    assert "certified" not in said
+    assert not any(text.partition("{")[0] in said for other, text in SENTENCES.items() if other != code)
+
+
+@pytest.mark.parametrize("mark", ["unchanged", "collapsed"])
+@pytest.mark.parametrize("made", [golden, bare])
+def test_a_mark_stands_in_the_verdicts_place(mark: str, made: Callable[[], Record]) -> None:
+    record = made()
+    record["run"]["marks"] = [mark]
+    said = flat(sections(record))
+    assert SENTENCES[mark.upper()] in said
+    assert "Traces of" not in said
+    assert "Not audited yet" not in said
+
+
+def test_what_was_not_audited_says_so() -> None:
+    said = flat(sections(bare()))
+    assert "Not audited yet" in said
+    assert "No audit has measured this model yet" in said
+
+
+def test_what_is_not_at_hand_is_said_to_be() -> None:
+    said = flat(sections(alone()))
+    assert "not at hand" in said
+    assert "Not asked:" in said
+    assert "needs original, which is not at hand" in said
+    assert "Without power:" in flat(sections(golden()))
+
+
+@pytest.mark.parametrize("made", VARIANTS.values(), ids=VARIANTS)
+def test_nothing_is_claimed_that_no_test_can_show(made: Callable[[], Record]) -> None:
+    said = flat(sections(made())).lower()
+    assert not [word for word in BANNED if word in said]
+    assert all(line.lower() in said for line in records.NOT_CLAIMED)
+
+
+def test_what_was_found_and_what_is_not_claimed_come_first_and_alike() -> None:
+    html = sections(golden())
+    found, not_claimed, side = (html.index(f'id="{i}"') for i in ("verdict", "not-claimed", "side-by-side"))
+    assert found < not_claimed < side
+    assert ".claim p, .claim li { font-size: 1.22rem" in page.asset("style.css")
+
+
+def test_every_number_of_the_table_is_in_the_record() -> None:
+    record = golden()
+    row = re.compile(r'<span class="measure"><bdi>(.*?)</bdi>.*?</tr>', re.S)
+    seen = 0
+    rows = {r["name"]: r for a in record["audits"] for r in a["rows"]}
+    for found in row.finditer(sections(record)):
+        columns = rows.pop(found[1])
+        for column, exact, text in re.findall(r'data-label="(.*?)".*?<data value="(.*?)">(.*?)</data>', found[0]):
+            values = [v["value"] for v in columns["values"][column]]
+            assert float(exact) == sum(values) / len(values)
+            assert text.removeprefix("&gt; ").removeprefix("~ ") == amount(float(exact), columns["unit"])
+            assert text.startswith("&gt; ") == (columns["unit"] == "steps" and any(v["beyond"] for v in columns["values"][column]))
+            seen += 1
+    assert not rows
+    assert seen == sum(bool(v) for a in record["audits"] for r in a["rows"] for v in r["values"].values())
+
+
+def test_a_search_without_success_lies_beyond() -> None:
+    record = golden()
+    for row in (r for a in record["audits"] for r in a["rows"] if r["unit"] == "steps"):
+        row["values"]["unlearned"][0] |= {"value": 60.0, "beyond": True}
+    assert sections(record).count('<data value="60.0">&gt; 60</data>') == 2
+
+
+def test_a_control_is_said_to_be_one() -> None:
+    assert " ".join(CONTROLS["head mask"].split()) in flat(sections(golden()))
+
+
+def test_a_new_audits_figure_appears_by_itself() -> None:
+    record = golden()
+    figure = {"name": "something new", "kind": "curves", "x": "a", "y": "b", "series": {"unlearned": [{"x": [0, 1], "y": [1, 2]}]}}
+    record["audits"].append({"name": "later", "question": "Is there more?", "settings": {}, "rows": [], "figures": [figure], "skipped": None})
+    html = sections(record)
+    assert "something new" in html
+    assert html.count('class="chart"') == sections(golden()).count('class="chart"') + 1
+
+
+def test_the_command_and_the_hash_are_on_it() -> None:
+    record = golden() | {"command": ["unlearn", "unsir", "--forget", "class:3", "--data", "two words"]}
+    said = flat(sections(record))
+    assert "untrain unlearn unsir --forget class:3 --data 'two words'" in said
+    assert hashlib.sha256(records.dumps(record)).hexdigest() in said
+
+
+def test_pictures_are_shown_where_asked_for_and_the_page_says_so() -> None:
+    assert "<img" not in sections(golden())
+    html = sections(wide())
+    assert html.count("<img ") == 6
+    assert "contains images" in html
+
+
+def test_its_policy_names_every_script_and_no_place_to_load_from() -> None:
+    dom = Dom(page.render(golden()))
+    policy = next(a["content"] or "" for t, a in dom.elements if t == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+    runs = [text for attrs, text in dom.scripts if attrs.get("type") != "application/json"]
+    assert len(runs) == 2
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert all(base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy for text in runs)
+    assert "http" not in policy
+    assert not [a for _, attrs in dom.elements for k, a in attrs.items() if k in ("src", "href") and not (a or "").startswith("data:")]
+
+
+TAME = Dom(sections(spoiled(wide(), "tame"))).skeleton
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=60)))
+def test_no_string_of_a_record_becomes_markup(text: str) -> None:
+    dom = Dom(sections(spoiled(wide(), text)))
+    assert dom.skeleton == TAME
+    for attrs, script in dom.scripts:
+        if attrs.get("type") == "application/json":
+            assert not set("<>&\u2028\u2029") & set(script)
+            assert "<" not in json.dumps(json.loads(script))
+    assert not set(dom.text) & set("\u202e\u202d\u2066\u200b\x00")
+
+
+@pytest.mark.parametrize("text", HOSTILE[:5], ids=range(5))
+def test_nor_does_its_title(text: str) -> None:
+    with mock.patch.object(page, "_plotly", return_value="0"):
+        spoiled_page, tame_page = (Dom(page.render(spoiled(bare(), t))) for t in (text, "tame"))
+    assert spoiled_page.skeleton == tame_page.skeleton
+
+
+def test_json_in_a_script_cannot_end_it() -> None:
+    text = "".join(HOSTILE)
+    assert not set("<>&\u2028\u2029") & set(embedded(text))
+    assert json.loads(embedded(text)) == text
+
+
+def test_a_long_list_of_classes_is_cut() -> None:
+    request = {"forget": "class:all", "classes": list(range(500)), "names": [f"name {i}" for i in range(500)]}
+    assert what(request).endswith("name 11…")
+
+
+FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium with its chromedriver on this machine (Debian: chromium chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driven = webdriver.Chrome(options=options, service=Service(driver))
+    yield driven
+    driven.quit()
+
+
+class Screen:
+    """A page open in the browser."""
+
+    def __init__(self, browser: Any, path: Path) -> None:
+        self.browser, self.path = browser, path
+
+    def show(self, record: Record, width: int = 1280, dark: bool = False) -> None:
+        self.path.write_text(page.render(record), encoding="utf-8")
+        self.width(width)
+        self.light(not dark)
+        self.browser.get(self.path.as_uri())
+
+    def width(self, width: int) -> None:
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600})
+
+    def light(self, light: bool) -> None:
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light" if light else "dark"}]})
+
+    def ask(self, script: str) -> Any:
+        """The answer two frames later, when what was set off has been drawn."""
+        wait = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done((() => { return %s; })()), 50)));"
+        return self.browser.execute_async_script(wait % script)
+
+    def console(self) -> list[str]:
+        return [entry["message"] for entry in self.browser.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        sent = (json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance"))
+        asked = [m["params"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+        return [p["request"]["url"] for p in asked if p["documentURL"] == self.path.as_uri()]
+
+
+@pytest.fixture
+def screen(browser: Any, tmp_path: Path) -> Screen:
+    made = Screen(browser, tmp_path / "report.html")
+    made.console(), made.requests()
+    return made
+
+
+BODIES = VARIANTS | {"hostile": lambda: spoiled(wide(), HOSTILE[4] + "".join(HOSTILE))}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("made", BODIES.values(), ids=BODIES)
+def test_a_browser_draws_every_chart_in_silence_and_within_the_screen(screen: Screen, made: Callable[[], Record]) -> None:
+    screen.show(made())
+    assert screen.ask("[...document.querySelectorAll('.chart')].filter((c) => !c.querySelector('.main-svg .point, .main-svg .points, .main-svg .lines')).length") == 0
+    assert screen.ask("document.querySelectorAll('.chart').length") >= 3
+    for width in (1280, 390, 320):
+        screen.width(width)
+        assert screen.ask("Math.max(innerWidth, document.documentElement.scrollWidth)") == width
+        assert screen.ask("[...document.querySelectorAll('.main-svg')].filter((s) => s.getBoundingClientRect().right > innerWidth).length") == 0
+    assert screen.ask("document.querySelectorAll('svg a, .chart img, [onerror], [onload]').length") == 0
+    assert screen.console() == []
+    assert [url for url in screen.requests() if not url.startswith("data:")] == [screen.path.as_uri()]
+
+
+INK = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.xtick text').style.fill, document.querySelector('.bars .point path').style.fill]"
+
+
+@pytest.mark.browser
+def test_dark_mode_reaches_page_and_charts_even_while_it_is_open(screen: Screen) -> None:
+    screen.show(alone(), dark=True)
+    dark = screen.ask(INK)
+    screen.light(True)
+    light = screen.ask(INK)
+    screen.show(alone())
+    assert screen.ask(INK) == light
+    assert _brightness(dark[0]) < 60 < 200 < _brightness(light[0])
+    assert _brightness(light[1]) < 128 < _brightness(dark[1])
+
+
+@pytest.mark.browser
+def test_what_is_found_and_what_is_not_claimed_fit_the_first_screen_of_a_phone(screen: Screen) -> None:
+    screen.show(golden(), 390)
+    assert screen.ask("document.querySelector('.claims').getBoundingClientRect().bottom") <= 844
+    sizes = screen.ask("[...document.querySelectorAll('.claim > p, .claim li')].map((e) => getComputedStyle(e).fontSize)")
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.browser
+def test_it_prints_light_on_a4_with_its_charts(screen: Screen) -> None:
+    screen.show(golden(), dark=True)
+    before = screen.ask("[...document.querySelectorAll('.main-svg')].map((s) => s.getAttribute('width'))")
+    screen.browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert screen.ask("Math.max(...[...document.querySelectorAll('.main-svg')].map((s) => s.getBoundingClientRect().right))") <= 690
+    assert _brightness(screen.ask(INK)[1]) < 128
+    screen.browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    printed = base64.b64decode(screen.browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})["data"])
+    assert b"/MediaBox [0 0 59" in printed
+    assert screen.ask("[...document.querySelectorAll('.main-svg')].map((s) => s.getAttribute('width'))") == before
+    assert screen.console() == []
+
+
+@pytest.mark.browser
+def test_a_key_hides_and_shows_its_column(screen: Screen) -> None:
+    screen.show(golden())
+    bars = "document.querySelectorAll('.chart')[0].querySelectorAll('.trace.bars').length"
+    press = "document.querySelector('.key').click()"
+    shown = screen.ask(bars)
+    screen.browser.execute_script(press)
+    assert screen.ask(bars) == shown - 1
+    assert screen.ask("document.querySelector('.key').getAttribute('aria-pressed')") == "false"
+    screen.browser.execute_script(press)
+    assert screen.ask(bars) == shown
+
+
+@pytest.mark.browser
+def test_text_stands_out_from_what_is_behind_it(screen: Screen) -> None:
+    for dark in (False, True):
+        screen.show(golden(), dark=dark)
+        names = ["ink", "quiet", "warn", "good", "accent", "paper", "card", "warn-paper", "good-paper"]
+        colours = screen.ask(f"{json.dumps(names)}.map((n) => getComputedStyle(document.documentElement).getPropertyValue('--' + n).trim())")
+        ink, quiet, warn, good, accent, paper, card, warm, cool = map(_luminance, colours)
+        pairs = [(t, p) for t in (ink, quiet, accent) for p in (paper, card)] + [(warn, warm), (warn, paper), (quiet, warm), (good, cool), (quiet, cool)]
+        assert min((max(a, b) + 0.05) / (min(a, b) + 0.05) for a, b in pairs) >= 4.5
+
+
+def _brightness(colour: str) -> float:
+    return sum(int(n) for n in re.findall(r"\d+", colour)[:3]) / 3
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
