@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -83,8 +83,10 @@ class Subject:
 
     def __init__(self, module: nn.Module, *, head: str | None = None, engine: Engine | None = None) -> None:
         self.engine = engine or Engine()
+        # Kept, so that no other model takes over the id that this one is known by.
+        self.given = module
         self.network = Network(self.engine.place(copy.deepcopy(module)).eval().requires_grad_(False), head=head)
-        self.findings: dict[Any, Finding] = {}
+        self.findings: dict[Any, tuple[dict[str, Any], Finding]] = {}
         self._said: dict[Any, tuple[Samples, tuple[Tensor, Tensor, Tensor]]] = {}
 
     def on(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,8 +210,11 @@ def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str
             key = (asked, seed, *(_key(value) for value in evidence.values()))
             if key not in subject.findings:
                 with seeded(seed, engine=engine, network=subject.network):
-                    subject.findings[key] = asked(subject, **evidence)
-            findings[column].append(subject.findings[key])
+                    # The evidence is kept beside it, so that no other takes over its ids.
+                    subject.findings[key] = (evidence, asked(subject, **evidence))
+            kept = subject.findings[key][1]
+            # A copy, since `beside` adds what holds only in this company.
+            findings[column].append(replace(kept, values=dict(kept.values)))
     asked.beside(findings)
     for name, row in asked.rows.items():
         values = {c: [asdict(f.values[name]) for f in fs if name in f.values] for c, fs in findings.items()}

@@ -250,8 +250,8 @@ class Samples:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Two samples with the same key hold the same rows of the same sources, prepared alike."""
-        return (*((id(s.x), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes())
+        """Two samples with the same key hold the same rows of the same sources, labelled and prepared alike."""
+        return (*((id(s.x), id(s.y), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes())
 
     def first(self, per_class: int) -> Samples:
         """The first `per_class` samples of each class, in the order they stand in."""
