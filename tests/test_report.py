@@ -64,7 +64,9 @@ def alone() -> Record:
             figure["series"]["retrained"] = []
         if audit["name"] == "weights":
             audit |= {"rows": [], "figures": [], "skipped": "needs original, which is not at hand"}
-    return made | {"verdict": {"code": "INCONCLUSIVE", "sentence": "", "reasons": ["no retrained model is at hand"], "retrained": 0, "tests": {}, "without_power": []}}
+    return made | {
+        "verdict": {"code": "INCONCLUSIVE", "sentence": "", "reasons": ["no retrained model is at hand"], "flagged": [], "retrained": 0, "tests": {}, "without_power": []}
+    }
 
 
 def wide() -> Record:
@@ -308,7 +310,7 @@ def test_json_in_a_script_cannot_end_it() -> None:
 
 def test_a_long_list_of_classes_is_cut() -> None:
     request = {"forget": "class:all", "classes": list(range(500)), "names": [f"name {i}" for i in range(500)]}
-    assert what(request).endswith("name 11…")
+    assert what(request).endswith("11 (name 11), ...")
 
 
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"

@@ -67,13 +67,18 @@ class Relearn(Audit):
         return Finding(values, curves)
 
     def beside(self, findings: dict[str, list[Finding]]) -> None:
-        """The anamnesis index needs the retrained models' relearn times."""
+        """The anamnesis index needs the retrained models' relearn times.
+
+        Where one of theirs ran out of steps the index is at most its value, from 0 up; where the model's own did as well, there is none.
+        """
         times = [f.values["relearn time"] for f in findings["retrained"]]
         mean = sum(t.value or 0.0 for t in times) / len(times) if times else 0.0
-        if mean:
-            for finding in (f for column in findings.values() for f in column):
-                own = finding.values["relearn time"]
-                finding.values["anamnesis index"] = Value((own.value or 0.0) / mean, beyond=own.beyond or any(t.beyond for t in times))
+        late = any(t.beyond for t in times)
+        for finding in (f for column in findings.values() for f in column if mean):
+            own = finding.values["relearn time"]
+            index = (own.value or 0.0) / mean
+            if not (own.beyond and late):
+                finding.values["anamnesis index"] = Value(index, 0.0 if late else None, index if late else None, beyond=own.beyond)
 
     def _curve(self, model: Subject, mixed: Samples, probes: Samples, classes: tuple[int, ...], reset: bool) -> list[tuple[int, float]]:
         copy = model.copy()

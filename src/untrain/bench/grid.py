@@ -25,7 +25,7 @@ from untrain.core.data import Split
 from untrain.core.engine import Precision
 from untrain.core.errors import BadArgument
 from untrain.core.run import describe, unlearn
-from untrain.core.verdict import judge
+from untrain.core.verdict import judge, what
 from untrain.zoo.data import Data, load
 from untrain.zoo.models import load_model
 from untrain.zoo.networks import NETWORKS, parameters
@@ -183,8 +183,7 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     said = audit(result.model, split, audits, original=model, retrained=retrained, subjects=subjects)
     subjects.pop(id(result.model))
     found["audits"] = record.finite(said)
-    what = "class " + ", ".join(f"{c} ({data.train.names[c]})" for c in cell.classes)
-    found["verdict"] = record.finite(judge(found["audits"], found["run"]["marks"], what))
+    found["verdict"] = record.finite(judge(found["audits"], found["run"]["marks"], what(found["request"])))
     return found
 
 

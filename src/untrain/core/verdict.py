@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 SENTENCES = {
@@ -58,7 +59,23 @@ def judge(audits: list[dict[str, Any]], marks: list[str], what: str) -> dict[str
         else:
             reasons = ["none of the tests sees the original, so none could have seen a trace"]
     sentence = SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len(seeing))
-    return {"code": code, "sentence": sentence, "reasons": reasons, "retrained": m, "tests": {n: t for n, t in tested.items() if t}, "without_power": blind}
+    return {"code": code, "sentence": sentence, "reasons": reasons, "flagged": flagged, "retrained": m, "tests": {n: t for n, t in tested.items() if t}, "without_power": blind}
+
+
+def what(request: Mapping[str, Any]) -> str:
+    """What was to be forgotten, in words.
+
+    >>> what({"forget": "class:3", "classes": [3, 5], "names": ["cat", "dog"]}), what({"forget": "class:3", "classes": [3], "names": ["3"]})
+    ('classes 3 (cat), 5 (dog)', 'class 3')
+    >>> what({"forget": "index:a.txt", "classes": [], "names": []})
+    'index:a.txt'
+    """
+    numbers, names = request["classes"], request["names"]
+    if not numbers:
+        return str(request["forget"])
+    named = dict(zip(numbers, names, strict=False))
+    shown = [str(c) if named.get(c, "") in ("", str(c)) else f"{c} ({named[c]})" for c in numbers[:12]]
+    return f"class{'es' if len(numbers) > 1 else ''} {', '.join(shown)}{', ...' if len(numbers) > 12 else ''}"
 
 
 def _test(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from untrain.core.verdict import what
 from untrain.report.markup import asset, draw, shown
-from untrain.report.sections import SECTIONS, what
+from untrain.report.sections import SECTIONS
 
 
 def render(record: dict[str, Any]) -> str:

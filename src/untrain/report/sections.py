@@ -11,9 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from untrain.core import record as records
-from untrain.core.verdict import SENTENCES
+from untrain.core.verdict import SENTENCES, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
-from untrain.report.markup import amount, draw, embedded, name, shown
+from untrain.report.markup import amount, draw, embedded, name
 
 CONTROLS = {
     "head mask": (
@@ -79,18 +79,6 @@ def again(record: dict[str, Any]) -> Markup:
 
 SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, pictures, findings, cost, method, again)
 """The page, from top to bottom."""
-
-
-def what(request: dict[str, Any]) -> str:
-    """What was to be forgotten, in words.
-
-    >>> what({"forget": "class:3", "classes": [3], "names": ["cat"]}), what({"forget": "index:a.txt", "classes": [], "names": []})
-    ('class cat', 'index:a.txt')
-    """
-    names = request["names"] or [str(c) for c in request["classes"]]
-    if not names:
-        return shown(request["forget"])
-    return f"class{'es' * (len(names) > 1)} {', '.join(shown(n, 60) for n in names[:12])}{'…' * (len(names) > 12)}"
 
 
 def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
@@ -174,7 +162,7 @@ class Shown:
 
 
 def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any]) -> Shown:
-    found = record["verdict"] or {"tests": {}, "without_power": [], "reasons": [], "code": None}
+    found = record["verdict"] or {"tests": {}, "without_power": [], "flagged": [], "code": None}
     present = {c for a in record["audits"] for r in a["rows"] for c, v in r["values"].items() if v}
     values = row["values"]
     cells = tuple(_cell(c, s, values.get(c, []), row["unit"], c in present) for c, s in given.items())
@@ -191,7 +179,7 @@ def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any]) ->
         marks=marks,
         band=(_place(min(spread), end), _place(max(spread), end)) if spread and end else None,
         test=found["tests"].get(row["name"]),
-        flagged=found["code"] == "RESIDUE" and any(r.startswith(f"{row['name']} ") for r in found["reasons"]),
+        flagged=found["code"] == "RESIDUE" and row["name"] in found["flagged"],
         blind=row["name"] in found["without_power"],
         n=" to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "",
         bounded=any(v["beyond"] for v in flat) and row["unit"] not in _COUNTED,
