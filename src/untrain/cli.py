@@ -218,9 +218,16 @@ def app(tokens: Sequence[str] = ()) -> App:
 
         return version("untrain")
 
-    root = App(name="untrain", help="Make a trained model forget, and show how far that is true.", help_format="plaintext", version=version, version_flags=["--version"])
+    root = App(
+        name="untrain",
+        help="Make a trained model forget, and show how far that is true.",
+        help_format="plaintext",
+        version=version,
+        version_flags=["--version"],
+        suppress_keyboard_interrupt=False,
+    )
     forget = App(name="unlearn", help="Run a method: one sub-command for each.", help_format="plaintext")
-    for name, entry in found("methods").items():
+    for name, entry in found("methods").items() if "unlearn" in tokens else ():
         forget.command(_verb(name) if name in tokens else _listed, name=name, help=entry.summary)
     root.command(demo)
     root.command(methods)

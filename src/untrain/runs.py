@@ -295,8 +295,18 @@ def audit(
     norm = Norm(tuple(record["model"]["norm"]["mean"]), tuple(record["model"]["norm"]["std"])) if record["model"]["norm"] else None
     with locked(run):
         head = head or _said(record["command"], "--head")
-        evidence = {"original": given.module, "references": references, "norm": norm, "head": head}
-        examine(record, split, unlearned, **evidence, device=str(engine.device), show_images=show_images, progress=progress)
+        examine(
+            record,
+            split,
+            unlearned,
+            original=given.module,
+            references=references,
+            norm=norm,
+            head=head,
+            device=str(engine.device),
+            show_images=show_images,
+            progress=progress,
+        )
         store.write(run / RECORD, records.dumps(record))
     return record
 
