@@ -124,7 +124,7 @@ def a_naive_loop(model, batches, steps_done, *, optimizer, lr, momentum=0.9, wei
     ids=repr,
 )
 def test_fit_is_a_naive_loop_bit_for_bit(build, how):
-    ours = build()
+    ours = build().eval()  # fit trains in training mode, whatever it is given
     naive = copy.deepcopy(ours)
     samples = blobs() if build is mlp else Samples(torch.rand(50, 1, 4, 4), torch.arange(50) % 3, augment=CropFlip(1))
     read = []
