@@ -411,6 +411,14 @@ class SeedsTheProcess(HeadOnly):
         return super().__call__(model, classes=classes)
 
 
+@breaks(checks.check_the_mode_of_the_given_model_is_nothing_to_it)
+@dataclass(frozen=True)
+class ModeLeftToChance(NegGrad):
+    def __call__(self, model: Network, *, forget: Samples) -> Trace:
+        with mock.patch.object(model, "train"):
+            return super().__call__(model, forget=forget)
+
+
 # What is left behind
 
 
@@ -733,6 +741,21 @@ class RemainderDropped(UNSIR):
 
 @breaks(checks.check_the_count_of_noise_is_right)
 @dataclass(frozen=True)
+class CountCutNotRounded(UNSIR):
+    def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
+        return UNSIR.learn_noise(replace(self, noise=int(self.noise * len(kept)) / len(kept)), model, kept, classes)
+
+
+@breaks(checks.check_the_count_of_noise_is_right)
+@dataclass(frozen=True)
+class ImpairsOnAllThatIsRetained(UNSIR):
+    def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
+        noise, learned = self.learn_noise(model, retain.at_most(self.samples), classes)
+        return Trace.of(*learned, fit(model, retain + noise, phase="impair", lr=self.impair_lr, epochs=self.impair_epochs, batch=self.batch))
+
+
+@breaks(checks.check_the_count_of_noise_is_right)
+@dataclass(frozen=True)
 class CopiesWithoutEnd(UNSIR):
     def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         return UNSIR.learn_noise(replace(self, copies=10**6), model, kept, classes)
@@ -752,6 +775,26 @@ class ImpairsOnNoiseAlone(UNSIR):
 class NoiseLearnedInTrainingMode(UNSIR):
     def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         model.train()
+        with mock.patch.object(model, "frozen", contextlib.nullcontext):
+            return super().learn_noise(model, kept, classes)
+
+
+@breaks(checks.check_noise_carries_the_class_that_it_was_learned_for)
+@dataclass(frozen=True)
+class NoiseLearnedInTrainingModeAndMended(UNSIR):
+    def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
+        state = copy.deepcopy(model.module.state_dict())
+        model.train()
+        with mock.patch.object(model, "frozen", contextlib.nullcontext):
+            learned = super().learn_noise(model, kept, classes)
+        model.module.load_state_dict(state)
+        return learned
+
+
+@breaks(checks.check_the_noise_step_leaves_the_model_alone)
+@dataclass(frozen=True)
+class NoiseLearnedInTheModeThatCame(UNSIR):
+    def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         with mock.patch.object(model, "frozen", contextlib.nullcontext):
             return super().learn_noise(model, kept, classes)
 

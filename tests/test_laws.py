@@ -118,3 +118,16 @@ def test_an_unlearn_that_leaves_modes_is_caught(monkeypatch):
     monkeypatch.setattr("untrain.core.run.zip", lambda *a, **k: iter(()), raising=False)
     with pytest.raises(LawBroken, match="left the mode of"):
         checks.check_nothing_is_left_behind(FineTune())
+
+
+def test_an_unlearn_that_thaws_a_frozen_model_is_caught(monkeypatch):
+    unlearn = checks.unlearn
+
+    def thawing(*args: Any, **how: Any) -> Any:
+        result = unlearn(*args, **how)
+        result.model.requires_grad_(True)
+        return result
+
+    monkeypatch.setattr(checks, "unlearn", thawing)
+    with pytest.raises(LawBroken, match="left requires_grad of"):
+        checks.check_nothing_is_left_behind(FineTune())

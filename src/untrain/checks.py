@@ -161,7 +161,8 @@ class Case:
         split = Split.by_class(cut.pop("train"), cut.pop("test"), forget=GONE, valid=cut["valid"], holdout=cut["holdout"], unseen=cut["unseen"])
         model = DigitsNet(CLASSES)
         model.load_state_dict(_trained())
-        return cls(model.eval(), split, SmallRecipe(), cut["spare"])
+        # In training mode, as training leaves it: what needs evaluation mode has to ask for it.
+        return cls(model.train(), split, SmallRecipe(), cut["spare"])
 
     @property
     def prepared(self) -> Split:
@@ -274,7 +275,7 @@ def _watched(
     return network.module, trace, run
 
 
-def _small(method: Method) -> Method:
+def _small(method: Any) -> Any:
     """The same method with several batches to an epoch."""
     return replace(method, **{f.name: min(16, getattr(method, f.name)) for f in fields(method) if f.name.startswith("batch")})
 
@@ -313,7 +314,6 @@ def check_the_given_model_is_left_alone(method: Method, case: Case | None = None
     case = case or Case.fresh()
     first, *_, last = [m for m in case.model.modules() if list(m.parameters(recurse=False))]
     # A model as it may come: half of it in training mode, a layer frozen, a gradient and a hook on another.
-    case.model.train()
     first.eval().requires_grad_(False)
     weight = next(last.parameters())
     weight.grad = torch.ones_like(weight)
@@ -415,6 +415,17 @@ def _random_states() -> dict[str, Any]:
     return {"torch": _bytes(torch.get_rng_state()), "numpy": (name, tuple(keys.tolist()), *rest), "random": random.getstate()}
 
 
+def check_the_mode_of_the_given_model_is_nothing_to_it(method: Method, case: Case | None = None) -> None:
+    """A model that comes in evaluation mode leaves with the bits of one that comes in training mode: each phase sets its own."""
+    law, case = check_the_mode_of_the_given_model_is_nothing_to_it, case or Case.fresh()
+    bits = set()
+    for mode in (True, False):
+        case.model.train(mode)
+        bits.add(_bits(law, method, case))
+    if len(bits) > 1:
+        raise LawBroken(law, method, "leaves other bits when the model comes in evaluation mode")
+
+
 MODES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -429,8 +440,8 @@ MODES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 def check_nothing_is_left_behind(method: Method, case: Case | None = None) -> None:
     """No gradient, mode, hook or optimizer stays behind; the model keeps its keys, shapes and types, the data its pixels and labels."""
     law, case = check_nothing_is_left_behind, case or Case.fresh()
-    case.model.train()
-    next(case.model.children()).eval()
+    # Partly in evaluation mode, and frozen whole, as a model for inference may come.
+    next(case.model.requires_grad_(False).children()).eval()
     modes, data, optimizers = {k: read() for k, (read, _) in MODES.items()}, _data(case), _optimizers()
     try:
         left = _left(law, method, case)
@@ -519,10 +530,12 @@ def check_retrain_without_steps_is_the_network_as_built(method: Method, case: Ca
     for seed in (0, 1):
         left = _left(law, method, case, seed=seed, recipe=recipe).state_dict()
         built, elsewhere = ({k: v.clone() for k, v in _built(recipe, s).items()} for s in (seed, seed + 7))
+        drawn = {name: _moved_rows(value, elsewhere[name]) for name, value in built.items()}
+        assert any(drawn.values()), "a network is built alike at every seed"
         for name, value in built.items():
             if not torch.equal(left[name], value):
                 raise LawBroken(law, method, f"left another {name} than recipe.build() gives at seed {seed}")
-            kept = _moved_rows(value, elsewhere[name]) - _moved_rows(left[name], original[name])
+            kept = drawn[name] - _moved_rows(left[name], original[name])
             if kept:
                 raise LawBroken(law, method, f"kept the original's rows {sorted(kept)[:5]} of {name}")
 
@@ -757,8 +770,8 @@ def check_the_count_of_noise_is_right(method: Any, case: Case | None = None) -> 
     law, case = check_the_count_of_noise_is_right, case or Case.fresh()
     if not hasattr(method, "learn_noise"):
         return
-    # An odd number for two classes, so that there is a remainder.
-    for asked in dict.fromkeys([method, replace(method, noise=9 / 48), replace(method, noise=9 / 48, copies=2)]):
+    # 8.7 images: rounded, not cut, and an odd number for two classes, so that there is a remainder.
+    for asked in [method, replace(method, samples=24), replace(method, noise=8.7 / 48), replace(method, noise=8.7 / 48, copies=2)]:
         met, kept = _met_in_impair(law, asked, case), case.split.retain.at_most(asked.samples)
         total = round(asked.noise * len(kept))
         due = {label: total // len(GONE) + (i < total % len(GONE)) for i, label in enumerate(GONE)}
@@ -824,13 +837,15 @@ def check_without_noise_it_is_two_finetunes(method: Any, case: Case | None = Non
     law, case = check_without_noise_it_is_two_finetunes, case or Case.fresh()
     if not hasattr(method, "learn_noise"):
         return
-    for asked in (method, _small(method)):
-        plain: Any = replace(asked, noise=0.0, repair="labels", schedule="constant", augment=False, new_row=False)
+    plainest = replace(method, noise=0.0, repair="labels", schedule="constant", augment=False, new_row=False)
+    # Besides the law's own case: several batches of some of the samples, and the method's own schedule and augmentation.
+    settings: list[Any] = [plainest, replace(_small(plainest), samples=24), replace(plainest, schedule=method.schedule, augment=method.augment)]
+    for plain in settings:
         network, retain = Network(copy.deepcopy(case.model)), case.prepared.retain
-        common: dict[str, Any] = {"samples": plain.samples, "batch": plain.batch, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "augment": False}
+        common: dict[str, Any] = {"samples": plain.samples, "batch": plain.batch, "optimizer": "adam", "weight_decay": 0.0}
         with seeded(0, network=network):
-            FineTune(lr=plain.impair_lr, epochs=plain.impair_epochs, **common)(network, retain=retain)
-            FineTune(lr=plain.repair_lr, epochs=plain.repair_epochs, **common)(network, retain=retain)
+            FineTune(lr=plain.impair_lr, epochs=plain.impair_epochs, schedule="constant", augment=False, **common)(network, retain=retain)
+            FineTune(lr=plain.repair_lr, epochs=plain.repair_epochs, schedule=plain.schedule, augment=plain.augment, **common)(network, retain=retain)
         left = _watched(plain, case)[0]
         other = _unequal(_values(network.module), _values(left))
         if other:
@@ -851,6 +866,8 @@ def check_the_distilled_repair_is_the_naive_loop(method: Any, case: Case | None 
             begun.append(copy.deepcopy(network.module))
 
     left, _, run = _watched(method, case, module=module, watch=watch)
+    if not begun:
+        raise LawBroken(law, method, "takes no step of repair")
     student, stay = begun[0].train(), [c for c in range(CLASSES) if c not in GONE]
     kept, t = case.prepared.retain.at_most(method.samples), method.temperature
     batches = kept.batches(method.batch, epochs=method.repair_epochs, augment=method.augment)
@@ -885,6 +902,7 @@ LAWS: tuple[Law, ...] = (
     check_the_same_seed_gives_the_same_bits,
     check_another_seed_gives_other_bits,
     check_the_random_state_of_the_caller_is_neither_used_nor_moved,
+    check_the_mode_of_the_given_model_is_nothing_to_it,
     check_nothing_is_left_behind,
     check_every_number_that_it_leaves_is_finite,
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
