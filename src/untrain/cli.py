@@ -138,7 +138,8 @@ def _unlearn(
     data_root: DataRoot = None,
     json: Json = False,
 ) -> int:
-    from untrain.runs import RECORD, unlearn, what
+    from untrain.core.verdict import what
+    from untrain.runs import RECORD, unlearn
 
     with _bars() as progress:
         record = unlearn(
@@ -407,8 +408,8 @@ def _side_by_side(record: Mapping[str, Any], only: Sequence[str] = ()) -> Table:
 
 def _tell(record: Mapping[str, Any]) -> None:
     """The demo's story in a few lines: a table, what the fake shows, and the verdict."""
+    from untrain.core.verdict import what
     from untrain.demo import MASK
-    from untrain.runs import what
 
     rows = {row["name"]: row for entry in record["audits"] for row in entry["rows"]}
     name = what(record["request"])

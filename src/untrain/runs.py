@@ -40,7 +40,7 @@ from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resource
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
-from untrain.core.verdict import judge
+from untrain.core.verdict import judge, what
 from untrain.zoo import data as zoo_data
 from untrain.zoo import models
 from untrain.zoo.networks import NORMS, parameters
@@ -400,16 +400,6 @@ def examine(
     shown = {"original": original, "unlearned": unlearned} | ({"retrained": retrained[0]} if retrained else {}) | controls
     test = running.prepared(unlearned, split, norm).test
     record["pictures"] = records.finite(_pictures(test, split.classes, {column: subjects[id(m)] for column, m in shown.items()})) if show_images else None
-
-
-def what(request: Mapping[str, Any]) -> str:
-    """What was to be forgotten, in words.
-
-    >>> what({"classes": [3, 5], "names": ["cat", "dog"]}), what({"classes": [3], "names": ["3"]})
-    ('classes 3 (cat), 5 (dog)', 'class 3')
-    """
-    shown = [str(c) if name in ("", str(c)) else f"{c} ({name})" for c, name in zip(request["classes"], request["names"], strict=True)]
-    return f"class{'es' if len(shown) > 1 else ''} {', '.join(shown)}"
 
 
 def reference(path: Path, model: str, classes: int, gone: Sequence[int]) -> Reference:

@@ -36,9 +36,8 @@ class Accuracy(Audit):
         logits, labels, _ = model.on(test)
         right = logits.argmax(1) == labels
         gone = torch.isin(labels, torch.tensor(classes, dtype=torch.long))
-        values = {"retained, test": counted(right[~gone])}
-        if bool(gone.any()):
-            values["forgotten, test"] = counted(right[gone])
+        sides = {"retained, test": right[~gone], "forgotten, test": right[gone]}
+        values = {name: counted(hits) for name, hits in sides.items() if len(hits)}
         for name, part in (("forgotten, training", forget), ("retained, training", retain)):
             logits, labels, _ = model.on(part.at_most(self.train))
             values[name] = counted(logits.argmax(1) == labels)

@@ -23,6 +23,7 @@ class Weights(Audit):
     question = "Where did the weights move?"
     rows: ClassVar = {
         "outside the head, from the original": Row("high", "distance", 0, "relative distance of the weights outside the head; 0 means that only the head was changed"),
+        "statistics, from the original": Row("as retrained", "distance", 0, "relative distance of the buffers, such as BatchNorm's running statistics, from the original"),
         "all weights, from the original": Row("high", "distance", 0, "relative distance of all weights from the original"),
         "all weights, from a retrained model": Row("as retrained", "distance", 0, "relative distance from the nearest other retrained model"),
     }
@@ -37,6 +38,9 @@ class Weights(Audit):
             "outside the head, from the original": Value(relative_distance(_flat(mine, body), _flat(before, body))),
             "all weights, from the original": Value(relative_distance(_flat(mine, list(mine)), _flat(before, list(mine)))),
         }
+        ours, theirs = _statistics(model), _statistics(original)
+        if ours:
+            values["statistics, from the original"] = Value(relative_distance(_flat(ours, list(ours)), _flat(theirs, list(ours))))
         bars = {"distance from the original": {n: relative_distance(mine[n], before[n]) for n in mine if mine[n].ndim > 1}}
         others = [_weights(r) for r in retrained if r is not model]
         if others:
@@ -49,6 +53,10 @@ class Weights(Audit):
 
 def _weights(model: Subject) -> dict[str, Tensor]:
     return {n: p.detach().cpu() for n, p in model.network.named_parameters().items()}
+
+
+def _statistics(model: Subject) -> dict[str, Tensor]:
+    return {n: b.detach().cpu() for n, b in model.network.module.named_buffers() if b.is_floating_point()}
 
 
 def _flat(weights: dict[str, Tensor], names: list[str]) -> Tensor:

@@ -66,7 +66,7 @@ class Norm:
     def __call__(self, x: Tensor) -> Tensor:
         """Normalise x [n, c, h, w]: uint8 in 0..255, or floats already in [0, 1]."""
         if x.ndim != 4 or x.shape[1] != len(self.mean):
-            raise BadData(f"images of shape {tuple(x.shape[1:])} do not fit a normalisation of {len(self.mean)} channels")
+            raise BadData(f"images of shape {tuple(x.shape[1:])} do not fit a normalisation of {len(self.mean)} channels; give the data the network was trained on, or another norm")
         x = x.float().div_(255) if x.dtype == torch.uint8 else x
         mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
@@ -218,7 +218,10 @@ class Samples:
 
     def __getitem__(self, index: Any) -> Samples:
         """The samples at these places: a slice, a mask, or numbers."""
-        rows = torch.arange(len(self))[torch.as_tensor(index) if not isinstance(index, slice) else index].reshape(-1)
+        places = index if isinstance(index, slice) else torch.as_tensor(index)
+        if isinstance(places, Tensor) and places.numel() == 0:
+            places = places.long()
+        rows = torch.arange(len(self))[places].reshape(-1)
         at = rows.tolist() if self.columns else []
         columns = {key: [value[i] for i in at] for key, value in self.columns.items()}
         return self._with(self.sources, self.which[rows], self.index[rows], columns)
@@ -474,7 +477,7 @@ def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ..
             text = str(given)
             number = int(text) if text.isdecimal() else None
         if number is None or number not in there:
-            known = [f"{c} {names[c]}" if c < len(names) else str(c) for c in there]
+            known = [f"{c} {names[c]}" if c < len(names) and names[c] != str(c) else str(c) for c in there]
             shown = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
             raise BadArgument(f"no class {given!r}; there are {shown}")
         found.add(number)

@@ -183,7 +183,7 @@ def own_stream(run: Run, seed: int) -> Iterator[None]:
 
 
 def _cuda_devices(engine: Engine) -> list[int]:
-    return [engine.device.index or 0] if engine.device.type == "cuda" else []
+    return [torch.cuda.current_device() if engine.device.index is None else engine.device.index] if engine.device.type == "cuda" else []
 
 
 def join_ranks() -> bool:

@@ -49,7 +49,7 @@ def write(path: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise Resources(f"{path} could not be written: {error.strerror or error}; nothing was left there") from error
+        raise Resources(f"{path} could not be written: {error.strerror or error}; no part of it was left") from error
 
 
 def sha256(path: Path) -> str:

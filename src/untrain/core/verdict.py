@@ -41,7 +41,7 @@ def judge(audits: list[dict[str, Any]], marks: list[str], what: str) -> dict[str
     blind = sorted(n for n, t in tested.items() if t is not None and n not in seeing)
     flagged = _holm({n: t["p"] for n, t in seeing.items()})
     reasons: list[str] = []
-    if "unchanged" in marks:
+    if "unchanged" in marks or _unchanged(rows):
         code = "UNCHANGED"
     elif "collapsed" in marks:
         code = "COLLAPSED"
@@ -102,8 +102,17 @@ def _holm(ps: dict[str, float]) -> list[str]:
 
 
 def _head_only(rows: dict[str, dict[str, Any]]) -> bool:
-    row = rows.get("outside the head, from the original")
-    return row is not None and bool(row["values"]["unlearned"]) and row["values"]["unlearned"][0]["value"] <= 1e-7
+    """Whether neither weights outside the head nor running statistics moved."""
+    return _moved(rows, "outside the head, from the original", absent=1.0) <= 1e-7 and _moved(rows, "statistics, from the original", absent=0.0) <= 1e-7
+
+
+def _unchanged(rows: dict[str, dict[str, Any]]) -> bool:
+    return _moved(rows, "all weights, from the original", absent=1.0) == 0 and _moved(rows, "statistics, from the original", absent=0.0) == 0
+
+
+def _moved(rows: dict[str, dict[str, Any]], name: str, absent: float) -> float:
+    values = rows[name]["values"]["unlearned"] if name in rows else []
+    return absent if not values else math.inf if values[0]["value"] is None else float(values[0]["value"])
 
 
 def _said(row: dict[str, Any]) -> str:

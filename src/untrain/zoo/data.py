@@ -149,6 +149,8 @@ def _decode(files: list[Path]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
             except (UnidentifiedImageError, OSError, TypeError) as error:
                 raise BadData(f"{file.name}, row {row}: not an image ({error}); remove or mend it") from error
     shapes = {i.shape for i in images}
+    if not images:
+        raise BadData(f"{files[0].name} holds no image; give at least one a class")
     if len(shapes) != 1:
         raise BadData(f"images of {len(shapes)} sizes {sorted(shapes)[:3]}; give images of one size")
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)), np.concatenate(labels).astype(np.int64), names
