@@ -66,7 +66,7 @@ class Norm:
     def __call__(self, x: Tensor) -> Tensor:
         """Normalise x [n, c, h, w]: uint8 in 0..255, or floats already in [0, 1]."""
         if x.ndim != 4 or x.shape[1] != len(self.mean):
-            raise BadData(f"images of shape {tuple(x.shape[1:])} do not fit a normalisation of {len(self.mean)} channels; give the data the network was trained on, or another norm")
+            raise BadData(f"images of shape {tuple(x.shape[1:])} do not fit a normalisation of {len(self.mean)} channels; give data that it was made for")
         x = x.float().div_(255) if x.dtype == torch.uint8 else x
         mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
