@@ -18,8 +18,9 @@ test: .venv/ready-dev
 table: .venv/ready-dev
 	$(BIN)/python -m untrain.bench table benchmarks/cifar10.toml --into README.md
 
+# On a quiet machine; memory is kept between calls, or page faults drown what is measured.
 speed: .venv/ready-dev
-	$(BIN)/python benchmarks/speed.py benchmarks/records/speed.json
+	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=40000000000 $(BIN)/python benchmarks/speed.py benchmarks/records/speed.json
 
 setup: .venv/ready-dev
 

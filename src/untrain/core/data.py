@@ -316,7 +316,8 @@ class Samples:
 def _refuse_nan(x: Inputs, index: Tensor) -> None:
     """Inputs that are not finite end the run before they reach a weight (host side only: no device waits)."""
     for value in x.values() if isinstance(x, dict) else (x,):
-        if value.is_floating_point() and value.device.type == "cpu":
+        # One sum tells whether any is NaN or infinite; only then is it looked at which.
+        if value.is_floating_point() and value.device.type == "cpu" and not bool(value.sum().isfinite()):
             bad = ~torch.isfinite(value.flatten(1)).all(1)
             if bad.any():
                 places = index[bad][:3].tolist()

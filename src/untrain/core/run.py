@@ -139,6 +139,10 @@ def peak_memory(engine: Engine) -> int:
     """Bytes: most allocated on the GPU, or the process's largest resident set."""
     if engine.device.type == "cuda":
         return torch.cuda.max_memory_allocated(engine.device)
+    # On Linux the kernel's own high-water mark: that of getrusage is inherited from the process that started this one.
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return next(int(line.split()[1]) * 1024 for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
