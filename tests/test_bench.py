@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from untrain.bench import grid, table
+from untrain.cli import main
 from untrain.core import record
 from untrain.core.errors import BadArgument
 
@@ -45,6 +46,17 @@ def test_every_record_is_valid_and_of_a_cell_that_is_asked_for():
     for path in paths:
         jsonschema.validate(record.loads(path.read_bytes()), record.schema())
         assert path.name in names
+
+
+def test_the_command_of_a_record_is_one_that_untrain_takes(tmp_path, monkeypatch):
+    scenario = grid.Scenario.read(SCENARIO)
+    for cell in scenario.cells:
+        path = scenario.records / cell.name
+        assert not path.is_file() or record.loads(path.read_bytes())["command"] == cell.command
+    monkeypatch.chdir(tmp_path)
+    assert main(grid.Cell("digits", "digits", "unsir:paper", (3, 5), 1, "bf16").command) == 0
+    made = record.read(tmp_path / "run")
+    assert (made["method"]["preset"], made["request"]["classes"], made["seed"], made["environment"]["precision"]) == ("paper", [3, 5], 1, "bf16")
 
 
 def test_shards_share_out_the_cells():

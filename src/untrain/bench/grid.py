@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import nn
 
+from untrain import runs
 from untrain.core import discover, record, store
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Split
@@ -58,6 +59,14 @@ class Cell:
         method = discover.settings(*self.setting.split(":"))
         digest = hashlib.sha256(json.dumps([asdict(self), repr(method)], sort_keys=True).encode()).hexdigest()
         return f"{self.setting.replace(':', '-')}_{'-'.join(map(str, self.classes))}_s{self.seed}_{digest[:8]}.json"
+
+    @property
+    def command(self) -> list[str]:
+        """Arguments of `untrain` that run it."""
+        method = discover.settings(*self.setting.split(":"))
+        forget = "class:" + ",".join(map(str, self.classes))
+        flags = runs.flags(model=self.model, data=self.data, forget=forget, out="run", seed=self.seed or None, precision=None if self.precision == "fp32" else self.precision)
+        return ["unlearn", discover.name_of(method), *flags, *runs.setting_flags(method)]
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,7 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     norm = getattr(model, "norm", None)
     found = record.compose(
         describe(result),
-        command=["bench", scenario.name, cell.name],
+        command=cell.command,
         request={"forget": "class:" + ",".join(map(str, cell.classes)), "classes": list(cell.classes), "names": [data.train.names[c] for c in cell.classes]},
         model={
             "name": cell.model,
