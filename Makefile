@@ -1,8 +1,9 @@
 # Two promises: `make demo` and `make test`. Each does its own set-up, in .venv.
+# `make test-vision` tests what stands on torchvision, timm, transformers, Lightning and Accelerate, in .venv-vision.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check setup table speed clean
+.PHONY: demo test test-vision check setup table speed clean
 
 demo: .venv/ready
 	$(BIN)/untrain demo
@@ -12,7 +13,10 @@ test: .venv/ready-dev
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(PYTEST)
+
+test-vision: .venv-vision/ready
+	OMP_NUM_THREADS=1 .venv-vision/bin/pytest -n 2 tests/vision $(PYTEST)
 
 # What the README's table is drawn from.
 table: .venv/ready-dev
@@ -24,22 +28,28 @@ speed: .venv/ready-dev
 
 setup: .venv/ready-dev
 
-# uv where it can be had, which is faster; pip where not.
+# uv where it can be had, which is faster; pip where not. Of a folder, what goes into it, and further options.
 define install
-	$(BIN)/pip install --quiet uv 2>/dev/null && UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet -p .venv -e "$(1)" -c constraints.txt \
-	|| $(BIN)/pip install --quiet -e "$(1)" -c constraints.txt
+	$(1)/bin/pip install --quiet uv 2>/dev/null && UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(1)/bin/uv pip install --quiet -p $(1) -e "$(2)" -c constraints.txt $(3) \
+	|| $(1)/bin/pip install --quiet -e "$(2)" -c constraints.txt $(3)
 endef
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+.venv/bin/python .venv-vision/bin/python:
+	$(PYTHON) -m venv $(@:/bin/python=)
 
 .venv/ready: .venv/bin/python pyproject.toml constraints.txt
-	$(call install,.[data])
+	$(call install,.venv,.[data])
 	touch $@
 
 .venv/ready-dev: .venv/bin/python pyproject.toml constraints.txt
-	$(call install,.[dev])
+	$(call install,.venv,.[dev])
 	touch $@ .venv/ready
 
+# The first environment holds none of these, so that what must do without them is tested without them.
+VISION := .[dev,vision,hf,lightning,accelerate,saliency]
+.venv-vision/ready: .venv-vision/bin/python pyproject.toml constraints.txt constraints-vision.txt
+	$(call install,.venv-vision,$(VISION),-c constraints-vision.txt)
+	touch $@
+
 clean:
-	rm -rf .venv untrain-demo
+	rm -rf .venv .venv-vision untrain-demo

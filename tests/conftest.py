@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# They run in an environment of their own: `make test-vision`.
+collect_ignore = [] if find_spec("torchvision") else ["vision"]
 
 
 @pytest.fixture(scope="session")
