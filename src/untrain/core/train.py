@@ -23,6 +23,7 @@ from untrain.core.data import Batches, Inputs, Samples, mix
 from untrain.core.engine import Run, current, own_stream
 from untrain.core.errors import Diverged
 from untrain.core.network import Network
+from untrain.core.rehearse import rehearsal
 
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "onecycle"]
@@ -109,6 +110,15 @@ def minimize(
     Raises:
         Diverged: a loss or a parameter is NaN or infinite (looked at after epochs, at least 50 steps apart, so that no step waits for the device).
     """
+    if (rehearsed := rehearsal()) is not None and len(batches) and any(p.requires_grad for p in parameters):
+
+        def cut_down(some: Batches) -> None:
+            # At a rate of 0 every step does its work, and the weights stay.
+            kept.append(minimize(loss, parameters, some, phase=phase, lr=0.0, optimizer=optimizer, momentum=momentum, schedule=schedule))
+
+        kept: list[Phase] = []
+        piece = rehearsed.step(phase, batches, cut_down)
+        return Phase(phase, kept[-1].losses, piece.steps, piece.passes, piece.seconds)
     run = current()
     number = run.call()
     seed, engine, steps = mix(run.seed, number), run.engine, len(batches)
@@ -214,6 +224,9 @@ def fit(
 @torch.no_grad()
 def predict(model: Network, samples: Samples, *, batch: int = 500, features: bool = False, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Logits [n, C], labels [n], and (where asked) features [n, d], on the CPU, in evaluation mode and fp32."""
+    if (rehearsed := rehearsal()) is not None and len(samples):
+        told, _, seen = rehearsed.answer(samples, batch, lambda some: predict(model, some, batch=len(some), features=features, device=device))
+        return told, samples.y, seen
     rows, device = torch.arange(len(samples)), device or next(iter(model.parameters())).device
     with model.frozen():
         outs, labels, read = [], [], []

@@ -1,0 +1,204 @@
+"""Rehearsal: a run whose long work is cut down to a few timed steps on the very model, and drawn out to its full length.
+
+While a rehearsal is on, `minimize` and `predict` hand their work over to it. It runs the same work on fewer rows,
+and on more of them for as long as a step stays short; seconds and memory are a straight line in the rows of a batch.
+What a method does beside these functions it does in full. No method knows of it, and nothing is stated about any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from untrain.core.data import Batches, Samples
+from untrain.core.engine import Engine, current
+
+FIRST, STEPS = 8, 3
+"""Rows of the first cut-down batch, and steps taken on each; the first of them warms up and is not counted."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one call of a core function would take in full.
+
+    Args:
+        name: The phase, or `predict`.
+        steps: Optimizer steps; none for `predict`.
+        passes: Images through any network.
+        seconds: Wall time.
+        peak_memory: Largest resident memory of the process, or allocated on the GPU, in bytes.
+    """
+
+    name: str
+    steps: int
+    passes: int
+    seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """One timed step.
+
+    Args:
+        rows: Rows of its batch.
+        seconds: Mean over the steps that count.
+        peak_memory: Bytes, as in `Piece`.
+        passes: Images through any network, for each row.
+    """
+
+    rows: int
+    seconds: float
+    peak_memory: int
+    passes: float
+
+
+@dataclass
+class Rehearsal:
+    """What has been rehearsed so far.
+
+    Args:
+        pause: Seconds of a step beyond which it is not tried with more rows.
+        pieces: The core calls, in order.
+        spent: Seconds that their cut-down steps took.
+    """
+
+    pause: float = 0.2
+    pieces: list[Piece] = field(default_factory=list)
+    spent: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all core calls in full."""
+        return sum(piece.seconds for piece in self.pieces)
+
+    def step(self, phase: str, batches: Batches, work: Callable[[Batches], object]) -> Piece:
+        """Rehearse optimizer steps: `work` takes a cut-down plan of batches, and tells its progress after each step."""
+        run, ticks = current(), list[float]()
+        outer = run.progress
+
+        def timed(rows: int) -> Look:
+            samples = batches.samples[_spread(len(batches.samples), STEPS * rows)]
+            ticks.clear()
+            passes = run.passes
+            with _peak(run.engine) as peak:
+                work(Batches(samples, rows, 1, shuffle=False, augment=batches.augment))
+            steps = [b - a for a, b in pairwise(ticks)]
+            return Look(rows, sum(steps) / max(1, len(steps)), peak[0], (run.passes - passes) / len(samples))
+
+        def tick(phase: str, step: int, steps: int) -> None:
+            _settle(run.engine)
+            ticks.append(time.perf_counter())
+
+        run.progress = tick
+        try:
+            full = max(b - a for a, b in pairwise(batches.cuts))
+            return self._drawn_out(phase, timed, full, len(batches), len(batches.samples) * batches.epochs)
+        finally:
+            run.progress = outer
+
+    def answer(self, samples: Samples, batch: int, work: Callable[[Samples], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Rehearse predictions: `work` answers for some samples in one batch; what it says of them is repeated for the rest."""
+        said: list[tuple[Tensor, ...]] = []
+        run, n = current(), len(samples)
+
+        def timed(rows: int) -> Look:
+            some = samples[_spread(n, rows)]
+            work(some)
+            passes = run.passes
+            with _peak(run.engine) as peak:
+                began = time.perf_counter()
+                said[:] = [work(some)]
+                _settle(run.engine)
+                seconds = time.perf_counter() - began
+            return Look(rows, seconds, peak[0], (run.passes - passes) / rows)
+
+        self._drawn_out("predict", timed, min(batch, n), 0, n)
+        return tuple(value[torch.arange(n) % len(value)] if len(value) else value for value in said[0])
+
+    def _drawn_out(self, name: str, timed: Callable[[int], Look], full: int, steps: int, rows: int) -> Piece:
+        began, token = time.perf_counter(), _rehearsal.set(None)
+        try:
+            looks = [timed(min(full, FIRST))]
+            while looks[-1].rows < full and looks[-1].seconds < self.pause:
+                last = looks[-1]
+                looks.append(timed(min(full, max(2 * last.rows, int(0.8 * last.rows * self.pause / max(last.seconds, 1e-6))))))
+        finally:
+            _rehearsal.reset(token)
+            self.spent += time.perf_counter() - began
+        each, row = line([(look.rows, look.seconds) for look in looks])
+        base, grown = line([(look.rows, float(look.peak_memory)) for look in looks])
+        batches = steps or -(-rows // full)
+        piece = Piece(name, steps, round(looks[-1].passes * rows), each * batches + row * rows, max(looks[-1].peak_memory, int(base + grown * full)))
+        self.pieces.append(piece)
+        return piece
+
+
+def line(points: list[tuple[int, float]]) -> tuple[float, float]:
+    """Offset and slope, neither below 0, through the last point and, where it can be, the one before.
+
+    >>> line([(1, 3.0), (3, 5.0)]), line([(4, 2.0)]), line([(2, 1.0), (4, 4.0)]), line([(2, 4.0), (4, 1.0)])
+    ((2.0, 1.0), (0.0, 0.5), (0.0, 1.0), (1.0, 0.0))
+    """
+    x, y = points[-1]
+    if len(points) == 1:
+        return 0.0, y / x
+    x0, y0 = points[-2]
+    slope = min(max(0.0, (y - y0) / (x - x0)), y / x)
+    return y - slope * x, slope
+
+
+_rehearsal: ContextVar[Rehearsal | None] = ContextVar("untrain_rehearsal", default=None)
+
+
+def rehearsal() -> Rehearsal | None:
+    """The rehearsal that is on, if one is."""
+    return _rehearsal.get()
+
+
+@contextlib.contextmanager
+def rehearsing(pause: float = 0.2) -> Iterator[Rehearsal]:
+    """Rehearse what is run in this block; weights stand where they stood, since no step has a rate."""
+    token = _rehearsal.set(Rehearsal(pause))
+    try:
+        found = _rehearsal.get()
+        assert found is not None
+        yield found
+    finally:
+        _rehearsal.reset(token)
+
+
+def _spread(n: int, rows: int) -> Tensor:
+    """Places of n samples, evenly from all of them, so that each kind is met in its share."""
+    return (torch.arange(rows) * n // rows) if rows <= n else torch.arange(rows) % n
+
+
+def _settle(engine: Engine) -> None:
+    if engine.device.type == "cuda":
+        torch.cuda.synchronize(engine.device)
+
+
+@contextlib.contextmanager
+def _peak(engine: Engine) -> Iterator[list[int]]:
+    """Peak memory of the block alone, as far as the system lets its high-water mark be put back; else of the process so far."""
+    from untrain.core.run import peak_memory
+
+    found: list[int] = []
+    if engine.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(engine.device)
+    else:
+        with contextlib.suppress(OSError, AttributeError):
+            # What was freed is given back first, or it would count as still in use.
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    yield found
+    found.append(peak_memory(engine))
