@@ -11,6 +11,7 @@ import base64
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -19,7 +20,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -38,12 +39,14 @@ from untrain.core.discover import found, lookup, name_of
 from untrain.core.engine import Engine, Precision, Progress, join_ranks, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
 from untrain.core.method import Method
+from untrain.core.model import Expects, Model
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
 from untrain.core.verdict import judge, what
+from untrain.sources import models as foreign
 from untrain.zoo import data as zoo_data
 from untrain.zoo import models
-from untrain.zoo.networks import NORMS, parameters
+from untrain.zoo.networks import NETWORKS, NORMS, parameters
 from untrain.zoo.recipes import recipe_for
 
 WEIGHTS, RECORD, TRAINING, PAGE, STATE, INPUTS = "model.safetensors", "record.json", "train.json", "report.html", ".state", ".inputs.json"
@@ -108,8 +111,8 @@ def train(
     try:
         _refuse_output(out, (data_root, Path(data)))
         _refuse_below(epochs=(epochs, 0), holdout_every=(holdout_every, 2))
-        engine, normed = Engine.of(device, precision), _norm(norm)
-        models.refuse_unknown(model)
+        engine, normed = Engine.of(device, precision), norm_of(norm)
+        refuse_unknown(model)
         source = source_of(data, data_root)
         recipe = recipe_for(model, source.classes, epochs)
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
@@ -201,8 +204,8 @@ def unlearn(
     try:
         _refuse_output(out, (weights, data_root, Path(data)))
         _refuse_below(epochs=(epochs, 0))
-        engine, named, normed = Engine.of(device, precision), classes_in(forget), _norm(norm)
-        models.refuse_unknown(model)
+        engine, named, normed = Engine.of(device, precision), classes_in(forget), norm_of(norm)
+        refuse_unknown(model)
         source = source_of(data, data_root)
         split = Split.by_class(source.train, source.test, forget=named)
         given = models.load(model, source.classes, weights=weights, root=data_root)
@@ -452,10 +455,63 @@ def about_weights(method: Method, source: zoo_data.Data, split: Split, seed: int
     return {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
 
 
-def _norm(name: str | None) -> Norm | None:
-    if name is not None and name not in NORMS:
-        raise BadArgument(f"no normalisation {name!r}; there are {', '.join(NORMS)}")
-    return NORMS[name] if name else None
+def norm_of(text: str | None) -> Norm | None:
+    """A normalisation by name, or by numbers: means, a slash, standard deviations, as in `.485,.456,.406/.229,.224,.225`.
+
+    Raises:
+        BadArgument: neither a known name nor such numbers.
+    """
+    if text is None or text in NORMS:
+        return NORMS[text] if text else None
+    means, _, stds = text.partition("/")
+    try:
+        mean, std = (tuple(float(number) for number in part.split(",")) for part in (means, stds))
+    except ValueError as error:
+        raise BadArgument(f"no normalisation {text!r}; there are {', '.join(NORMS)}, or write mean/std as in .485,.456,.406/.229,.224,.225") from error
+    if len(mean) != len(std) or min(std) <= 0 or not all(math.isfinite(v) for v in (*mean, *std)):
+        raise BadArgument(f"--norm {text}: as many means as standard deviations, all of them finite and the latter above 0")
+    return Norm(mean, std)
+
+
+def expects(model: str) -> Expects:
+    """What a model says of its images (norm, size, crop, class names), before it is built and before data are read.
+
+    Raises:
+        BadArgument: no such model in the zoo, and no such name of another source.
+        MissingExtra: its library is not installed.
+    """
+    return Expects() if model in NETWORKS else foreign.expects(model)
+
+
+def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, data_root: Path | None = None) -> Model:
+    """A trained model by its name on the command line, of the zoo or of another source, in evaluation mode.
+
+    Args:
+        model: A network of the zoo, or `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `package.module:function`, `path/nets.py:function`.
+        classes: Number of classes of the data.
+        weights: A safetensors file.
+        norm: A normalisation that goes before the model's own, by name or numbers.
+        data_root: Folder of the published checkpoints; UNTRAIN_DATA where none is given.
+
+    Raises:
+        BadArgument: no such model or normalisation.
+        BadData: no weights at hand, or weights that do not fit.
+        MissingExtra: its library is not installed.
+    """
+    own = norm_of(norm) if isinstance(norm, str) else norm
+    refuse_unknown(model)
+    given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else foreign.load(model, classes, weights=weights)
+    return given if own is None else replace(given, expects=replace(given.expects, norm=own))
+
+
+def refuse_unknown(model: str) -> None:
+    """Refuse a name that is neither of the zoo nor of another source.
+
+    Raises:
+        BadArgument: it is neither.
+    """
+    if model not in NETWORKS and foreign.named(model) is None:
+        raise BadArgument(f"no model {model!r}; there are {', '.join(NETWORKS)}, and {foreign.GRAMMAR}")
 
 
 def classes_in(forget: str) -> list[str]:
@@ -487,7 +543,7 @@ def request(forget: str, split: Split) -> dict[str, Any]:
     return {"forget": forget, "classes": list(split.classes), "names": [names[c] if c < len(names) else str(c) for c in split.classes]}
 
 
-def about_model(given: models.Model, norm: Norm | None = None) -> dict[str, Any]:
+def about_model(given: Model, norm: Norm | None = None) -> dict[str, Any]:
     """The `model` of a record."""
     own = norm or getattr(given.module, "norm", None)
     return {"name": given.name, "origin": given.origin, "sha256": given.sha256, "parameters": parameters(given.module), "norm": asdict(own) if isinstance(own, Norm) else None}

@@ -16,6 +16,7 @@ import torch
 from untrain.core import store
 from untrain.core.data import CropFlip, Samples
 from untrain.core.errors import BadArgument, BadData, MissingExtra
+from untrain.core.vision import import_torchvision
 
 KNOWN = ("digits", "cifar10", "cifar100")
 """Data sets by name."""
@@ -159,8 +160,8 @@ def _decode(files: list[Path]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
 def _downloaded(name: str) -> Data:
     """CIFAR by torchvision, which downloads it once into the cache."""
     try:
-        from torchvision import datasets  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except (ImportError, RuntimeError) as error:
+        datasets = import_torchvision().datasets
+    except MissingExtra as error:
         raise BadData(f"no data {name!r} here: name its folder in UNTRAIN_DATA or by --data-root, or let torchvision download it: pip install 'untrain[vision]'") from error
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     made, digest = {}, hashlib.sha256()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from untrain.core import store
+from untrain.core.data import Norm
 from untrain.core.errors import BadArgument, BadData
+from untrain.core.model import Expects, Model
 from untrain.zoo.data import data_root
 from untrain.zoo.networks import NETWORKS
 
@@ -19,30 +20,6 @@ PUBLISHED = {("resnet20", 10): "checkpoints/cifar10_resnet20.safetensors", ("res
 
 BUNDLED = {("digits", 10): "weights/digits.safetensors"}
 """Weights that the package brings: the zoo's recipe at seed 0."""
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A trained network, and what is needed to write another like it.
-
-    Args:
-        name: Its name in the zoo.
-        module: The network, in evaluation mode.
-        origin: `published checkpoint`, `bundled`, or the name of the file.
-        sha256: Hash of the file's bytes.
-        kept: Names in the file, and the type of each.
-    """
-
-    name: str
-    module: nn.Module
-    origin: str
-    sha256: str
-    kept: dict[str, torch.dtype]
-
-    def state(self, module: nn.Module) -> dict[str, Tensor]:
-        """A network's weights under the names and in the types of the file that was given."""
-        state = module.state_dict()
-        return {name: state[name].to(dtype) for name, dtype in self.kept.items()}
 
 
 def refuse_unknown(name: str) -> None:
@@ -86,7 +63,8 @@ def _filled(name: str, classes: int, path: Path, origin: str) -> Model:
     with torch.random.fork_rng(devices=[]):
         module = NETWORKS[name](classes)
     store.load_into(module, state, path.name)
-    return Model(name, module.eval(), origin, store.sha256(path), {k: v.dtype for k, v in state.items()})
+    own = getattr(module, "norm", None)
+    return Model(name, module.eval(), origin, store.sha256(path), {k: v.dtype for k, v in state.items()}, Expects(own if isinstance(own, Norm) else None))
 
 
 def load_model(name: str, classes: int = 10, *, weights: Path | None = None, root: Path | None = None) -> nn.Module:
