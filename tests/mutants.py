@@ -88,6 +88,30 @@ class PhantomDocumented(FineTune):
     """
 
 
+@breaks(checks.check_the_knobs_that_it_names_are_its_own)
+@dataclass(frozen=True)
+class KnobOfAnother(NegGrad):
+    knobs: ClassVar = {"collapsed": {"impair_lr": -1}}
+
+
+@breaks(checks.check_the_knobs_that_it_names_are_its_own)
+@dataclass(frozen=True)
+class KnobWithoutAWay(NegGrad):
+    knobs: ClassVar = {"collapsed": {"lr": 0}}
+
+
+@breaks(checks.check_the_knobs_that_it_names_are_its_own)
+@dataclass(frozen=True)
+class KnobForNoFailure(NegGrad):
+    knobs: ClassVar = {"slow": {"lr": +1}}
+
+
+@breaks(checks.check_the_knobs_that_it_names_are_its_own)
+@dataclass(frozen=True)
+class KnobThatIsAWord(NegGrad):
+    knobs: ClassVar = {"collapsed": {"optimizer": -1}}
+
+
 @breaks(checks.check_the_repr_is_python)
 @dataclass(frozen=True)
 class FieldHiddenFromRepr(HeadOnly):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from untrain.core.train import minimize as minimize
     from untrain.core.train import predict as predict
     from untrain.core.verdict import judge as judge
+    from untrain.methods.headonly import HeadOnly as Suppress
     from untrain.zoo.data import load as load
     from untrain.zoo.models import load_model as load_model
     from untrain.zoo.recipes import Recipe as Recipe
@@ -48,6 +49,7 @@ _WHERE = {
     "Result": "core.run:Result",
     "Samples": "core.data:Samples",
     "Split": "core.data:Split",
+    "Suppress": "methods.headonly:HeadOnly",
     "Trace": "core.train:Trace",
     "UntrainError": "core.errors:UntrainError",
     "audit": "core.audit:audit",
@@ -72,6 +74,7 @@ __all__ = [
     "Result",
     "Samples",
     "Split",
+    "Suppress",
     "Trace",
     "UntrainError",
     "audit",

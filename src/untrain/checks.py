@@ -556,6 +556,22 @@ def check_every_field_is_documented(method: Method, case: Case | None = None) ->
         raise LawBroken(check_every_field_is_documented, method, f"documents {', '.join(beyond)}, which is no field of it")
 
 
+def check_the_knobs_that_it_names_are_its_own(method: Method, case: Case | None = None) -> None:
+    """Each knob is a number among its fields that goes up or down, for a failure that there is; where it has a rate, each failure has advice."""
+    law, failures = check_the_knobs_that_it_names_are_its_own, ("unchanged", "collapsed", "diverged")
+    for failure, moves in method.knobs.items():
+        if failure not in failures:
+            raise LawBroken(law, method, f"states knobs for {failure!r}; there are {', '.join(failures)}")
+        for name, way in moves.items():
+            value = getattr(method, name, None) if name in [f.name for f in fields(method)] else None
+            if not isinstance(value, int | float) or isinstance(value, bool) or way not in (-1, 1):
+                raise LawBroken(law, method, f"states the knob {name}={way} for {failure}, which is no number of its fields to be raised or lowered")
+    for failure in failures:
+        own = [f"--{f.name.replace('_', '-')} " for f in fields(method)]
+        if any(f.name == "lr" or f.name.endswith("_lr") for f in fields(method)) and not any(flag in method.advice(failure) for flag in own):
+            raise LawBroken(law, method, f"advises {method.advice(failure)!r} where it is {failure}, though it has a rate")
+
+
 def _documented(cls: type[Any]) -> dict[str, str]:
     out: dict[str, str] = {}
     for base in cls.__mro__:
@@ -894,6 +910,7 @@ def check_the_distilled_repair_is_the_naive_loop(method: Any, case: Case | None 
 
 LAWS: tuple[Law, ...] = (
     check_every_field_is_documented,
+    check_the_knobs_that_it_names_are_its_own,
     check_the_repr_is_python,
     check_the_given_model_is_left_alone,
     check_the_weights_move,

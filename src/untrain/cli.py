@@ -163,9 +163,31 @@ def _unlearn(
     else:
         marks = "".join(f", {mark}" for mark in record["run"]["marks"])
         _say(f"{record['method']['name']} was to forget {what(record['request'])}: {record['run']['seconds']:.1f} s{marks}")
+        if record["run"]["advice"]:
+            _say(f"it is {record['run']['marks'][0]}; before running it again: {record['run']['advice']}")
         _say(f"how far it did is not known before `untrain audit {out}`")
         _say(str(out / RECORD))
     return 0
+
+
+def suppress(**given: Any) -> int:
+    """Mask classes in the head, so that the model no longer answers with them. It hides, it does not forget."""
+    from untrain.core.discover import settings
+
+    done = _unlearn(settings("headonly"), **given)
+    if not given.get("json"):
+        _say("this is a mask on the answer: the model no longer names what was suppressed, and its features still know it")
+    return done
+
+
+def _as_unlearn(verb: Any, *without: str) -> None:
+    """Give a verb the flags of `unlearn`, but for these."""
+    shared = [p for p in list(inspect.signature(_unlearn, eval_str=True).parameters.values())[1:] if p.name not in without]
+    verb.__signature__ = inspect.Signature(shared, return_annotation=int)
+    verb.__annotations__ = {p.name: p.annotation for p in shared}
+
+
+_as_unlearn(suppress, "epochs")
 
 
 def audit(
@@ -235,6 +257,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(audits)
     root.command(train)
     root.command(forget)
+    root.command(suppress)
     root.command(audit)
     root.command(report)
     return root

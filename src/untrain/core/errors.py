@@ -22,9 +22,19 @@ class BadData(UntrainError, ValueError):
 
 
 class Diverged(UntrainError, ArithmeticError):
-    """A loss or a weight went to NaN or infinity; nothing is written."""
+    """A loss or a weight went to NaN or infinity; nothing is written.
+
+    Args:
+        fact: What went wrong.
+        phase: The piece of work that it went wrong in, where that is known.
+        way: What to do about it.
+    """
 
     exit_code = 6
+
+    def __init__(self, fact: str, phase: str = "", way: str = "lower its learning rate") -> None:
+        super().__init__(f"{phase}: {fact}; {way}" if phase else f"{fact}; {way}")
+        self.fact, self.phase, self.way = fact, phase, way
 
 
 class MissingExtra(UntrainError, ImportError):

@@ -36,6 +36,10 @@ class Method:
     moves: ClassVar[dict[str, int]] = {}
     """By phase: which way a small first step moves the cross-entropy of its batch (-1 down, +1 up; 0 is a phase that promises neither)."""
 
+    knobs: ClassVar[dict[str, dict[str, int]]] = {}
+    """By failure (`unchanged`, `collapsed`, `diverged`): fields to move, the likeliest first, and which way (+1 up, -1 down).
+    Where none are stated: rates and epochs, up where nothing changed, down where too much did."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         parameters = inspect.signature(cls.__call__).parameters.values()
@@ -55,6 +59,29 @@ class Method:
                 raise BadArgument(f"{type(self).__name__}({field.name}={value}) is negative or not finite; give a number from 0 up")
             if field.name.startswith("batch") and value < 1:
                 raise BadArgument(f"{type(self).__name__}({field.name}={value}): a batch holds at least one sample")
+
+    def advice(self, failure: str, phase: str = "") -> str:
+        """Which knob to move after a failure, in a few words and in terms of its own flags.
+
+        Args:
+            failure: `unchanged`, `collapsed` or `diverged`.
+            phase: The phase that it happened in, where that is known; its own rate goes before the others.
+        """
+        moves = self.knobs.get(failure) or self._usual_knobs(failure, phase)
+        said = [f"{'raise' if way > 0 else 'lower'} --{name.replace('_', '-')} (it was {getattr(self, name)})" for name, way in moves.items()]
+        if said:
+            return " or ".join(said)
+        if "recipe" in self.needs:
+            return "its training is the recipe's: raise --epochs" if failure == "unchanged" else "its training is the recipe's: lower the rate there"
+        return "it has no setting that would help; `untrain methods` lists others"
+
+    def _usual_knobs(self, failure: str, phase: str) -> dict[str, int]:
+        names = [f.name for f in fields(self)]
+        rates = [n for n in names if n == "lr" or n.endswith("_lr")]
+        epochs = [n for n in names if n == "epochs" or n.endswith("_epochs")]
+        if failure == "diverged":
+            return dict.fromkeys([n for n in rates if n == f"{phase}_lr"] or rates, -1)
+        return dict.fromkeys(rates + epochs, 1 if failure == "unchanged" else -1)
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """Entries that it changes even if it takes no step: rows by tensor name, None for the whole tensor."""

@@ -62,6 +62,11 @@ class Result:
         before, after = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, self.model))
         return ("collapsed",) if after < before / 2 else ()
 
+    @property
+    def advice(self) -> str | None:
+        """Which knob to move, where the run is marked."""
+        return self.method.advice(self.marks[0]) if self.marks else None
+
 
 def correct(module: nn.Module, samples: Samples) -> float:
     """Share of samples that a model names rightly."""
@@ -117,7 +122,10 @@ def unlearn(
         module.requires_grad_(True)
     network = Network(engine.place(module), head=head)
     with seeded(seed, engine=engine, progress=progress, store=store, network=network) as run:
-        trace = method(network, **given)
+        try:
+            trace = method(network, **given)
+        except Diverged as error:
+            raise Diverged(error.fact, error.phase, method.advice("diverged", error.phase)) from error
     for part, mode in zip(module.modules(), modes, strict=True):
         part.training = mode
     for parameter, want in zip(module.parameters(), wanted, strict=True):
@@ -125,7 +133,7 @@ def unlearn(
         parameter.data = parameter.data.contiguous()
     gone = [name for name, value in module.state_dict().items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if gone:
-        raise Diverged(f"{type(method).__name__} left NaN or infinity in {gone[:3]}; lower its learning rates")
+        raise Diverged(f"{type(method).__name__} left NaN or infinity in {gone[:3]}", way=method.advice("diverged"))
     return Result(module, trace, method, seed, time.perf_counter() - began, run.passes, peak_memory(engine), engine.report(), model, split)
 
 
@@ -215,6 +223,7 @@ def describe(result: Result) -> dict[str, Any]:
             "passes": result.passes,
             "peak_memory_bytes": result.peak_memory,
             "marks": list(result.marks),
+            "advice": result.advice,
         },
         "environment": environment(result.engine),
     }

@@ -114,11 +114,11 @@ def minimize(
 
         def cut_down(some: Batches) -> None:
             # At a rate of 0 every step does its work, and the weights stay.
-            kept.append(minimize(loss, parameters, some, phase=phase, lr=0.0, optimizer=optimizer, momentum=momentum, schedule=schedule))
+            taken.append(minimize(loss, parameters, some, phase=phase, lr=0.0, optimizer=optimizer, momentum=momentum, schedule=schedule))
 
-        kept: list[Phase] = []
+        taken: list[Phase] = []
         piece = rehearsed.step(phase, batches, cut_down)
-        return Phase(phase, kept[-1].losses, piece.steps, piece.passes, piece.seconds)
+        return Phase(phase, taken[-1].losses, piece.steps, piece.passes, piece.seconds)
     run = current()
     number = run.call()
     seed, engine, steps = mix(run.seed, number), run.engine, len(batches)
@@ -182,9 +182,9 @@ def _refuse_nan(phase: str, losses: list[Tensor], parameters: Sequence[Tensor]) 
     values = torch.stack([v.double().cpu() for v in losses])
     bad = ~torch.isfinite(values)
     if bad.any():
-        raise Diverged(f"{phase}: the loss went to NaN or infinity at step {int(bad.nonzero()[0]) + 1}; lower its learning rate")
+        raise Diverged(f"the loss went to NaN or infinity at step {int(bad.nonzero()[0]) + 1}", phase)
     if not all(bool(torch.isfinite(p).all()) for p in parameters):
-        raise Diverged(f"{phase}: a weight went to NaN or infinity within {len(values)} steps; lower its learning rate")
+        raise Diverged(f"a weight went to NaN or infinity within {len(values)} steps", phase)
     return [float(v) for v in values]
 
 

@@ -55,6 +55,7 @@ class UNSIR(Method):
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
     moves: ClassVar = {"impair": -1, "repair": -1}
+    knobs: ClassVar = {"unchanged": {"impair_lr": +1, "impair_epochs": +1}, "collapsed": {"impair_lr": -1, "repair_epochs": +1}}
 
     samples: int = 9000
     noise: float = 0.57

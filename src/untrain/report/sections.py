@@ -36,7 +36,8 @@ def verdict(record: dict[str, Any]) -> Markup:
     """What can be said, and as large as it what cannot. A mark of the run stands in the verdict's place."""
     code, sentence = said(record)
     judged = None if record["run"]["marks"] else record["verdict"]
-    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, not_claimed=record["not_claimed"])
+    advice = record["run"].get("advice") if record["run"]["marks"] else None
+    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
 
 
 def table(record: dict[str, Any]) -> Markup:
