@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Progress, seeded, silent
+from untrain.core.host import bare, own_copy
 from untrain.core.network import Network
 from untrain.core.run import prepared
 from untrain.core.statistics import interval
@@ -85,7 +86,7 @@ class Subject:
         self.engine = engine or Engine()
         # Kept, so that no other model takes over the id that this one is known by.
         self.given = module
-        self.network = Network(self.engine.place(copy.deepcopy(module)).eval().requires_grad_(False), head=head)
+        self.network = Network(self.engine.place(own_copy(bare(module))).eval().requires_grad_(False), head=head)
         self.findings: dict[Any, tuple[dict[str, Any], Finding]] = {}
         self._said: dict[Any, tuple[Samples, tuple[Tensor, Tensor, Tensor]]] = {}
 
@@ -173,7 +174,7 @@ def audit(
         The `audits` of a record, plain JSON.
     """
     engine = Engine.of(device)
-    split = prepared(unlearned, split, norm)
+    split = prepared(bare(unlearned), split, norm)
     made: dict[int, Subject] = {} if subjects is None else subjects
 
     def subject(module: nn.Module) -> Subject:

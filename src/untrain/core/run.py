@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import resource
 import sys
@@ -20,6 +19,7 @@ from untrain.core.data import Norm, Prepare, Samples, Split
 from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Precision, Progress, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged
+from untrain.core.host import Host, bare, own_copy
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
@@ -57,9 +57,11 @@ class Result:
 
         Looked at when asked for, on up to 2,000 retained samples.
         """
-        if all(torch.equal(a, b) for a, b in zip(self._original.state_dict().values(), self.model.state_dict().values(), strict=True)):
+        # Without the wrapper of a trainer, since one rank may look alone.
+        changed = bare(self.model)
+        if all(torch.equal(a, b) for a, b in zip(self._original.state_dict().values(), changed.state_dict().values(), strict=True)):
             return ("unchanged",)
-        before, after = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, self.model))
+        before, after = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, changed))
         return ("collapsed",) if after < before / 2 else ()
 
     @property
@@ -87,6 +89,8 @@ def unlearn(
     precision: Precision = "fp32",
     progress: Progress = silent,
     store: Path | None = None,
+    fabric: Any = None,
+    accelerator: Any = None,
 ) -> Result:
     """Run a method on a copy of the model; the model that is given is left alone.
 
@@ -102,19 +106,20 @@ def unlearn(
         precision: `fp32`, or `bf16` autocast.
         progress: Told of each step.
         store: Folder where finished work is kept, so that a killed run goes on.
+        fabric: A Lightning Fabric to run in: its device, precision and ranks. A module that it set up comes back set up.
+        accelerator: The same for an Accelerator of Accelerate.
 
     Raises:
         BadArgument: the method needs what the split or the call leaves out, or a class that the head lacks.
         BadData: the model does not fit the data, or holds NaN.
         Diverged: it went to NaN or infinity.
     """
-    engine = Engine.of(device, precision)
-    split = prepared(model, split, norm)
+    host = Host.of(fabric, accelerator, device, precision)
+    engine, inside = host.engine, host.outside(model)
+    split = prepared(inside, split, norm)
     given = _given(method, split, recipe)
-    if not isinstance(model, nn.Module):
-        raise BadData(f"the model is a {type(model).__name__}, not a torch.nn.Module")
     began = time.perf_counter()
-    module = copy.deepcopy(model)
+    module = own_copy(inside)
     _refuse_misfits(module, split, given, head)
     modes = [m.training for m in module.modules()]
     wanted = [p.requires_grad for p in module.parameters()]
@@ -134,7 +139,7 @@ def unlearn(
     gone = [name for name, value in module.state_dict().items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if gone:
         raise Diverged(f"{type(method).__name__} left NaN or infinity in {gone[:3]}", way=method.advice("diverged"))
-    return Result(module, trace, method, seed, time.perf_counter() - began, run.passes, peak_memory(engine), engine.report(), model, split)
+    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, run.passes, peak_memory(engine), engine.report(), inside, split)
 
 
 def prepared(model: nn.Module, split: Split, norm: Prepare | None = None) -> Split:
