@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from untrain.core.data import Inputs
 from untrain.core.engine import _current
 from untrain.core.errors import BadArgument, BadData
+from untrain.core.host import bare
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,12 @@ class Network:
     Forward calls are counted in passes: forward 1, backward to the input 1, full backward 2.
 
     Args:
-        module: The model, unwrapped.
+        module: The model; of a DataParallel or another wrapper the module within.
         head: Name of the head's layer, where it is not the last linear layer or convolution.
     """
 
     def __init__(self, module: nn.Module, *, head: str | None = None) -> None:
-        self.module = module
+        self.module = bare(module)
         self._head = head
 
     def __call__(self, x: Inputs) -> Tensor:
@@ -90,13 +92,13 @@ class Network:
             if x.ndim == 4:
                 x = x.contiguous(memory_format=torch.channels_last)
         if run is None:
-            return logits(self.module(x))
+            return logits(_called(self.module, x))
         backward = 0
         if torch.is_grad_enabled():
             backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
         run.passes += n * (1 + backward)
         with run.engine.autocast():
-            return logits(self.module(x))
+            return logits(_called(self.module, x))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -174,20 +176,28 @@ class Network:
         return (read.mean((2, 3)) if read.ndim == 4 else read), out
 
 
+def _called(module: nn.Module, x: Inputs) -> Any:
+    """A module's answer. Of a dict it gets each entry by name where its `forward` names them all, as those of transformers do."""
+    if isinstance(x, dict) and x.keys() <= inspect.signature(module.forward).parameters.keys():
+        return module(**x)
+    return module(x)
+
+
 def logits(output: Any) -> Tensor:
-    """The logits [n, C] in what a model answers with: a tensor, or a `logits` entry, or the first of a tuple.
+    """The logits [n, C] in what a model answers with: a tensor, a `logits` entry or attribute, the only [n, C] of a dict, or the first of a tuple.
 
     Raises:
         BadData: nothing of that kind in it.
     """
     found = output
     if isinstance(output, dict):
-        found = output.get("logits")
+        flat = [v for v in output.values() if isinstance(v, Tensor) and v.ndim == 2]
+        found = output["logits"] if "logits" in output else flat[0] if len(flat) == 1 else None
     elif hasattr(output, "logits"):
         found = output.logits
     elif isinstance(output, tuple | list) and output:
         found = output[0]
     if not isinstance(found, Tensor) or found.ndim != 2:
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(output).__name__
-        raise BadData(f"the model answers with {shape}, not with logits [n, C]")
+        shape = tuple(found.shape) if isinstance(found, Tensor) else f"{type(output).__name__} of {list(output)[:4]}" if isinstance(output, dict) else type(output).__name__
+        raise BadData(f"the model answers with {shape}, not with logits [n, C]; give a module whose answer is logits, or holds them under `logits`")
     return found if found.dtype == torch.float64 else found.float()

@@ -86,7 +86,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BadData(f"no file {path}; name a .safetensors file of weights")
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"):
-        raise BadData(f"{path} is a pickle by its name, which could run code when read; give weights as .safetensors")
+        raise BadData(f"{path} is a pickle by its name, which could run code when read; make it safe first: untrain convert {path.name} -o {path.stem}.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -105,12 +105,12 @@ def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
     # Checkpoints older than 2018 do not count batches; the count plays no part in evaluation or training.
     own = {k: v for k, v in module.state_dict().items() if k in state or not k.endswith("num_batches_tracked")}
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
-    if missing or extra:
-        lacks, has = f"{len(missing)} entries such as {missing[:2]}", f"{len(extra)} others such as {extra[:2]}"
-        raise BadData(f"{origin} does not fit the network: it lacks {lacks}, and has {has}; name the network that it was saved from")
-    for name, value in own.items():
-        if value.shape != state[name].shape:
-            raise BadData(f"{origin} does not fit the network: {name} is {list(state[name].shape)} in the file and {list(value.shape)} in the network")
+    shapes = [f"{k} is {list(state[k].shape)} in the file and {list(v.shape)} in the network" for k, v in own.items() if k in state and v.shape != state[k].shape]
+    if missing or extra or shapes:
+        facts = [f"it lacks {len(missing)} entries such as {missing[:3]}"] if missing else []
+        facts += [f"has {len(extra)} others such as {extra[:3]}"] if extra else []
+        facts += [f"{len(shapes)} are of another shape: {'; '.join(shapes[:2])}"] if shapes else []
+        raise BadData(f"{origin} does not fit the network: {', and '.join(facts)}; name the network that it was saved from")
     bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
         raise BadData(f"{origin} holds NaN or infinity in {bad[:3]}; get it anew")

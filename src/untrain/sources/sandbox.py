@@ -1,0 +1,202 @@
+"""Reads a pickled checkpoint and writes its tensors as safetensors; run as a file, in a process of its own, by `convert`.
+
+It is started with `python -I -B sandbox.py`, imports nothing of untrain, and gives its answer as one JSON object on stdout.
+`weights_only=True` lets a pickle build tensors and plain containers alone. Should that wall have a hole, this process has
+next to no memory and time, and opens no socket, starts no program, and opens nothing for writing (safetensors writes below Python).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+NETWORKS = ("model", "net", "network", "student", "teacher", "ema", "ema_model", "model_ema", "generator", "discriminator", "actor", "critic", "target", "online")
+"""What people call a network inside a Lightning module."""
+
+WRAPPERS = ("module", "_orig_mod", "_forward_module")
+"""What DataParallel, torch.compile and Fabric put before each name."""
+
+DENIED = ("socket.", "subprocess.", "shutil.", "ctypes.", "urllib.", "ftplib.", "smtplib.", "pty.", "webbrowser.", "winreg.")
+DENIED_OS = tuple("exec fork forkpty posix_spawn spawn system startfile remove rename rmdir mkdir chmod chown link symlink truncate kill".split())
+
+
+class Refused(Exception):
+    """A file that is not converted; says why, and the way out."""
+
+
+def limit(size: int) -> None:
+    """Little more memory than the file needs, and not for long; where the platform has such limits."""
+    try:
+        import resource
+    except ImportError:
+        return
+    seconds = 60 + size // 20_000_000
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        room = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + 5 * size + (512 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+
+
+def deny() -> None:
+    """From here on no sockets, no programs, no changes to files."""
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        kind, _, name = event.partition(".")
+        writes = event == "open" and (any(c in str(arguments[1] or "") for c in "wax+") or (arguments[1] is None and int(arguments[2] or 0) & 3 != 0))
+        if event.startswith(DENIED) or (kind == "os" and name in DENIED_OS) or writes:
+            raise PermissionError(f"it tried {event}")
+
+    sys.addaudithook(watch)
+
+
+def read(path: Path) -> Any:
+    """What the file holds: tensors and plain containers."""
+    import argparse
+    import collections
+
+    import torch
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    plain: list[Any] = [argparse.Namespace, collections.defaultdict, dict]
+    try:
+        import numpy as np
+
+        # A best score in a checkpoint is often a numpy scalar.
+        scalar: Any = np._core.multiarray.scalar if hasattr(np, "_core") else np.core.multiarray.scalar  # type: ignore[attr-defined, unused-ignore]
+        plain += [scalar, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?"))]
+    except ImportError:
+        pass
+    torch.serialization.add_safe_globals(plain)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise Refused(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "alloc" in said or "memory" in said:
+        return "it asks for far more memory than its size warrants; get it anew"
+    if isinstance(error, PermissionError) and "it tried" in said:
+        return f"when read {said.partition('it tried ')[2]}, which weights never do; do not open it anywhere"
+    if "TorchScript" in said:
+        return "it is a TorchScript archive; where it was made, save a state dict instead: torch.save(model.state_dict(), FILE)"
+    for mark in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to call reduce for unrecognized function "):
+        if mark in said:
+            name = said.partition(mark)[2].split()[0].rstrip(",.:")
+            return f"it holds a pickled object ({name}), which runs code when read; where it was made, save a state dict instead: torch.save(model.state_dict(), FILE)"
+    return f"it is not a whole checkpoint of PyTorch ({type(error).__name__}); get it anew"
+
+
+def states(loaded: Any, depth: int = 2) -> dict[str, dict[str, Any]]:
+    """The state dicts in a checkpoint, by the name they stand under; `` where it is one itself."""
+    import torch
+
+    if not isinstance(loaded, dict):
+        return {}
+    tensors = [v for v in loaded.values() if isinstance(v, torch.Tensor)]
+    nested = {str(k): v for k, v in loaded.items() if isinstance(v, dict)}
+    if tensors and not any(states(v, 0) for v in nested.values()):
+        return {"": {str(k): v for k, v in loaded.items()}}
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in nested.items():
+        if depth and not name.startswith(("optim", "callbacks", "loops", "sched", "lr_sched")):
+            found |= {f"{name}.{inner}".rstrip("."): state for inner, state in states(value, depth - 1).items()}
+    return found
+
+
+def groups(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Entries by the first component of their names."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in state.items():
+        first, _, rest = name.partition(".")
+        found.setdefault(first, {})[rest] = value
+    return found
+
+
+def layers(part: dict[str, Any]) -> int:
+    """How many layers a group's names tell of."""
+    return len({name.rpartition(".")[0] for name in part})
+
+
+def one(loaded: Any, network: str | None) -> tuple[dict[str, Any], list[str]]:
+    """The one state dict that is meant, under bare names, and what to tell of it."""
+    import torch
+
+    found = states(loaded)
+    if not found:
+        kind = type(loaded).__name__
+        raise Refused(f"it holds no state dict but a {kind}; where it was made, save one: torch.save(model.state_dict(), FILE)")
+    notes: list[str] = []
+    if network in found and network:
+        state, network = found[network], None
+    elif len(found) > 1:
+        listed = ", ".join(f"{name or 'the whole'} ({len(state)} entries)" for name, state in found.items())
+        raise Refused(f"it holds {len(found)} state dicts: {listed}; say which by --network NAME")
+    else:
+        name, state = next(iter(found.items()))
+        if name:
+            notes.append(f"the state dict stands under {name!r} in it")
+    others = [k for k, v in state.items() if not isinstance(v, torch.Tensor)]
+    if others:
+        notes.append(f"left out, since they are no tensors: {', '.join(others[:3])}{' and others' if len(others) > 3 else ''}")
+    tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
+    lightning = isinstance(loaded, dict) and "pytorch-lightning_version" in loaded
+    return _network(tensors, network, lightning, notes), notes
+
+
+def _network(state: dict[str, Any], network: str | None, lightning: bool, notes: list[str]) -> dict[str, Any]:
+    if network == ".":
+        return state
+    if network:
+        start = network.rstrip(".") + "."
+        part = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+        if not part:
+            raise Refused(f"no name in it begins with {start!r}; the first components are {', '.join(list(groups(state))[:8])}")
+        notes.append(f"taken: the {len(part)} of {len(state)} entries whose names begin with {start!r}")
+        return part
+    while len(parts := groups(state)) == 1 and next(iter(parts)) in (*WRAPPERS, *(NETWORKS if lightning else ())) and "" not in next(iter(parts.values())):
+        first, state = next(iter(parts.items()))
+        notes.append(f"all names begin with {first + '.'!r}, which was taken off")
+    parts = {name: part for name, part in groups(state).items() if layers(part) > 1}
+    names = [name for name in parts if lightning and name in NETWORKS]
+    twins = [a for a, x in parts.items() if layers(x) > 4 and any(a != b and _alike(x, y) for b, y in parts.items())]
+    if (names and len(parts) > 1) or (twins and len(parts) == len(twins)):
+        raise Refused(
+            f"it holds {len(parts)} networks: {', '.join(f'{n} ({len(p)} entries)' for n, p in parts.items())}; say which by --network NAME, or --network . for all of it"
+        )
+    if names:
+        left = [name for name in groups(state) if name != names[0]]
+        notes.append(f"taken: {names[0]!r}; left out: {', '.join(left)}")
+        return parts[names[0]]
+    return state
+
+
+def _alike(x: dict[str, Any], y: dict[str, Any]) -> bool:
+    return x.keys() == y.keys() and all(x[k].shape == y[k].shape for k in x)
+
+
+def main(source: str, target: str, network: str) -> dict[str, Any]:
+    """Convert; the answer says what was found, or why it was refused."""
+    from safetensors.torch import save_file
+
+    path = Path(source)
+    limit(path.stat().st_size)
+    deny()
+    try:
+        state, notes = one(read(path), network or None)
+        save_file({k: v.detach().contiguous().clone() for k, v in state.items()}, target)
+    except Refused as error:
+        return {"error": str(error)}
+    except Exception as error:
+        return {"error": _why(error)}
+    return {"notes": notes}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(*sys.argv[1:4])))
