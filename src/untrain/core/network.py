@@ -184,15 +184,14 @@ def _called(module: nn.Module, x: Inputs) -> Any:
 
 
 def logits(output: Any) -> Tensor:
-    """The logits [n, C] in what a model answers with: a tensor, a `logits` entry or attribute, the only [n, C] of a dict, or the first of a tuple.
+    """The logits [n, C] in what a model answers with: a tensor, or a `logits` entry or attribute, or the first of a tuple.
 
     Raises:
         BadData: nothing of that kind in it.
     """
     found = output
     if isinstance(output, dict):
-        flat = [v for v in output.values() if isinstance(v, Tensor) and v.ndim == 2]
-        found = output["logits"] if "logits" in output else flat[0] if len(flat) == 1 else None
+        found = output.get("logits")
     elif hasattr(output, "logits"):
         found = output.logits
     elif isinstance(output, tuple | list) and output:
