@@ -22,7 +22,7 @@ from torch import Tensor
 from untrain.core.data import Batches, Samples
 from untrain.core.engine import Engine, current
 
-FIRST, STEPS = 8, 3
+FIRST, STEPS = 2, 3
 """Rows of the first cut-down batch, and steps taken on each; the first of them warms up and is not counted."""
 
 

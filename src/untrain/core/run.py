@@ -117,10 +117,10 @@ def unlearn(
     host = Host.of(fabric, accelerator, device, precision)
     engine, inside = host.engine, host.outside(model)
     split = prepared(inside, split, norm)
-    given = _given(method, split, recipe)
+    given = given_to(method, split, recipe)
     began = time.perf_counter()
     module = own_copy(inside)
-    _refuse_misfits(module, split, given, head)
+    refuse_misfits(module, split, given, head)
     modes = [m.training for m in module.modules()]
     wanted = [p.requires_grad for p in module.parameters()]
     if not any(wanted):
@@ -159,7 +159,7 @@ def peak_memory(engine: Engine) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _given(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
+def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     """What the method names, and nothing else."""
     known: dict[str, Any] = {**split.parts, "classes": split.classes, "recipe": recipe}
     name = repr(method)
@@ -176,7 +176,7 @@ def _given(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     return {n: known[n] for n in method.needs}
 
 
-def _refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: str | None) -> None:
+def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: str | None) -> None:
     """Refuse a model and data that do not go together, before any time is spent."""
     bad = [n for n, v in model.state_dict().items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
