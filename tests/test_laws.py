@@ -25,9 +25,29 @@ from untrain.methods.finetune import FineTune
 SETTINGS = every_setting()
 
 
+BROKEN_ON_PURPOSE = {
+    "unsir:notebook": {
+        checks.check_learned_noise_is_what_the_model_errs_on,
+        checks.check_noise_carries_the_class_that_it_was_learned_for,
+        checks.check_the_count_of_noise_is_right,
+        checks.check_the_noise_step_leaves_the_model_alone,
+    }
+}
+"""The official notebook's faults, reproduced: the laws that say what noise is, what it is called, how much there is, and that it leaves no trace."""
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_method_keeps_every_law(name):
-    check_method(SETTINGS[name])
+    if name not in BROKEN_ON_PURPOSE:
+        check_method(SETTINGS[name])
+        return
+    broken = set()
+    for law in LAWS:
+        try:
+            law(SETTINGS[name])
+        except LawBroken:
+            broken.add(law)
+    assert broken == BROKEN_ON_PURPOSE[name]
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -32,7 +32,9 @@ class UNSIR(Method):
     the head's rows of the forgotten classes are drawn anew (new_row).
 
     The paper repairs by labels and keeps the row: that is the preset `paper`. The default's repair, its rates and the
-    new row are ours; benchmarks/README.md holds the records.
+    new row are ours; benchmarks/README.md holds the records. `notebook` is the official code with its faults, `benchmarks`
+    what later comparisons ran (rates 200 times lower). The rest are controls: without noise (`no-noise`), with noise that is not learned
+    (`plain-noise`), is nothing (`black`) or is learned the wrong way (`wrong-sign`), without the impair step (`no-impair`), with the head's row kept (`old-row`).
 
     Args:
         samples: Retained samples used, in all, the same number of each class; the published code takes 1,000 of each of CIFAR-10's.
@@ -50,6 +52,9 @@ class UNSIR(Method):
         schedule: How the repair's learning rate runs; constant in the paper.
         augment: Whether the repair uses the random change that the data carries (flips and shifts); not in the paper.
         new_row: Whether to draw the forgotten classes' rows of the head anew before the repair; not in the paper.
+        kind: Where the noise goes: `maximizing` the error (the paper), or a control: `minimizing` it (class-like, the wrong sign), `black` (zero, nothing learned).
+        notebook: Whether to learn noise with the official notebook's three faults: in training mode, one class after the other, 256 images of which 3 are kept
+            (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
         batch: Batch size of impair and repair; 256 in the published code.
     """
 
@@ -72,6 +77,8 @@ class UNSIR(Method):
     schedule: Schedule = "cosine"
     augment: bool = True
     new_row: bool = True
+    kind: Literal["maximizing", "minimizing", "black"] = "maximizing"
+    notebook: bool = False
     batch: int = 256
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
@@ -91,26 +98,45 @@ class UNSIR(Method):
 
     def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise images with the class that each is for as its label, and what learning them did."""
+        if self.notebook:
+            return self.notebook_noise(model, kept, classes)
         total, k = round(self.noise * len(kept)), len(classes)
         counts = [total // k + (i < total % k) for i in range(k)]
         distinct = [-(-count // max(1, self.copies)) for count in counts]
         labels = torch.tensor(classes).repeat_interleave(torch.tensor(distinct))
-        images = torch.randn(len(labels), *kept.shape, dtype=model.dtype).to(model.device).requires_grad_()
-        scale = self.penalty * min(1.0, 3072 / max(1, images[:1].numel()))
+        # Evaluation mode: in training mode the noise would overwrite BatchNorm's running statistics.
+        with model.frozen():
+            images, phases = self.learned(model, kept, labels)
+        starts = [sum(distinct[:i]) for i in range(k)]
+        rows = [start + torch.arange(count) % max(1, d) for start, count, d in zip(starts, counts, distinct, strict=True)]
+        return Samples(images, labels)[torch.cat(rows)], phases
+
+    def learned(self, model: Network, kept: Samples, labels: Tensor) -> tuple[Tensor, list[Phase]]:
+        """One noise image for each of these labels, of the shape of the retained samples."""
+        images = torch.randn(len(labels), *kept.shape, dtype=model.dtype).to(model.device)
+        if self.kind == "black":
+            return images.zero_().cpu(), []
+        images.requires_grad_()
+        scale, sign = self.penalty * min(1.0, 3072 / max(1, images[:1].numel())), -1 if self.kind == "maximizing" else 1
 
         def loss(places: Tensor, label: Tensor) -> Tensor:
             x = images[places]
-            return scale * x.square().flatten(1).sum(1).mean() - F.cross_entropy(model(x), label)
+            return scale * x.square().flatten(1).sum(1).mean() + sign * F.cross_entropy(model(x), label)
 
-        phases = []
-        if len(labels):
-            # Evaluation mode: in training mode the noise would overwrite BatchNorm's running statistics.
-            with model.frozen():
-                batches = Samples(torch.arange(len(labels)), labels).batches(len(labels), epochs=self.noise_steps, shuffle=False)
-                phases.append(minimize(loss, [images], batches, phase="noise", lr=self.noise_lr))
-        starts = [sum(distinct[:i]) for i in range(k)]
-        rows = [start + torch.arange(count) % max(1, d) for start, count, d in zip(starts, counts, distinct, strict=True)]
-        return Samples(images.detach().cpu(), labels)[torch.cat(rows)], phases
+        batches = Samples(torch.arange(len(labels)), labels).batches(max(1, len(labels)), epochs=self.noise_steps, shuffle=False)
+        phases = [minimize(loss, [images], batches, phase="noise", lr=self.noise_lr)] if len(labels) else []
+        return images.detach().cpu(), phases
+
+    def notebook_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
+        """Noise as the official notebook learns and labels it, faults and all."""
+        images, phases = [], []
+        model.train()
+        for label in classes if self.noise else ():
+            learned, did = self.learned(model, kept, torch.full((256,), label))
+            images.append(learned[:3].repeat(self.copies, *[1] * len(kept.shape)))
+            phases += did
+        x = torch.cat(images) if images else torch.empty(0, *kept.shape)
+        return Samples(x, torch.full((len(x),), classes[0])), phases
 
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         """Repair on the retained samples alone."""
@@ -128,8 +154,16 @@ class UNSIR(Method):
         return minimize(loss, model.parameters(), batches, phase="repair", lr=self.repair_lr, schedule=self.schedule)
 
 
+_PAPER = UNSIR(impair_lr=0.02, repair="labels", repair_lr=0.01, repair_epochs=1, schedule="constant", augment=False, new_row=False)
+
 UNSIR.presets = {
-    "paper": UNSIR(impair_lr=0.02, repair="labels", repair_lr=0.01, repair_epochs=1, schedule="constant", augment=False, new_row=False),
+    "paper": _PAPER,
+    "notebook": replace(_PAPER, notebook=True),
+    "benchmarks": replace(_PAPER, samples=4500, copies=80, noise_steps=25, impair_lr=1e-4, repair_lr=1e-4, batch=32),
     "no-noise": UNSIR(noise=0.0),
     "plain-noise": UNSIR(noise_steps=0),
+    "black": UNSIR(kind="black"),
+    "wrong-sign": UNSIR(kind="minimizing"),
+    "no-impair": UNSIR(noise=0.0, impair_epochs=0),
+    "old-row": UNSIR(new_row=False),
 }
