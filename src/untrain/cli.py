@@ -24,14 +24,25 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 
 Json = Annotated[bool, Parameter(negative=(), help="Answer in JSON on stdout, and with nothing else.")]
-Model = Annotated[str, Parameter(help="Network of the zoo: digits, resnet20, resnet32, resnet18, allcnn.")]
+MODELS = (
+    "digits, resnet20, resnet32, resnet18, allcnn; torchvision:NAME or timm:NAME with --weights; hf:FOLDER or hf:owner/name of transformers; "
+    "package.module:function or path/nets.py:function, which runs your code."
+)
+Model = Annotated[str, Parameter(help=MODELS)]
 Data = Annotated[str, Parameter(help="digits, cifar10, cifar100, or a folder of train-*.parquet and test-*.parquet.")]
 Forget = Annotated[str, Parameter(help="Classes to forget, by number or name: class:3,5 or class:cat,dog.")]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; refused where it exists, unless it holds a killed run of the same arguments.")]
-Weights = Annotated[Path | None, Parameter(help="Weights of the model as .safetensors; the published or bundled ones where none are named.")]
+Weights = Annotated[Path | None, Parameter(help="Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.")]
 Seed = Annotated[int, Parameter(help="Same seed, same bits.")]
-Epochs = Annotated[int | None, Parameter(help="Passes of the training recipe; its own number where none is given.")]
-NormName = Annotated[str | None, Parameter(help="Normalisation by name (imagenet, cifar10, cifar100, half, unit, grey); the network's own where none is named.")]
+Epochs = Annotated[int | None, Parameter(help="Passes of the zoo's training recipe; its own number where none is given.")]
+NormName = Annotated[
+    str | None,
+    Parameter(name="--norm", help="imagenet, cifar10, cifar100, half, unit, grey, or mean/std as in .485,.456,.406/.229,.224,.225; the model's own where none is named."),
+]
+RecipeName = Annotated[
+    str | None,
+    Parameter(name="--recipe", help="How the model was trained, where it is not of the zoo: path.py:function, which gives an object with build() and train(). Runs your code."),
+]
 HeadName = Annotated[str | None, Parameter(name="--head", help="Name of the head's layer, where it is not the last linear layer or convolution.")]
 DataRoot = Annotated[Path | None, Parameter(help="Folder of the known data and published checkpoints; UNTRAIN_DATA where none is named.")]
 Device = Annotated[str | None, Parameter(help="cpu, cuda, cuda:1, ...; the CPU where none is named.")]
@@ -102,6 +113,7 @@ def train(
     holdout_every: Annotated[int | None, Parameter(help="Leave every n-th training sample out, and measure on them too.")] = None,
     seed: Seed = 0,
     norm: NormName = None,
+    recipe: RecipeName = None,
     precision: How = "fp32",
     device: Device = None,
     data_root: DataRoot = None,
@@ -111,7 +123,21 @@ def train(
     from untrain.runs import TRAINING, train
 
     with _bars() as progress:
-        told = train(model, data, out, epochs=epochs, holdout_every=holdout_every, seed=seed, norm=norm, precision=precision, device=device, data_root=data_root, progress=progress)
+        told = train(
+            model,
+            data,
+            out,
+            epochs=epochs,
+            holdout_every=holdout_every,
+            seed=seed,
+            norm=norm,
+            recipe=recipe,
+            precision=precision,
+            device=device,
+            data_root=data_root,
+            progress=progress,
+            say=_note,
+        )
     if json:
         _json(told)
     else:
@@ -133,6 +159,7 @@ def _unlearn(
     norm: NormName = None,
     head: HeadName = None,
     epochs: Epochs = None,
+    recipe: RecipeName = None,
     precision: How = "fp32",
     device: Device = None,
     data_root: DataRoot = None,
@@ -153,10 +180,12 @@ def _unlearn(
             norm=norm,
             head=head,
             epochs=epochs,
+            recipe=recipe,
             precision=precision,
             device=device,
             data_root=data_root,
             progress=progress,
+            say=_note,
         )
     if json:
         _json(record)
@@ -194,6 +223,7 @@ def audit(
     run: Annotated[Path, Parameter(help="Folder that `untrain unlearn` wrote.")],
     *,
     retrained: Retrained = (),
+    model: Annotated[str | None, Parameter(help="The original's name with its folder or file, where these no longer lie where they did.")] = None,
     weights: Annotated[Path | None, Parameter(help="The original's weights, where they no longer lie where they did.")] = None,
     data: Annotated[str | None, Parameter(help="The data, where they no longer lie where they did.")] = None,
     data_root: DataRoot = None,
@@ -207,7 +237,19 @@ def audit(
     from untrain.runs import audit
 
     with _bars() as progress:
-        record = audit(run, retrained=retrained, weights=weights, data=data, data_root=data_root, head=head, device=device, show_images=show_images, progress=progress)
+        record = audit(
+            run,
+            retrained=retrained,
+            model=model,
+            weights=weights,
+            data=data,
+            data_root=data_root,
+            head=head,
+            device=device,
+            show_images=show_images,
+            progress=progress,
+            say=_note,
+        )
     if json:
         _json(record)
     else:
@@ -230,6 +272,28 @@ def report(
         _json({"page": str(page)})
     else:
         _say(str(page))
+    return 0
+
+
+def convert(
+    file: Annotated[Path, Parameter(help="A checkpoint: .pt, .pth, .bin, Lightning's .ckpt, or .safetensors of which a part is wanted.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The .safetensors file to write; refused where it exists.")],
+    network: Annotated[str | None, Parameter(help="Which of several networks in it: what the names of its entries begin with, or . for all.")] = None,
+    json: Json = False,
+) -> int:
+    """Turn a pickled checkpoint into safetensors. It is read in a sandbox, and nothing in it is run."""
+    from untrain.runs import convert
+
+    made = convert(file, out, network=network)
+    if json:
+        _json(made)
+    else:
+        for note in made["notes"]:
+            _note(note)
+        _say(f"{made['tensors']} tensors, sha256 {made['sha256']}")
+        _say(str(out))
     return 0
 
 
@@ -260,6 +324,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(suppress)
     root.command(audit)
     root.command(report)
+    root.command(convert)
     return root
 
 
@@ -277,7 +342,7 @@ def _verb(name: str) -> Any:
     group = Group(f"Settings of {cls.__name__}", sort_key=1)
     shared = list(inspect.signature(_unlearn, eval_str=True).parameters.values())[1:]
     if "recipe" not in cls.needs:
-        shared = [p for p in shared if p.name != "epochs"]
+        shared = [p for p in shared if p.name not in ("epochs", "recipe")]
     clash = sorted({p.name for p in shared} & {f["name"] for f in helped})
     if clash:
         raise BadArgument(f"{cls.__name__} has fields {clash}, which are flags of every method; give them other names")
@@ -379,6 +444,12 @@ def _bars() -> Iterator[Progress]:
 def _say(line: str) -> None:
     if os.environ.get("RANK", "0") == "0":
         print(line)
+
+
+def _note(line: str) -> None:
+    """What a user should know, on stderr; under several ranks the first one says it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"untrain: {line}", file=sys.stderr)
 
 
 def _json(value: Any) -> None:

@@ -19,11 +19,11 @@ import struct
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -34,7 +34,7 @@ from untrain.core import audit as auditing
 from untrain.core import record as records
 from untrain.core import run as running
 from untrain.core import store
-from untrain.core.data import Norm, Samples, Split
+from untrain.core.data import Data, Norm, Samples, Split
 from untrain.core.discover import found, lookup, name_of
 from untrain.core.engine import Engine, Precision, Progress, join_ranks, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
@@ -43,14 +43,27 @@ from untrain.core.model import Expects, Model
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
 from untrain.core.verdict import judge, what
+from untrain.sources import convert as converting
+from untrain.sources import data as foreign_data
+from untrain.sources import forget as forgetting
 from untrain.sources import models as foreign
+from untrain.sources import recipe as foreign_recipe
+from untrain.sources.card import CARD, card
+from untrain.sources.forget import classes_in
 from untrain.zoo import data as zoo_data
 from untrain.zoo import models
 from untrain.zoo.networks import NETWORKS, NORMS, parameters
-from untrain.zoo.recipes import recipe_for
+from untrain.zoo.recipes import Recipe, recipe_for
 
 WEIGHTS, RECORD, TRAINING, PAGE, STATE, INPUTS = "model.safetensors", "record.json", "train.json", "report.html", ".state", ".inputs.json"
 """Files of a run's folder. `.inputs.json` is there only where inputs were named by path: it says where, seen from the folder, and stays on the machine."""
+
+Say = Callable[[str], None]
+"""Told in a sentence what a user should know: that code of theirs is run, or what was taken off the names in a file."""
+
+
+def unsaid(_: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,25 +97,29 @@ def train(
     holdout_every: int | None = None,
     seed: int = 0,
     norm: str | None = None,
+    recipe: str | None = None,
     precision: Precision = "fp32",
     device: str | None = None,
     data_root: Path | None = None,
     progress: Progress = silent,
+    say: Say = unsaid,
 ) -> dict[str, Any]:
-    """Train a network of the zoo by its recipe; writes `model.safetensors` and `train.json`.
+    """Train a network by its recipe; writes `model.safetensors` and `train.json`.
 
     Args:
-        model: Name of the network.
+        model: Name of the network: of the zoo, or of another source together with a recipe.
         data: `digits`, `cifar10`, `cifar100`, or a folder of parquet files.
         out: The folder to write.
         epochs: Passes over the training samples; the recipe's own number where none is given.
         holdout_every: Leave every n-th training sample out and measure on them too.
         seed: Same seed, same bits.
-        norm: Name of a normalisation, where it is not to be the network's own.
+        norm: A normalisation by name or numbers, where it is not to be the network's own.
+        recipe: `path.py:function` of the user's, which gives an object with `build()` and `train(model, samples)`; the zoo's where none is named.
         precision: `fp32`, or `bf16` autocast.
         device: Where to compute.
         data_root: Where the known data lie, if not in UNTRAIN_DATA.
         progress: Told of each step.
+        say: Told what the user should know.
 
     Returns:
         What stands in `train.json`.
@@ -113,36 +130,42 @@ def train(
         _refuse_below(epochs=(epochs, 0), holdout_every=(holdout_every, 2))
         engine, normed = Engine.of(device, precision), norm_of(norm)
         refuse_unknown(model)
+        _say_code(say, model, recipe)
+        _refuse_no_recipe(model, recipe, epochs, "train")
+        look = expects(model)
         source = source_of(data, data_root)
-        recipe = recipe_for(model, source.classes, epochs)
+        taught = _recipe(model, recipe, source.classes, epochs)
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
-        arguments = {"verb": "train", "recipe": asdict(recipe), "data": source.sha256, "holdout_every": holdout_every, "seed": seed, "norm": norm} | _machine(engine)
+        arguments = {"verb": "train", "recipe": _about_recipe(taught), "data": source.sha256, "holdout_every": holdout_every, "seed": seed, "norm": norm} | _machine(engine)
         command = [
             "train",
-            *flags(model=model, data=_shown(data), out=out.name, epochs=epochs, holdout_every=holdout_every, seed=seed or None, norm=norm),
+            *flags(model=_name(model), data=_shown(data), out=out.name, epochs=epochs, holdout_every=holdout_every, seed=seed or None, norm=norm),
+            *flags(recipe=_name(recipe)),
             *_how(precision, device),
         ]
         with _writing(out, arguments) as state:
             began = time.perf_counter()
             with seeded(seed, engine=engine, progress=progress, store=state) as run:
-                network = Network(engine.place(recipe.build()))
+                network = Network(engine.place(taught.build()))
                 run.network = network
-                own = normed or cast(Norm, network.module.norm)
+                own = normed or look.norm or getattr(network.module, "norm", None)
+                if not isinstance(own, Norm):
+                    raise BadArgument(f"no normalisation of {_name(model)} is known; give --norm imagenet, or --norm mean/std")
                 _refuse_misfit(network, source.train.prepared(own))
-                phase = recipe.train(network, source.train[~held].prepared(own))
+                phase = taught.train(network, source.train[~held].prepared(own))
             network.eval()
             parts = {"test": source.test} | ({"held out": source.train[held]} if holdout_every else {})
             accuracy = {name: asdict(_accuracy(network, part.prepared(own))) for name, part in parts.items()}
-            weights = network.module.state_dict()
-            about = {"verb": "train", "recipe": asdict(recipe), "data": source.name, "seed": seed, "classes": [], "holdout_every": holdout_every}
+            weights = foreign.disk_names(network.module)
+            about = {"verb": "train", "recipe": _about_recipe(taught), "data": source.name, "seed": seed, "classes": [], "holdout_every": holdout_every}
             written: dict[str, Any] = records.finite(
                 {
                     "schema": "untrain.training/1",
                     "command": command,
-                    "recipe": asdict(recipe),
+                    "recipe": _about_recipe(taught),
                     "seed": seed,
                     "data": {"name": source.name, "sha256": source.sha256, "counts": {"train": int((~held).sum()), "held out": int(held.sum()), "test": len(source.test)}},
-                    "model": {"name": model, "parameters": parameters(network.module), "norm": asdict(own)},
+                    "model": {"name": _name(model), "parameters": parameters(network.module), "norm": asdict(own)},
                     "run": {
                         "phases": running.phases(Trace.of(phase)),
                         "seconds": time.perf_counter() - began,
@@ -174,28 +197,35 @@ def unlearn(
     norm: str | None = None,
     head: str | None = None,
     epochs: int | None = None,
+    recipe: str | None = None,
     precision: Precision = "fp32",
     device: str | None = None,
     data_root: Path | None = None,
     progress: Progress = silent,
+    say: Say = unsaid,
 ) -> dict[str, Any]:
     """Make a model forget; writes `model.safetensors` and `record.json`.
 
+    A model that is not of the zoo goes back in the form it came: a transformers folder with its configuration, each
+    state dict under its own names; a model card is written beside it.
+
     Args:
         method: A method with its settings.
-        model: Name of a network of the zoo.
+        model: Name of a network of the zoo, or `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `package.module:function`, `path/nets.py:function`.
         data: `digits`, `cifar10`, `cifar100`, or a folder of parquet files.
         forget: `class:3,5` or `class:cat,dog`.
         out: The folder to write.
         weights: The model's weights, safetensors; the published or bundled ones where none is given.
         seed: Same seed, same bits.
-        norm: Name of a normalisation, where it is not to be the network's own.
+        norm: A normalisation by name or numbers, where it is not to be the network's own.
         head: Name of the head's layer, where it is not the last.
-        epochs: Passes of the recipe, for methods that train anew.
+        epochs: Passes of the zoo's recipe, for methods that train anew.
+        recipe: `path.py:function` of the user's recipe, for methods that train a model anew that is not of the zoo.
         precision: `fp32`, or `bf16` autocast.
         device: Where to compute.
         data_root: Where the known data and the published checkpoints lie, if not in UNTRAIN_DATA.
         progress: Told of each step.
+        say: Told what the user should know.
 
     Returns:
         The record.
@@ -204,45 +234,59 @@ def unlearn(
     try:
         _refuse_output(out, (weights, data_root, Path(data)))
         _refuse_below(epochs=(epochs, 0))
-        engine, named, normed = Engine.of(device, precision), classes_in(forget), norm_of(norm)
+        engine, named = Engine.of(device, precision), classes_in(forget)
         refuse_unknown(model)
+        norm_of(norm)
+        _say_code(say, model, recipe)
+        if "recipe" in method.needs:
+            _refuse_no_recipe(model, recipe, epochs, name_of(method))
         source = source_of(data, data_root)
         split = Split.by_class(source.train, source.test, forget=named)
-        given = models.load(model, source.classes, weights=weights, root=data_root)
-        recipe = recipe_for(model, source.classes, epochs) if "recipe" in method.needs else None
+        given = given_model(model, source.classes, weights=weights, norm=norm, data_root=data_root)
+        for note in given.notes:
+            say(note)
+        taught = _recipe(model, recipe, source.classes, epochs) if "recipe" in method.needs else None
+        if isinstance(taught, foreign_recipe.Recipe):
+            foreign_recipe.refuse_other(taught, given.module, given.name)
         arguments = {
             "verb": "unlearn",
             "method": name_of(method),
             "settings": asdict(method),
-            "model": model,
+            "model": given.name,
             "weights": given.sha256,
             "data": source.sha256,
             "forget": list(split.classes),
             "seed": seed,
             "norm": norm,
             "head": head,
-            "recipe": asdict(recipe) if recipe else None,
+            "recipe": _about_recipe(taught) if taught else None,
         } | _machine(engine)
-        named_by = flags(model=model, data=_shown(data), forget=forget, out=out.name, weights=weights.name if weights else None)
-        command = ["unlearn", name_of(method), *named_by, *flags(seed=seed or None, norm=norm, head=head, epochs=epochs if recipe else None)]
+        named_by = flags(model=given.name, data=_shown(data), forget=forget, out=out.name, weights=weights.name if weights else None)
+        command = ["unlearn", name_of(method), *named_by, *flags(seed=seed or None, norm=norm, head=head)]
+        command += flags(epochs=epochs, recipe=_name(recipe)) if taught else []
         command += [*_how(precision, device), *setting_flags(method)]
         with _writing(out, arguments) as state:
             result = running.unlearn(
-                given.module, split, method, seed=seed, recipe=recipe, norm=normed, head=head, device=device, precision=precision, progress=progress, store=state
+                given.module, split, method, seed=seed, recipe=taught, norm=given.norm, head=head, device=device, precision=precision, progress=progress, store=state
             )
-            about = about_weights(method, source, split, seed) | ({"recipe": asdict(recipe)} if recipe else {})
+            about = about_weights(method, source, split, seed) | ({"recipe": _about_recipe(taught)} if taught else {})
             record = records.compose(
                 running.describe(result),
                 command=command,
                 request=request(forget, split),
-                model=about_model(given, normed),
+                model=about_model(given),
                 data=about_data(source, split),
                 output={"file": WEIGHTS, "sha256": ""},
             )
             if engine.rank == 0:
-                store.save_weights(out / WEIGHTS, given.state(result.model), about)
+                # transformers 4 reads no file that does not say that it is PyTorch's.
+                store.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
                 record["output"]["sha256"] = store.sha256(out / WEIGHTS)
-                _note_inputs(out, weights=weights, data=Path(data) if data not in zoo_data.KNOWN else None, data_root=data_root)
+                _note_inputs(out, weights=weights, data=Path(data) if data not in zoo_data.KNOWN else None, data_root=data_root, model=_path(model))
+                for name, path in given.beside.items():
+                    store.write(out / name, path.read_bytes())
+                if _foreign(record):
+                    store.write(out / CARD, card(record).encode())
                 store.write(out / RECORD, records.dumps(record))
         return record
     finally:
@@ -253,6 +297,7 @@ def audit(
     run: Path,
     *,
     retrained: Sequence[Path] = (),
+    model: str | None = None,
     weights: Path | None = None,
     data: str | None = None,
     data_root: Path | None = None,
@@ -260,12 +305,14 @@ def audit(
     device: str | None = None,
     show_images: bool = False,
     progress: Progress = silent,
+    say: Say = unsaid,
 ) -> dict[str, Any]:
     """Ask every audit of a run's model, and judge; renews `audits`, `references` and `verdict` of its record.
 
     Args:
         run: The folder that `unlearn` wrote.
         retrained: Weights of models that never saw the forgotten data.
+        model: The original's name with its folder or file, where these no longer lie where they did.
         weights: The original's weights, where they no longer lie where they did.
         data: The data, where they no longer lie where they did.
         data_root: Where the known data and the published checkpoints lie, if not in UNTRAIN_DATA.
@@ -273,6 +320,7 @@ def audit(
         device: Where to compute.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
+        say: Told what the user should know.
 
     Returns:
         The record.
@@ -283,16 +331,18 @@ def audit(
     if not path.is_file() or store.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
     noted = _inputs(run)
+    asked = model or _full_name(record["model"]["name"], noted.get("model"))
+    _say_code(say, asked)
     data_root = data_root or noted.get("data_root")
     source = source_of(data or str(noted.get("data", record["data"]["name"])), data_root)
     if source.sha256 != record["data"]["sha256"]:
         raise BadData(f"the data {source.name} is not that of the run (sha256 differs); name the data it was made with by --data or --data-root")
-    given = models.load(record["model"]["name"], source.classes, weights=weights or noted.get("weights"), root=data_root)
+    given = given_model(asked, source.classes, weights=weights or noted.get("weights"), data_root=data_root)
     if given.sha256 != record["model"]["sha256"]:
         raise BadData(f"{given.origin} is not the original of the run, {record['model']['origin']} (sha256 differs); name it by --weights")
     split = Split.by_class(source.train, source.test, forget=record["request"]["classes"])
-    unlearned = _filled(record["model"]["name"], source.classes, path)
-    references = [reference(p, record["model"]["name"], source.classes, split.classes) for p in retrained]
+    unlearned = _filled(asked, source.classes, path)
+    references = [reference(p, asked, source.classes, split.classes) for p in retrained]
     if any(r.sha256 == record["output"]["sha256"] for r in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
     norm = Norm(tuple(record["model"]["norm"]["mean"]), tuple(record["model"]["norm"]["std"])) if record["model"]["norm"] else None
@@ -310,8 +360,25 @@ def audit(
             show_images=show_images,
             progress=progress,
         )
+        if _foreign(record):
+            store.write(run / CARD, card(record).encode())
         store.write(run / RECORD, records.dumps(record))
     return record
+
+
+def convert(source: Path, out: Path, *, network: str | None = None) -> dict[str, Any]:
+    """Write a `.pt`, `.pth` or Lightning `.ckpt` as safetensors, read in a process that can do nothing else.
+
+    Args:
+        source: The checkpoint.
+        out: The file to write, `.safetensors`.
+        network: Which part of it, where there are several.
+
+    Returns:
+        `file`, `sha256`, `source_sha256`, `tensors`, and `notes` on what was taken and left out.
+    """
+    _refuse_unwritable(out)
+    return asdict(converting.convert(source, out, network=network))
 
 
 def report(run: Path, out: Path | None = None) -> Path:
@@ -450,7 +517,7 @@ def field_help(cls: type[Any]) -> list[dict[str, Any]]:
     return [{"name": f.name, "type": str(f.type), "default": None if f.default is MISSING else f.default, "help": said.get(f.name, "")} for f in fields(cls)]
 
 
-def about_weights(method: Method, source: zoo_data.Data, split: Split, seed: int) -> dict[str, Any]:
+def about_weights(method: Method, source: Data, split: Split, seed: int) -> dict[str, Any]:
     """What a file of weights says of itself."""
     return {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
 
@@ -514,27 +581,113 @@ def refuse_unknown(model: str) -> None:
         raise BadArgument(f"no model {model!r}; there are {', '.join(NETWORKS)}, and {foreign.GRAMMAR}")
 
 
-def classes_in(forget: str) -> list[str]:
-    """The classes that `class:cat,dog` names, as given."""
-    kind, colon, named = forget.partition(":")
-    classes = [name.strip() for name in named.split(",") if name.strip()]
-    if kind != "class" or not colon or not classes:
-        raise BadArgument(f"--forget {forget!r} names no class; write class:3,5 or class:cat,dog")
-    return classes
+def given_data(
+    data: Any,
+    *,
+    test: Any = None,
+    holdout: Any = None,
+    size: int | None = None,
+    data_root: Path | None = None,
+    expects: Expects | None = None,
+) -> Data:
+    """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
+
+    Args:
+        data: `digits`, `cifar10`, `cifar100`; a folder of class folders, a CSV of paths and labels, parquet, `hf:...`, `torchvision:...`, `package.module:function`,
+            `path/data.py:function`; or a Dataset, Samples, or a pair (train, test) of either.
+        test: Another of these for testing, or `split:NAME` for a part of the data. Where there is none, a fifth of each class is set aside.
+        holdout: The same for samples that no model was trained on; they become the part `holdout` of a split.
+        size: Height and width that images are brought to; where none is given, images of one size stay as they are and others take the model's.
+        data_root: Where the known data lie, if not in UNTRAIN_DATA.
+        expects: What the model says of its images, see `expects`.
+
+    Raises:
+        BadArgument: a name that leads nowhere.
+        BadData: files that are broken or missing, labels that do not fit, an empty part.
+        MissingExtra: a library that is not installed.
+    """
+    if data_root is not None and not data_root.is_dir():
+        raise BadData(f"no folder {data_root} that --data-root could name")
+    if isinstance(data, str) and data in zoo_data.KNOWN and size is None:
+        found = zoo_data.load(data, data_root)
+        if test is not None or holdout is not None:
+            more = foreign_data.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
+            found = replace(more, name=found.name)
+    else:
+        found = foreign_data.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects)
+    if len(found.test) == 0 or len(found.train) == 0:
+        raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
+    return found
 
 
-def source_of(name: str, root: Path | None = None) -> zoo_data.Data:
-    """Data by name or folder, refused where a part is empty."""
-    if root is not None and not root.is_dir():
-        raise BadData(f"no folder {root} that --data-root could name")
-    source = zoo_data.load(name, root)
-    if len(source.test) == 0 or len(source.train) == 0:
-        raise BadData(f"the data {source.name} has an empty part: {len(source.train)} training and {len(source.test)} test samples; give samples of both")
-    return source
+def split_of(data: Data, forget: str) -> Split:
+    """The split of data that `class:NAME,NAME`, `index:FILE`, `files:LIST.csv` or `where:COLUMN=VALUE` makes.
+
+    Raises:
+        BadArgument: not of this form, or names that fit nothing, several, or everything: how many, and the first.
+        BadData: a list that cannot be read.
+    """
+    return forgetting.split(data, forget)
+
+
+def source_of(name: str, root: Path | None = None) -> Data:
+    """Data by name or folder, see `given_data`."""
+    return given_data(name, data_root=root)
 
 
 def _filled(model: str, classes: int, path: Path) -> nn.Module:
-    return models.load(model, classes, weights=path).module
+    return given_model(model, classes, weights=path).module
+
+
+def _foreign(record: dict[str, Any]) -> bool:
+    """Whether a record is of a model that is not the zoo's."""
+    return ":" in record["model"]["name"]
+
+
+def _name(model: str | None) -> str | None:
+    """A model's or a recipe's name as commands and records say it: without the way to a folder or file."""
+    what = foreign.named(model) if model is not None and model not in NETWORKS else None
+    return what.shown if what else model
+
+
+def _path(model: str) -> Path | None:
+    """The folder or file that a model's name holds."""
+    what = foreign.named(model) if model not in NETWORKS else None
+    return what.path if what else None
+
+
+def _full_name(shown: str, path: Path | None) -> str:
+    """A model's name out of a record, with the folder or file that was noted."""
+    what = foreign.named(shown) if shown not in NETWORKS else None
+    return what.at(path) if what and path is not None else shown
+
+
+def _say_code(say: Say, *names: str | None) -> None:
+    """Say once, before it is done, whose code is run."""
+    found = [foreign.named(name) for name in names if name is not None and name not in NETWORKS]
+    run = dict.fromkeys(what.shown for what in found if what is not None and what.runs_code)
+    if run:
+        say(foreign.RUNS_CODE.format(" and ".join(run)))
+
+
+AnyRecipe = Recipe | foreign_recipe.Recipe
+
+
+def _recipe(model: str, name: str | None, classes: int, epochs: int | None) -> AnyRecipe:
+    """The user's recipe where one is named, else the zoo's."""
+    return recipe_for(model, classes, epochs) if name is None else foreign_recipe.recipe(name, classes)
+
+
+def _refuse_no_recipe(model: str, name: str | None, epochs: int | None, what: str) -> None:
+    if name is None and model not in NETWORKS:
+        way = "name a function that gives build() and train(): --recipe path.py:function"
+        raise BadArgument(f"{what} trains a network anew, and how {_name(model)} was trained is not known here; {way}")
+    if name is not None and epochs is not None:
+        raise BadArgument("--epochs is for the zoo's recipes; the one named by --recipe has its own")
+
+
+def _about_recipe(found: AnyRecipe) -> dict[str, Any]:
+    return asdict(found) if isinstance(found, Recipe) else found.about
 
 
 def request(forget: str, split: Split) -> dict[str, Any]:
@@ -543,13 +696,18 @@ def request(forget: str, split: Split) -> dict[str, Any]:
     return {"forget": forget, "classes": list(split.classes), "names": [names[c] if c < len(names) else str(c) for c in split.classes]}
 
 
-def about_model(given: Model, norm: Norm | None = None) -> dict[str, Any]:
+def about_model(given: Model) -> dict[str, Any]:
     """The `model` of a record."""
-    own = norm or getattr(given.module, "norm", None)
-    return {"name": given.name, "origin": given.origin, "sha256": given.sha256, "parameters": parameters(given.module), "norm": asdict(own) if isinstance(own, Norm) else None}
+    return {
+        "name": given.name,
+        "origin": given.origin,
+        "sha256": given.sha256,
+        "parameters": parameters(given.module),
+        "norm": asdict(given.norm) if given.norm else None,
+    }
 
 
-def about_data(source: zoo_data.Data, split: Split) -> dict[str, Any]:
+def about_data(source: Data, split: Split) -> dict[str, Any]:
     """The `data` of a record."""
     return {"name": source.name, "sha256": source.sha256, "counts": {name: len(part) for name, part in split.parts.items()}}
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,11 @@ def write(path: Path, data: bytes) -> None:
         raise Resources(f"{path} could not be written: {error.strerror or error}; no part of it was left") from error
 
 
+def cache_root() -> Path:
+    """Where decoded images are kept: UNTRAIN_CACHE, or a folder under the user's cache."""
+    return Path(os.environ.get("UNTRAIN_CACHE") or Path.home() / ".cache" / "untrain")
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's bytes, read in pieces."""
     digest = hashlib.sha256()
@@ -71,10 +76,26 @@ def weights_hash(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save_weights(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write a state dict as safetensors, with its own keys and one metadata key (two or more give other bytes each time)."""
+def save_weights(path: Path, state: dict[str, Tensor], about: dict[str, Any], metadata: Mapping[str, str] = {}) -> None:
+    """Write a state dict as safetensors, with its own keys and what the file says of itself under the metadata key `untrain`.
+
+    Args:
+        path: The file to write.
+        state: Weights by name.
+        about: What the file says of itself.
+        metadata: Further metadata that a library wants to find.
+    """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    write(path, save(tensors, metadata={"untrain": json.dumps(about, sort_keys=True)}))
+    data = save(tensors, metadata={"untrain": json.dumps(about, sort_keys=True), **metadata})
+    write(path, _sorted(data) if metadata else data)
+
+
+def _sorted(data: bytes) -> bytes:
+    """The same safetensors file with its header in order: two or more metadata keys come in another order each time."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

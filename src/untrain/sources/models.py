@@ -334,6 +334,12 @@ def _made(what: Named, classes: int | None) -> nn.Module:
     return made
 
 
+def file_of(what: Named) -> str:
+    """The file that the user's function stands in."""
+    with _importing(what) as module:
+        return str(module.__file__)
+
+
 def _takes_classes(function: Callable[..., Any]) -> bool:
     """Whether a function is to be told the number of classes: it needs an argument, or names one so."""
     parameters = list(inspect.signature(function).parameters.values())
@@ -524,6 +530,11 @@ def _saved(module: nn.Module) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory() as folder, _quiet(import_transformers()):
         cast(Any, module).save_pretrained(folder, max_shard_size="1000GB")
         return store.load_weights(Path(folder) / SAFE)
+
+
+def disk_names(module: nn.Module) -> dict[str, Tensor]:
+    """A module's weights under the names that its own library writes: those of transformers differ from the module's."""
+    return _saved(module) if hasattr(module, "save_pretrained") and hasattr(module, "config") else module.state_dict()
 
 
 @contextlib.contextmanager
