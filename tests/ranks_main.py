@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from untrain.audits.accuracy import Accuracy
+from untrain.core.audit import audit
 from untrain.core.data import CropFlip, Samples, Split
 from untrain.core.engine import Engine, join_ranks
+from untrain.core.errors import UntrainError
 from untrain.core.run import unlearn
 from untrain.methods.unsir import UNSIR
 
@@ -46,10 +50,32 @@ def results() -> dict[str, torch.Tensor]:
     return out
 
 
+def said_of_sharded() -> list[str]:
+    """What unlearn and audit say to a module that its user sharded, before its first forward and after, and to weights that are DTensors."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import distribute_tensor
+
+    sharded, used, tensors = (network(False, torch.float32) for _ in range(3))
+    fully_shard(sharded)
+    fully_shard(used)
+    used(torch.zeros(2, 1, 4, 4))
+    tensors[3].weight = nn.Parameter(distribute_tensor(tensors[3].weight.detach(), init_device_mesh("cpu", (2,))))
+    said = []
+    for module in (sharded, used, tensors):
+        for refused in (lambda m: unlearn(m, split(), METHOD), lambda m: audit(m, split(), [Accuracy()])):
+            try:
+                refused(module)
+            except UntrainError as error:
+                said.append(str(error))
+    return said
+
+
 if __name__ == "__main__":
     joined = join_ranks()
     if not joined or join_ranks():
         sys.exit("join_ranks joins once, and only once")
     engine = Engine()
     save_file(results(), Path(sys.argv[1]) / f"rank-{engine.rank}.safetensors")
+    (Path(sys.argv[1]) / f"sharded-{engine.rank}.json").write_text(json.dumps(said_of_sharded()), encoding="utf-8")
     torch.distributed.destroy_process_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -23,8 +24,8 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    """What two ranks end with, each."""
+def folder(tmp_path_factory):
+    """Where two ranks wrote what they ended with."""
     folder = tmp_path_factory.mktemp("ranks")
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     done = subprocess.run(
@@ -36,6 +37,12 @@ def ranks(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(folder):
+    """What two ranks end with, each."""
     return [load_file(folder / f"rank-{rank}.safetensors") for rank in (0, 1)]
 
 
@@ -93,3 +100,12 @@ def test_the_ranks_agree_bit_for_bit_running_statistics_included(ranks, name):
     assert first.keys() == second.keys()
     assert ("1.running_var" in first) == (name == "batchnorm")
     assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_sharded_module_is_refused_by_name_on_every_rank(folder):
+    for rank in (0, 1):
+        said = json.loads((folder / f"sharded-{rank}.json").read_text(encoding="utf-8"))
+        assert len(said) == 6
+        assert all("is sharded over ranks (FSDPModule)" in line for line in said[:4])
+        assert all(line.startswith("3.weight is sharded over ranks (a DTensor)") for line in said[4:])
+        assert not any("\n" in line for line in said)

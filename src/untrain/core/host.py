@@ -7,7 +7,6 @@ runs there is no wrapper: `minimize` averages gradients over the ranks itself. I
 from __future__ import annotations
 
 import copy
-import sys
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -129,12 +128,11 @@ def _refuse_sharded(module: nn.Module) -> None:
     Raises:
         BadData: the first such weight.
     """
-    # Looked up where it was imported already: importing it takes a second, and without it there are none.
-    tensors = sys.modules.get("torch.distributed.tensor")
-    kind = tensors.DTensor if tensors is not None else ()
-    sharded = next((name for name, value in module.named_parameters() if isinstance(value, kind)), None)
-    old = next((name for name, part in module.named_modules() if type(part).__name__ == "FullyShardedDataParallel"), None)
-    if old is not None:
-        raise BadData(f"the model holds FullyShardedDataParallel at {old!r}, which untrain does not run on; give the module whole, on each rank the same")
+    # By name, since importing their classes takes a second; a sharded module's weights are whole again after its first forward.
+    for name, part in module.named_modules():
+        kind = next((base.__name__ for base in type(part).__mro__ if base.__name__ in ("FSDPModule", "FullyShardedDataParallel")), None)
+        if kind is not None:
+            raise BadData(f"the model{f' at {name!r}' if name else ''} is sharded over ranks ({kind}), which untrain does not run on; give it whole, on each rank the same")
+    sharded = next((name for name, value in module.named_parameters() if type(value).__name__ == "DTensor" or type(value.data).__name__ == "DTensor"), None)
     if sharded is not None:
-        raise BadData(f"{sharded} is sharded over ranks (a DTensor, as fully_shard makes it), which untrain does not run on; give the module whole, on each rank the same")
+        raise BadData(f"{sharded} is sharded over ranks (a DTensor), which untrain does not run on; give the model whole, on each rank the same")
