@@ -16,12 +16,12 @@ from untrain import runs
 from untrain.core import record as records
 from untrain.core import run as running
 from untrain.core import store
-from untrain.core.data import Split
+from untrain.core.data import Data, Split
 from untrain.core.discover import settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.runs import Reference
-from untrain.zoo import data as zoo_data
+from untrain.sources.forget import classes_in
 from untrain.zoo import models
 from untrain.zoo.recipes import Recipe, recipe_for
 
@@ -69,7 +69,7 @@ def demo(
     if os.path.lexists(out) and not (out / MARKER).is_file():
         raise BadArgument(f"--out {out.name} exists and is no folder of a demo; give another folder")
     network, source = NETWORK[data], runs.source_of(data, data_root)
-    split = Split.by_class(source.train, source.test, forget=runs.classes_in(forget))
+    split = Split.by_class(source.train, source.test, forget=classes_in(forget))
     given = models.load(network, source.classes, root=data_root)
     references = [runs.reference(path, network, source.classes, split.classes) for path in retrained]
     store.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
@@ -101,12 +101,12 @@ def demo(
     return record
 
 
-def _retrained(original: nn.Module, split: Split, source: zoo_data.Data, recipe: Recipe, retrain: bool, progress: Progress) -> list[Reference]:
+def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, retrain: bool, progress: Progress) -> list[Reference]:
     """Models that never saw the class: five for digits, where one takes a second; else one from the cache, trained only where that is asked for."""
     if source.name == "digits":
         return [_trained(original, split, source, recipe, seed, _named(progress, f"retrained model {n} of {len(SEEDS)}")) for n, seed in enumerate(SEEDS, 1)]
     key = hashlib.sha256(records.dumps({"data": source.sha256, "recipe": asdict(recipe), "classes": list(split.classes), "seed": SEEDS[0]})).hexdigest()[:16]
-    kept = zoo_data.cache_root() / f"retrained-{recipe.network}-{key}.safetensors"
+    kept = store.cache_root() / f"retrained-{recipe.network}-{key}.safetensors"
     if not kept.is_file() and retrain:
         state = kept.with_suffix(".state")
         made = _trained(original, split, source, recipe, SEEDS[0], _named(progress, "retrained model"), state)
@@ -115,7 +115,7 @@ def _retrained(original: nn.Module, split: Split, source: zoo_data.Data, recipe:
     return [runs.reference(kept, recipe.network, source.classes, split.classes)] if kept.is_file() else []
 
 
-def _trained(original: nn.Module, split: Split, source: zoo_data.Data, recipe: Recipe, seed: int, progress: Progress, state: Path | None = None) -> Reference:
+def _trained(original: nn.Module, split: Split, source: Data, recipe: Recipe, seed: int, progress: Progress, state: Path | None = None) -> Reference:
     method = settings("retrain")
     module = running.unlearn(original, split, method, seed=seed, recipe=recipe, progress=progress, store=state).model
     return Reference("retrained", module, "not kept", store.weights_hash(module.state_dict()), runs.about_weights(method, source, split, seed) | {"recipe": asdict(recipe)})

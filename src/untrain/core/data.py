@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any, Protocol, cast
 
 import torch
@@ -132,7 +139,8 @@ class Source:
     """Where samples come from: tensors in memory, or a map-style Dataset read when asked.
 
     Args:
-        x: The inputs, or a Dataset whose items begin with one input.
+        x: The inputs, or a Dataset whose items begin with one input. One that has `workers` above 0 says that its
+            items are the same whoever asks and when: so many threads read them, ahead of their use.
         y: Labels [n], int64.
         prepare: What turns raw inputs into network inputs; None passes them on.
         augment: The random change that suits this data; None where there is none.
@@ -150,17 +158,60 @@ class Source:
 
     def raw(self, rows: Tensor) -> Inputs:
         """The raw inputs at these rows."""
+        return self.ask(rows)()
+
+    def ask(self, rows: Tensor) -> Callable[[], Inputs]:
+        """Begin to read the raw inputs at these rows, where workers can; calling the answer waits for them."""
         if isinstance(self.x, Tensor | dict):
-            return take(self.x, rows)
-        items = [self.x[i] for i in rows.tolist()]
-        return cast(Inputs, default_collate([i[0] if isinstance(i, tuple | list) else i for i in items]))
+            kept = self.x
+            return lambda: take(kept, rows)
+        data, places, workers = self.x, rows.tolist(), int(getattr(self.x, "workers", 0))
+        if not workers:
+            # A Dataset of another's making may draw random numbers: it is read here, in order, when its turn comes.
+            return lambda: _collated([data[i] for i in places])
+        pieces = [places[i : i + 8] for i in range(0, len(places), 8)]
+        reads = [_workers(os.getpid(), workers).submit(lambda piece: [data[i] for i in piece], piece) for piece in pieces]
+        return lambda: _collated([item for read in reads for item in read.result()])
+
+
+@functools.cache
+def _workers(process: int, workers: int) -> ThreadPoolExecutor:
+    """Threads that read: decoding lets go of the interpreter. A forked process makes its own."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="untrain-read")
+
+
+LABELS = ("label", "labels", "target", "targets", "fine_label")
+"""What a Dataset with dict items may call its label."""
+
+
+def _collated(items: list[Any]) -> Inputs:
+    """One batch of inputs; of a pair the first, of a dict all but the label, and a single input as it is."""
+    return cast(Inputs, default_collate([_input(item) for item in items]))
+
+
+def _input(item: Any) -> Any:
+    if isinstance(item, tuple | list):
+        return item[0]
+    if isinstance(item, dict):
+        rest = {key: value for key, value in item.items() if key not in LABELS}
+        return next(iter(rest.values())) if len(rest) == 1 else rest
+    return item
+
+
+def _label(item: Any) -> int:
+    if isinstance(item, dict):
+        key = next((key for key in LABELS if key in item), None)
+        if key is None:
+            raise BadData(f"items have {sorted(map(str, item))} and none of {', '.join(LABELS)}; give labels y")
+        return int(item[key])
+    return int(item[1])
 
 
 class Samples:
     """Labelled samples, in memory or lazily over a Dataset; the same members either way.
 
     Args:
-        x: Inputs [n, ...] (uint8 pixels, floats, or a dict of tensors), or a map-style Dataset of (x, y).
+        x: Inputs [n, ...] (uint8 pixels, floats, or a dict of tensors), or a map-style Dataset of (x, y) or of dicts with a `label`.
         y: Labels [n]; may be left out for a Dataset that has `targets`, or that is cheap to read once.
         names: Names of the classes, by number.
         columns: Further facts by row (a group, a file), for `Split.by_group`.
@@ -190,7 +241,7 @@ class Samples:
                 raise BadData("Samples(x) of tensors needs labels y")
             known = getattr(x, "targets", None)
             sized = cast(Any, x)
-            y = [int(sized[i][1]) for i in range(len(sized))] if known is None else known
+            y = [_label(sized[i]) for i in range(len(sized))] if known is None else known
         labels = torch.as_tensor(y)
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise BadData(f"labels are whole numbers [n]; these are {labels.dtype} {list(labels.shape)}")
@@ -286,13 +337,31 @@ class Samples:
 
     def batch(self, rows: Tensor, u: Tensor | None = None, device: torch.device | None = None) -> tuple[Inputs, Tensor]:
         """Prepared inputs and labels at these rows, augmented where numbers u [n, draws] are given."""
+        return self._made(rows, u, device or torch.device("cpu"), self._asked(rows))
+
+    def stream(self, plan: Iterable[tuple[Tensor, Tensor | None]], device: torch.device | None = None) -> Iterator[tuple[Inputs, Tensor]]:
+        """The batches of a plan of rows and numbers u, in its order; where workers read, the next one is read while this one is used."""
         device = device or torch.device("cpu")
+        waiting: deque[tuple[Tensor, Tensor | None, dict[int, Callable[[], Inputs]]]] = deque()
+        for rows, u in plan:
+            waiting.append((rows, u, self._asked(rows)))
+            if len(waiting) > 1:
+                now = waiting.popleft()
+                yield self._made(now[0], now[1], device, now[2])
+        for rows, u, asked in waiting:
+            yield self._made(rows, u, device, asked)
+
+    def _asked(self, rows: Tensor) -> dict[int, Callable[[], Inputs]]:
+        which, index = self.which[rows], self.index[rows]
+        return {number: self.sources[number].ask(index[which == number]) for number in torch.unique(which).tolist()}
+
+    def _made(self, rows: Tensor, u: Tensor | None, device: torch.device, asked: dict[int, Callable[[], Inputs]]) -> tuple[Inputs, Tensor]:
         which, index = self.which[rows], self.index[rows]
         out: Inputs | None = None
         labels = torch.empty(len(rows), dtype=torch.long)
-        for number in torch.unique(which).tolist():
+        for number, read in asked.items():
             source, at = self.sources[number], (which == number).nonzero().flatten()
-            x = moved(source.raw(index[at]), device)
+            x = moved(read(), device)
             if u is not None and source.augment is not None and isinstance(x, Tensor):
                 x = source.augment(x, u[at, : source.augment.draws].to(device))
             x = x if source.prepare is None else source.prepare(x)
@@ -322,6 +391,34 @@ def _refuse_nan(x: Inputs, index: Tensor) -> None:
             if bad.any():
                 places = index[bad][:3].tolist()
                 raise BadData(f"{int(bad.sum())} samples hold pixels that are NaN or infinite, at places {places} of the data; remove or mend them")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: its name, training and test samples, and a hash of its files.
+
+    Args:
+        name: Its name, or the name of its folder or file.
+        train: Training samples.
+        test: Test samples.
+        sha256: Hash of the bytes it was read from, with names and labels.
+        holdout: Samples of the same kind that no model was trained on, where there are any.
+        whole: What train and test were cut from, where the data had no test part of its own.
+        notes: How it was read, a sentence each: what was set aside, resized, left out.
+    """
+
+    name: str
+    train: Samples
+    test: Samples
+    sha256: str
+    holdout: Samples | None = None
+    whole: Samples | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: of their names, or up to the highest label."""
+        return len(self.train.names) or 1 + max(int(part.y.max()) for part in (self.train, self.test))
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,6 +458,23 @@ class Batches:
 
     def run(self, seed: int, *, start: int = 0, rank: int = 0, world: int = 1, device: torch.device | None = None) -> Iterator[tuple[Inputs | None, Tensor | None, int]]:
         """Yield (x, y, size of the whole batch), each rank its slice; x is None where a rank has none."""
+        slices = [torch.arange(b - a).tensor_split(world)[rank] for a, b in pairwise(self.cuts)]
+        sizes = [b - a for a, b in pairwise(self.cuts)]
+
+        def plan() -> Iterator[tuple[Tensor, Tensor | None]]:
+            for step, (rows, u) in enumerate(self._rows(seed, start), start):
+                own = slices[step % self.per_epoch]
+                if len(own):
+                    yield rows[own], None if u is None else u[own]
+
+        made = self.samples.stream(plan(), device)
+        for step in range(start, len(self)):
+            place = step % self.per_epoch
+            x, y = next(made) if len(slices[place]) else (None, None)
+            yield x, y, sizes[place]
+
+    def _rows(self, seed: int, start: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The rows of each whole batch from step `start`, and the numbers that change them."""
         cuts, per_epoch, n = self.cuts, self.per_epoch, len(self.samples)
         draws = self.samples.draws if self.augment else 0
         for epoch in range(self.epochs):
@@ -373,12 +487,7 @@ class Batches:
                 if draws:
                     g = torch.Generator().manual_seed(mix(seed, 1, epoch, step))
                     u = torch.rand(len(rows), draws, generator=g)
-                mine = torch.arange(len(rows)).tensor_split(world)[rank]
-                if len(mine) == 0:
-                    yield None, None, len(rows)
-                else:
-                    x, y = self.samples.batch(rows[mine], None if u is None else u[mine], device)
-                    yield x, y, len(rows)
+                yield rows, u
 
 
 class Split:
@@ -433,15 +542,16 @@ class Split:
         Raises:
             BadArgument: a column or a value that is not there, or all of the samples.
         """
-        if column not in train.columns:
-            raise BadArgument(f"no column {column!r}; there are {sorted(train.columns)}")
-        values, wanted = train.columns[column], set(forget)
-        absent = sorted(wanted - set(values), key=str)
-        if absent:
-            raise BadArgument(f"column {column!r} holds no {absent[0]!r}")
-        gone = torch.tensor([v in wanted for v in values])
-        _refuse_all_or_none(int(gone.sum()), len(train), "samples")
-        return cls(train[gone], train[~gone], test, (), **parts)
+        return cls.by_index(train, test, forget=places_where(train, column, forget), **parts)
+
+    @classmethod
+    def by_files(cls, train: Samples, test: Samples, *, forget: Sequence[str], **parts: Samples) -> Split:
+        """Forget the training samples of these files, named by path or by as much of its end as tells them apart.
+
+        Raises:
+            BadArgument: names that fit no file, or several, or that are given twice (how many, and the first); none, or all of the files.
+        """
+        return cls.by_index(train, test, forget=places_of_files(train, forget), **parts)
 
     def prepared(self, prepare: Prepare | None) -> Split:
         """The same split, each part prepared so where it has no preparation of its own."""
@@ -459,6 +569,85 @@ class Split:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={len(part)}" for name, part in self.parts.items())
         return f"Split({sizes}, classes={self.classes})"
+
+
+def places_where(train: Samples, column: str, values: Sequence[Any]) -> list[int]:
+    """Places of the samples whose column holds one of these values.
+
+    Raises:
+        BadArgument: a column or a value that is not there.
+
+    >>> places_where(Samples(torch.zeros(3, 1), [0, 1, 0], columns={"who": ["a", "b", "a"]}), "who", ["a"])
+    [0, 2]
+    """
+    if column not in train.columns:
+        raise BadArgument(f"no column {column!r}; there are {sorted(train.columns)}")
+    held, wanted = train.columns[column], set(values)
+    there = set(held)
+    absent = sorted(wanted - there, key=str)
+    if absent:
+        shown = ", ".join(sorted(map(str, there))[:5])
+        raise BadArgument(f"column {column!r} of the training samples holds no {absent[0]!r}; it holds {len(there)} values, such as {shown}")
+    return [i for i, value in enumerate(held) if value in wanted]
+
+
+def places_of_files(train: Samples, named: Sequence[str], *, elsewhere: Mapping[str, Samples] | None = None) -> list[int]:
+    """Places of the samples of these files: each name is a path of the data, or as much of its end as tells it apart.
+
+    Args:
+        train: Where they are looked for.
+        named: Names.
+        elsewhere: Other parts by name, for the message where a name is one of theirs.
+
+    Raises:
+        BadArgument: names that fit no file, or several, or that are given twice.
+
+    >>> places_of_files(Samples(torch.zeros(3, 1), [0, 1, 0], columns={"path": ["cat/1.png", "dog/1.png", "cat/2.png"]}), ["dog/1.png", "2.png"])
+    [1, 2]
+    """
+    if "path" not in train.columns:
+        raise BadArgument("the data has no file names (no column 'path'); name samples by their places, or by another column")
+    ends: dict[str, list[int]] = {}
+    for place, path in enumerate(train.columns["path"]):
+        for end in _ends(str(path)):
+            ends.setdefault(end, []).append(place)
+    found, lost, several = list[int](), list[str](), list[str]()
+    for name in named:
+        # A whole path begins with folders that lie outside of the data.
+        outside = PurePosixPath(name).is_absolute() or name.startswith("..")
+        fits = next((ends[end] for end in (_ends(name) if outside else [_ends(name)[0]]) if end in ends), [])
+        exact = [place for place in fits if str(train.columns["path"][place]) == name]
+        fits = exact if len(exact) == 1 else fits
+        (found.append(fits[0]) if len(fits) == 1 else several.append(name) if fits else lost.append(name))
+    if lost:
+        close = difflib.get_close_matches(lost[0], [str(p) for p in train.columns["path"][:5000]], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; a name is a path such as {train.columns['path'][0]!r}" if len(train) else ""
+        for part, samples in (elsewhere or {}).items():
+            theirs = {end for path in samples.columns.get("path", ()) for end in _ends(str(path))}
+            if count := sum(_ends(name)[0] in theirs for name in lost):
+                hint = f"; {count} of them are {part} samples, which no model learned from"
+        raise BadArgument(f"{len(lost)} of {len(named)} names fit no training sample: {_few(lost)}{hint}")
+    if several:
+        raise BadArgument(f"{len(several)} of {len(named)} names fit several training samples each: {_few(several)}; write more of their paths")
+    seen: dict[int, str] = {}
+    twice = [name for name, place in zip(named, found, strict=True) if seen.setdefault(place, name) is not name]
+    if twice:
+        raise BadArgument(f"{len(twice)} of {len(named)} names are given twice: {_few(twice)}; name each file once")
+    return found
+
+
+def _ends(path: str) -> list[str]:
+    """A path and every shorter end of it.
+
+    >>> _ends("./a/b/c.png")
+    ['a/b/c.png', 'b/c.png', 'c.png']
+    """
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
+    return ["/".join(parts[i:]) for i in range(len(parts))] or [path]
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(repr(name) for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
 def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ...]:
@@ -480,7 +669,9 @@ def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ..
         if number is None or number not in there:
             known = [f"{c} {names[c]}" if c < len(names) and names[c] != str(c) else str(c) for c in there]
             shown = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
-            raise BadArgument(f"no class {given!r}; there are {shown}")
+            meant = next((name for name in names if name.casefold() == str(given).casefold()), None)
+            hint = f"; {given!r} has no training sample" if given == meant or (number is not None and number < len(names)) else f"; did you mean {meant!r}?" if meant else ""
+            raise BadArgument(f"no class {given!r}; there are {shown}{hint}")
         found.add(number)
     _refuse_all_or_none(len(found), len(there), "classes")
     return tuple(sorted(found))

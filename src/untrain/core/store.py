@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from untrain.core.errors import BadData, Resources
+from untrain.core.errors import BadData, OtherHead, Resources
 
 if TYPE_CHECKING:
     from untrain.core.engine import Run
@@ -131,7 +131,10 @@ def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
         facts = [f"it lacks {len(missing)} entries such as {missing[:3]}"] if missing else []
         facts += [f"has {len(extra)} others such as {extra[:3]}"] if extra else []
         facts += [f"{len(shapes)} are of another shape: {'; '.join(shapes[:2])}"] if shapes else []
-        raise BadData(f"{origin} does not fit the network: {', and '.join(facts)}; name the network that it was saved from")
+        differ = [k for k, v in own.items() if k in state and v.shape != state[k].shape]
+        # Where nothing but the number of rows of one layer differs, it is the head.
+        rows = not missing and not extra and len({k.rpartition(".")[0] for k in differ}) == 1 and all(own[k].shape[1:] == state[k].shape[1:] for k in differ)
+        raise (OtherHead if rows else BadData)(f"{origin} does not fit the network: {', and '.join(facts)}; name the network that it was saved from")
     bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
         raise BadData(f"{origin} holds NaN or infinity in {bad[:3]}; get it anew")

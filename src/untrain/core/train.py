@@ -222,16 +222,19 @@ def fit(
 
 
 @torch.no_grad()
-def predict(model: Network, samples: Samples, *, batch: int = 500, features: bool = False, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits [n, C], labels [n], and (where asked) features [n, d], on the CPU, in evaluation mode and fp32."""
+def predict(model: Network, samples: Samples, *, batch: int | None = None, features: bool = False, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits [n, C], labels [n], and (where asked) features [n, d], on the CPU, in evaluation mode and fp32.
+
+    Where no batch is named it holds 500 images of up to 64 x 64, and of larger ones as many as have that many pixels.
+    """
+    batch = batch or _at_once(samples)
     if (rehearsed := rehearsal()) is not None and len(samples):
         told, _, seen = rehearsed.answer(samples, batch, lambda some: predict(model, some, batch=len(some), features=features, device=device))
         return told, samples.y, seen
     rows, device = torch.arange(len(samples)), device or next(iter(model.parameters())).device
     with model.frozen():
         outs, labels, read = [], [], []
-        for part in torch.split(rows, batch):
-            x, y = samples.batch(part, device=device)
+        for x, y in samples.stream(((part, None) for part in torch.split(rows, batch)), device):
             with torch.autocast(device.type, enabled=False):
                 if features:
                     f, out = model.features(x)
@@ -241,3 +244,12 @@ def predict(model: Network, samples: Samples, *, batch: int = 500, features: boo
             outs.append(out.cpu())
             labels.append(y.cpu())
     return torch.cat(outs), torch.cat(labels), torch.cat(read) if read else torch.empty(0)
+
+
+def _at_once(samples: Samples) -> int:
+    """Samples in a batch of predictions, so that what a network holds of them stays within bounds."""
+    if not len(samples):
+        return 1
+    x, _ = samples.batch(torch.tensor([0]))
+    numbers = sum(value.numel() for value in x.values()) if isinstance(x, dict) else x.numel()
+    return max(8, min(500, 500 * 3 * 64 * 64 // max(1, numbers)))

@@ -1,0 +1,127 @@
+"""What to forget: classes, or single samples by place, by file, or by what a column says of them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from untrain.core.data import Data, Samples, Split, places_of_files, places_where
+from untrain.core.errors import BadArgument, BadData
+
+GRAMMAR = "class:NAME,NAME, index:FILE, files:LIST.csv, where:COLUMN=VALUE"
+"""How it is written."""
+
+
+def split(data: Data, forget: str) -> Split:
+    """The split that a request makes of data.
+
+    Where the test part was set aside from the data, samples named one by one are taken out of it too: they are to be forgotten.
+
+    Args:
+        data: The data.
+        forget: See GRAMMAR.
+
+    Raises:
+        BadArgument: not of this form, or names that fit nothing, several, or everything: how many, and the first.
+        BadData: a list that cannot be read.
+    """
+    kind, _, what = forget.partition(":")
+    parts = {} if data.holdout is None else {"holdout": data.holdout}
+    if kind == "class":
+        return Split.by_class(data.train, data.test, forget=classes_in(forget), **parts)
+    pool = data.train if data.whole is None else data.whole
+    if kind == "index" and what:
+        places = _places(Path(what), len(pool))
+    elif kind == "files" and what:
+        places = places_of_files(pool, _files(Path(what)), elsewhere={n: p for n, p in (("test", data.test), ("hold-out", data.holdout)) if p is not None and data.whole is None})
+    elif kind == "where" and "=" in what:
+        column, _, value = what.partition("=")
+        places = _where(pool, column.strip(), value.strip())
+    else:
+        raise BadArgument(f"--forget {forget!r} is not of the form {GRAMMAR}")
+    if data.whole is None:
+        return Split.by_index(data.train, data.test, forget=places, **parts)
+    gone = torch.zeros(len(pool), dtype=torch.bool)
+    gone[torch.tensor(places, dtype=torch.long)] = True
+    tested = torch.isin(torch.arange(len(pool)), data.test.index) & ~gone
+    if not bool(tested.any()):
+        raise BadArgument(f"{len(places)} of {len(pool)} samples are named to be forgotten, and none is left to test on; name fewer, or give a test part by --test")
+    rest = (~tested).nonzero().flatten()
+    own = torch.isin(rest, gone.nonzero().flatten()).nonzero().flatten()
+    return Split.by_index(pool[rest], pool[tested], forget=own.tolist(), **parts)
+
+
+def classes_in(forget: str) -> list[str]:
+    """The classes that `class:cat,dog` names, as given."""
+    kind, colon, named = forget.partition(":")
+    classes = [name.strip() for name in named.split(",") if name.strip()]
+    if kind != "class" or not colon or not classes:
+        raise BadArgument(f"--forget {forget!r} names no class; write class:3,5 or class:cat,dog")
+    return classes
+
+
+def path_of(forget: str) -> Path | None:
+    """The list that a request names, if it names one."""
+    kind, _, what = forget.partition(":")
+    return Path(what) if kind in ("index", "files") and what else None
+
+
+def shown(forget: str) -> str:
+    """A request as commands and records say it: without the way to a list."""
+    path = path_of(forget)
+    return forget if path is None else f"{forget.partition(':')[0]}:{path.name}"
+
+
+def digest(split: Split) -> str:
+    """Hash of which samples are to be forgotten; with the data's own hash it says exactly which."""
+    rows = sorted(zip(split.forget.which.tolist(), split.forget.index.tolist(), strict=True))
+    return hashlib.sha256(",".join(f"{a}.{b}" for a, b in rows).encode()).hexdigest()
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise BadData(f"no file {path} that --forget could name")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path.name} is not text in UTF-8; save it so") from error
+
+
+def _places(path: Path, n: int) -> list[int]:
+    """Places that a file names, one a line; lines that are blank or begin with # say nothing."""
+    lines = [(number, line.strip()) for number, line in enumerate(_lines(path), 1) if line.strip() and not line.lstrip().startswith("#")]
+    for number, line in lines:
+        if not line.isdecimal():
+            raise BadArgument(f"{path.name}, line {number}: {line[:40]!r} is no place; write one number a line, from 0 to {n - 1}")
+    places = [int(line) for _, line in lines]
+    if not places:
+        raise BadArgument(f"{path.name} names no sample; write one number a line, from 0 to {n - 1}")
+    outside = [p for p in places if p >= n]
+    if outside:
+        raise BadArgument(f"{len(outside)} of {len(places)} places in {path.name} lie outside of the training samples, such as {outside[:3]}; they run from 0 to {n - 1}")
+    twice = [p for p, count in Counter(places).items() if count > 1]
+    if twice:
+        raise BadArgument(f"{len(twice)} places are named twice or more in {path.name}, such as {twice[:3]}; name each once")
+    return places
+
+
+def _files(path: Path) -> list[str]:
+    """File names that a list names: a column `file` or `path`, or one a line."""
+    lines = [line for line in _lines(path) if line.strip()]
+    head = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
+    column = next((head.index(name) for name in ("path", "file", "filename", "file_name") if name in head), None)
+    rows = [[line.strip().strip('"')] for line in lines] if column is None else list(csv.reader(lines[1:]))
+    names = [row[column or 0].strip() for row in rows if len(row) > (column or 0) and row[column or 0].strip()]
+    if not names:
+        raise BadArgument(f"{path.name} names no file; write one a line, or a column file or path")
+    return names
+
+
+def _where(pool: Samples, column: str, value: str) -> list[int]:
+    """Places where a column says this, whatever type it has."""
+    texts = {str(held): held for held in pool.columns.get(column, ())}
+    return places_where(pool, column, [texts.get(value, value)])

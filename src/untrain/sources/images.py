@@ -1,0 +1,352 @@
+"""Images out of files and bytes: looked at before any work, decoded when asked, resized to what a model reads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from untrain.core import store
+from untrain.core.errors import BadData, MissingExtra, Resources
+
+T = TypeVar("T")
+
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "TGA", "ICO")
+"""What is read, whatever a file's name ends in. None of them runs a program, as EPS would."""
+
+FITS = 256 * 2**20
+"""Bytes of decoded pixels up to which a set is decoded once and kept in memory; a larger one is read by the batch."""
+
+PIXELS = 100_000_000
+"""Pixels of an image beyond which it is taken for a decompression bomb."""
+
+KEEP = 1000
+"""Images from which on decoded pixels, or the fact that all can be decoded, are kept in the cache."""
+
+
+class Blobs(Protocol):
+    """Images not yet decoded, by their place; read by several threads at once."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str:
+        """What an image is called in a message."""
+        ...
+
+    def read(self, i: int) -> Any:
+        """Its bytes, or a Pillow image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images in files.
+
+    Args:
+        root: The folder that the paths are seen from.
+        paths: Paths with forward slashes.
+    """
+
+    root: Path
+    paths: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, i: int) -> str:
+        """The path."""
+        return self.paths[i]
+
+    def read(self, i: int) -> bytes:
+        """The file's bytes."""
+        return (self.root / self.paths[i]).read_bytes()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Images in rows, by a function that reads one; bytes in memory are `list.__getitem__`.
+
+    Args:
+        n: How many.
+        get: Bytes or a Pillow image at a place.
+        called: Name of an image.
+    """
+
+    n: int
+    get: Callable[[int], Any]
+    called: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return self.n
+
+    def name(self, i: int) -> str:
+        """Its name."""
+        return self.called(i)
+
+    def read(self, i: int) -> Any:
+        """What the function gives."""
+        return self.get(i)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an image is brought to one size: the middle of it, at the ratio of sides asked for, resized with antialiasing.
+
+    It equals to resize the shorter side to size / crop and to cut out the centre, but needs no large image on the way.
+
+    Args:
+        size: Height and width in pixels.
+        crop: Share of the resized image that is kept along each side.
+        interpolation: `bilinear`, `bicubic`, `lanczos`, `nearest`, `box`.
+    """
+
+    size: tuple[int, int]
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+
+    def __str__(self) -> str:
+        h, w = self.size
+        kept = f", the middle {self.crop:.3g} of each side" if self.crop < 1 else ""
+        return f"{h} x {w} pixels ({self.interpolation}, centre crop{kept})"
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """What is kept of an image, in its own pixels: left, top, right, bottom.
+
+        >>> Fit((2, 2)).box(40, 20), Fit((2, 2), crop=0.5).box(20, 20)
+        ((10.0, 0.0, 30.0, 20.0), (5.0, 5.0, 15.0, 15.0))
+        """
+        h, w = self.size
+        scale = min(width / w, height / h) * self.crop
+        left, top = (width - w * scale) / 2, (height - h * scale) / 2
+        return left, top, left + w * scale, top + h * scale
+
+
+class Images(Dataset[Tensor]):
+    """Images [channels, h, w] as bytes, decoded when asked for; the same whoever asks, so threads may.
+
+    Args:
+        blobs: The images.
+        fit: The size they are brought to; None leaves each as it is.
+        channels: 3 for colour, 1 for grey.
+    """
+
+    def __init__(self, blobs: Blobs, fit: Fit | None = None, channels: int = 3) -> None:
+        self.blobs, self.fit, self.channels = blobs, fit, channels
+        self.workers = workers()
+
+    def __len__(self) -> int:
+        return len(self.blobs)
+
+    def __getitem__(self, i: int) -> Tensor:
+        try:
+            return torch.from_numpy(_pixels(self.blobs.read(i), self.fit, self.channels))
+        except BadData:
+            raise
+        except Exception as error:  # what a decoder raises on a stranger's file has no common class
+            raise BadData(f"{self.blobs.name(i)}: {_why(error)}; remove or mend it") from error
+
+
+def workers() -> int:
+    """Threads that decode: one for each processor that this process may use, 8 at most."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def pillow() -> Any:
+    """Pillow's Image module, its formats known.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtra("reading images needs pillow: pip install 'untrain[data]'") from error
+    Image.init()
+    return Image
+
+
+def _opened(found: Any) -> Any:
+    """A Pillow image out of bytes; only its header is read."""
+    image = pillow()
+    if not isinstance(found, bytes | bytearray | memoryview):
+        opened = found
+    elif len(found) == 0:
+        raise BadData("the file is empty")
+    else:
+        opened = image.open(io.BytesIO(found), formats=[f for f in FORMATS if f in image.OPEN])
+    if opened.width * opened.height > PIXELS:
+        raise BadData(f"it unfolds to {opened.width} x {opened.height} pixels, more than {PIXELS // 10**6} million")
+    return opened
+
+
+def _turned(opened: Any) -> int:
+    """Its orientation by EXIF, 1 to 8."""
+    turned = opened.getexif().get(0x0112, 1) if hasattr(opened, "getexif") else 1
+    return turned if turned in range(1, 9) else 1
+
+
+def size_of(found: Any) -> tuple[int, int]:
+    """Height and width, as the image is shown."""
+    opened = _opened(found)
+    _refuse_range(opened)
+    return (opened.width, opened.height) if _turned(opened) > 4 else (opened.height, opened.width)
+
+
+def _refuse_range(opened: Any) -> None:
+    if opened.mode == "F" or (opened.mode == "I" and opened.format not in ("PNG", "PPM")):
+        raise BadData(f"its pixels are {'floats' if opened.mode == 'F' else '32-bit numbers'} of no known range; save it with 8 or 16 bits")
+
+
+def _pixels(found: Any, fit: Fit | None, channels: int) -> np.ndarray[Any, Any]:
+    """Pixels [channels, h, w], uint8: the first frame, upright; 16 bits become 8, and transparency is left out, as other libraries do."""
+    from PIL import ImageOps
+
+    image, opened = pillow(), _opened(found)
+    _refuse_range(opened)
+    if _turned(opened) != 1:
+        opened = ImageOps.exif_transpose(opened)
+    if opened.mode.startswith("I"):
+        deep = np.asarray(opened, dtype=np.int64)
+        opened = image.fromarray(((deep.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    if opened.mode in ("P", "PA") and "transparency" in opened.info:
+        opened = opened.convert("RGBA")
+    opened = opened.convert("L" if channels == 1 else "RGB")
+    if fit is not None and (opened.height, opened.width) != fit.size:
+        h, w = fit.size
+        opened = opened.resize((w, h), image.Resampling[fit.interpolation.upper()], box=fit.box(opened.width, opened.height))
+    pixels = np.array(opened, dtype=np.uint8)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with an image, in words."""
+    if isinstance(error, BadData):
+        return str(error)
+    kind = type(error).__name__
+    if kind == "UnidentifiedImageError":
+        return "not an image that can be read"
+    if kind.startswith("DecompressionBomb"):
+        return "it unfolds to too many pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"not a whole image ({' '.join(str(error).split())[:80] or kind})"
+
+
+def each(work: Callable[[int], T], n: int) -> Iterator[T]:
+    """The answers of work(0) ... work(n - 1), in order, by several threads, a few at a time so that memory does not grow with n."""
+    with ThreadPoolExecutor(workers(), thread_name_prefix="untrain-look") as pool:
+        for start in range(0, n, 512):
+            yield from pool.map(work, range(start, min(n, start + 512)))
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Warnings of the decoder about a file are answers here, not lines on a user's screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]:
+    """How many images have each height and width.
+
+    Args:
+        blobs: The images.
+        key: A hash of them.
+        cache: Folder where the answer is kept, under the key.
+
+    Raises:
+        BadData: some cannot be read: how many, and the first three with what is wrong.
+    """
+
+    def look(i: int) -> tuple[int, int] | str:
+        try:
+            return size_of(blobs.read(i))
+        except Exception as error:  # see Images
+            return f"{blobs.name(i)} ({_why(error)})"
+
+    kept = cache / f"{_short(key)}.sizes.json"
+    if kept.is_file():
+        return {(h, w): n for h, w, n in json.loads(kept.read_text(encoding="ascii"))}
+    sizes: dict[tuple[int, int], int] = {}
+    bad: list[str] = []
+    with _strict():
+        for found in each(look, len(blobs)):
+            if isinstance(found, str):
+                bad.append(found)
+            else:
+                sizes[found] = sizes.get(found, 0) + 1
+    _refuse(bad, len(blobs))
+    if len(blobs) >= KEEP:
+        with suppress(Resources):
+            store.write(kept, json.dumps([[h, w, n] for (h, w), n in sizes.items()]).encode())
+    return sizes
+
+
+def _short(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _refuse(bad: Sequence[str], n: int) -> None:
+    if bad:
+        raise BadData(f"{len(bad)} of {n} images cannot be read: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}; remove or mend them")
+
+
+def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channels: int, cache: Path) -> Tensor | Images:
+    """All images in memory where they fit, else a Dataset that decodes them when asked; every one was decoded once by then.
+
+    Args:
+        blobs: The images.
+        key: A hash of them.
+        shape: Height and width that they have or are brought to.
+        fit: How they are brought to it.
+        channels: 3 for colour, 1 for grey.
+        cache: Folder where decoded pixels are kept, under the key.
+
+    Raises:
+        BadData: some cannot be decoded: how many, and the first three with what is wrong.
+    """
+    n, h, w = len(blobs), *shape
+    name = hashlib.sha256(json.dumps([key, n, h, w, str(fit), channels]).encode()).hexdigest()
+    kept, seen = cache / f"{name}.npy", cache / f"{_short(key)}.seen"
+    lazy, fits = Images(blobs, fit, channels), n * channels * h * w <= FITS
+    if fits and kept.is_file():
+        return torch.from_numpy(np.load(kept, allow_pickle=False))
+    if not fits and seen.is_file():
+        return lazy
+    pixels = np.empty((n, channels, h, w), dtype=np.uint8) if fits else None
+
+    def decode(i: int) -> str | None:
+        try:
+            found = _pixels(blobs.read(i), fit, channels)
+        except Exception as error:  # see Images
+            return f"{blobs.name(i)} ({_why(error)})"
+        if pixels is not None:
+            pixels[i] = found
+        return None
+
+    with _strict():
+        _refuse([bad for bad in each(decode, n) if bad is not None], n)
+    if n >= KEEP:
+        # A cache that cannot be written costs time, and nothing else.
+        with suppress(Resources):
+            if pixels is not None:
+                file = io.BytesIO()
+                np.save(file, pixels)
+                store.write(kept, file.getvalue())
+            else:
+                store.write(seen, b"")
+    return lazy if pixels is None else torch.from_numpy(pixels)
