@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from untrain.checkup import look as check
     from untrain.core.audit import Audit as Audit
     from untrain.core.audit import audit as audit
     from untrain.core.data import CropFlip as CropFlip
@@ -53,6 +54,7 @@ _WHERE = {
     "Trace": "core.train:Trace",
     "UntrainError": "core.errors:UntrainError",
     "audit": "core.audit:audit",
+    "check": "checkup:look",
     "fit": "core.train:fit",
     "judge": "core.verdict:judge",
     "load": "zoo.data:load",
@@ -78,6 +80,7 @@ __all__ = [
     "Trace",
     "UntrainError",
     "audit",
+    "check",
     "fit",
     "judge",
     "load",

@@ -31,6 +31,8 @@ MODELS = (
 Model = Annotated[str, Parameter(help=MODELS)]
 Data = Annotated[str, Parameter(help="digits, cifar10, cifar100, or a folder of train-*.parquet and test-*.parquet.")]
 Forget = Annotated[str, Parameter(help="Classes to forget, by number or name: class:3,5 or class:cat,dog.")]
+TestData = Annotated[str | None, Parameter(name="--test", help="Data to test on, where the data has no such part; a fifth is set aside where none is named.")]
+HoldoutData = Annotated[str | None, Parameter(name="--holdout", help="Data of the same kind that the model was never trained on.")]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; refused where it exists, unless it holds a killed run of the same arguments.")]
 Weights = Annotated[Path | None, Parameter(help="Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.")]
 Seed = Annotated[int, Parameter(help="Same seed, same bits.")]
@@ -199,6 +201,57 @@ def _unlearn(
     return 0
 
 
+def check(
+    *,
+    model: Model,
+    data: Data,
+    forget: Forget,
+    weights: Weights = None,
+    test: TestData = None,
+    holdout: HoldoutData = None,
+    norm: NormName = None,
+    head: HeadName = None,
+    recipe: RecipeName = None,
+    device: Device = None,
+    data_root: DataRoot = None,
+    seconds: Annotated[float, Parameter(help="About how long it may take; what there was no time for is said.")] = 60.0,
+    near: Annotated[
+        float | None, Parameter(help="Correlation, up to 1, from which on two images are near-copies; .97 where none is given, .99 below 16 pixels a side.")
+    ] = None,
+    pages: Annotated[Path | None, Parameter(help="File to write pairs of copies to as pictures; nothing is written without it. It shows forgotten data.")] = None,
+    json: Json = False,
+) -> int:
+    """Look at a model, its data and a request, and change nothing: does it fit, what stays behind, what can be done, and how long it takes."""
+    from untrain.checkup import check
+
+    with _bars() as progress:
+        found = check(
+            model,
+            data,
+            forget,
+            weights=weights,
+            test=test,
+            holdout=holdout,
+            norm=norm,
+            head=head,
+            recipe=recipe,
+            device=device,
+            data_root=data_root,
+            seconds=seconds,
+            near=near,
+            pages=pages,
+            progress=progress,
+            say=_note,
+        )
+    if json:
+        _json(found)
+    else:
+        _show(found)
+        if pages is not None:
+            _say(str(pages))
+    return 0
+
+
 def suppress(**given: Any) -> int:
     """Mask classes in the head, so that the model no longer answers with them. It hides, it does not forget."""
     from untrain.core.discover import settings
@@ -216,7 +269,7 @@ def _as_unlearn(verb: Any, *without: str) -> None:
     verb.__annotations__ = {p.name: p.annotation for p in shared}
 
 
-_as_unlearn(suppress, "epochs")
+_as_unlearn(suppress, "epochs", "recipe")
 
 
 def audit(
@@ -320,6 +373,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(methods)
     root.command(audits)
     root.command(train)
+    root.command(check)
     root.command(forget)
     root.command(suppress)
     root.command(audit)
@@ -498,6 +552,46 @@ def _side_by_side(record: Mapping[str, Any], only: Sequence[str] = ()) -> Table:
     count = record["verdict"]["retrained"]
     heads = ["", *(f"retrained (mean of {count})" if c == "retrained" and count > 1 else c for c in columns)]
     return _table(heads, [(row["name"], *(_cell(row, c) for c in columns)) for row in rows])
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """What `check` found, question by question."""
+    from untrain.core.verdict import what
+
+    head, gone, copies, held = found["head"], found["forget"], found["copies"], found["holdout"]
+    layer = f"the head {head['layer']!r} answers with {head['width']} classes, the data has {head['classes']}"
+    _say(f"head: {head['problem'] or layer}{'; ' + head['names'] if head['names'] else ''}")
+    _say(f"accuracy: {found['accuracy']['sentence']}")
+    whole = "" if gone["as"] == "classes" else f", of {len(gone['by_class'])} classes"
+    _say(f"forget: {what(found['request'])}: {gone['count']:,} of {gone['of']:,} samples ({gone['share']:.1%}){whole}")
+    if gone["as"] != "classes":
+        _print(_table(("class", "to forget", "of", "share"), [(r["name"], f"{r['forget']:,}", f"{r['of']:,}", f"{r['share']:.1%}") for r in gone["by_class"][:20]]))
+    if copies["skipped"]:
+        _say(f"copies: not looked for: {copies['skipped']}")
+    else:
+        seen = ", ".join(f"{part} {n['looked']:,} of {n['of']:,}" for part, n in copies["looked"].items())
+        _say(f"copies: {copies['exact']} exact and {copies['near']} near (correlation {copies['threshold']} or more over flips and small shifts) stay behind; looked at {seen}")
+        _say("        crops, turned images and other photographs of the same thing are not found")
+        pairs = [(p["kind"], f"{p['correlation']:.3f}", _place(p["forget"]), _place(p["other"])) for p in copies["pairs"][:20]]
+        if pairs:
+            _print(_table(("copy", "correlation", "is to be forgotten", "stays behind"), pairs, right=False))
+        if len(copies["pairs"]) > len(pairs):
+            _say(f"        {copies['exact'] + copies['near'] - len(pairs)} further pairs: --json lists them, --pages FILE shows them")
+    _say(f"hold-out: {held['count']:,} samples" if held["count"] else "hold-out: none; name one by --holdout")
+    for row in held["lacking"]:
+        _say(f"        {row['audit']} {'is impossible' if row['impossible'] else 'says less'} without {', '.join(row['lacks'])}")
+    rows = [(m["method"], *_cost(m), m["why_not"] or m["untimed"] or "") for m in found["methods"]]
+    _print(_table(("method", "takes about", "memory", "why not"), rows, right=False))
+
+
+def _place(called: Mapping[str, Any]) -> str:
+    return f"{called['part']}: {called['file'] or called['index']}"
+
+
+def _cost(row: Mapping[str, Any]) -> tuple[str, str]:
+    from untrain.report.markup import seconds, size
+
+    return ("-", "-") if row["seconds"] is None else (seconds(row["seconds"]), size(row["peak_memory_bytes"]))
 
 
 def _tell(record: Mapping[str, Any]) -> None:

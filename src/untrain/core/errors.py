@@ -21,6 +21,10 @@ class BadData(UntrainError, ValueError):
     exit_code = 5
 
 
+class OtherHead(BadData):
+    """A model whose head has not a row for each class of the data."""
+
+
 class Diverged(UntrainError, ArithmeticError):
     """A loss or a weight went to NaN or infinity; nothing is written.
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from untrain.core.data import Batches, Samples
 from untrain.core.engine import Engine, current
 
-FIRST, STEPS = 2, 3
-"""Rows of the first cut-down batch, and steps taken on each; the first of them warms up and is not counted."""
+FIRST = 2
+"""Rows of the first cut-down batch."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,15 @@ class Rehearsal:
         run, ticks = current(), list[float]()
         outer = run.progress
 
-        def timed(rows: int) -> Look:
-            samples = batches.samples[_spread(len(batches.samples), STEPS * rows)]
+        def timed(rows: int, steps: int) -> Look:
+            # The first step warms up, and is not counted.
+            samples = batches.samples[spread(len(batches.samples), (1 + steps) * rows)]
             ticks.clear()
             passes = run.passes
             with _peak(run.engine) as peak:
                 work(Batches(samples, rows, 1, shuffle=False, augment=batches.augment))
-            steps = [b - a for a, b in pairwise(ticks)]
-            return Look(rows, sum(steps) / max(1, len(steps)), peak[0], (run.passes - passes) / len(samples))
+            taken = [b - a for a, b in pairwise(ticks)]
+            return Look(rows, sum(taken) / max(1, len(taken)), peak[0], (run.passes - passes) / len(samples))
 
         def tick(phase: str, step: int, steps: int) -> None:
             _settle(run.engine)
@@ -111,8 +112,8 @@ class Rehearsal:
         said: list[tuple[Tensor, ...]] = []
         run, n = current(), len(samples)
 
-        def timed(rows: int) -> Look:
-            some = samples[_spread(n, rows)]
+        def timed(rows: int, steps: int) -> Look:
+            some = samples[spread(n, rows)]
             work(some)
             passes = run.passes
             with _peak(run.engine) as peak:
@@ -125,13 +126,15 @@ class Rehearsal:
         self._drawn_out("predict", timed, min(batch, n), 0, n)
         return tuple(value[torch.arange(n) % len(value)] if len(value) else value for value in said[0])
 
-    def _drawn_out(self, name: str, timed: Callable[[int], Look], full: int, steps: int, rows: int) -> Piece:
+    def _drawn_out(self, name: str, timed: Callable[[int, int], Look], full: int, steps: int, rows: int) -> Piece:
         began, token = time.perf_counter(), _rehearsal.set(None)
         try:
-            looks = [timed(min(full, FIRST))]
+            looks = [timed(min(full, FIRST), 2)]
             while looks[-1].rows < full and looks[-1].seconds < self.pause:
                 last = looks[-1]
-                looks.append(timed(min(full, max(2 * last.rows, int(0.8 * last.rows * self.pause / max(last.seconds, 1e-6))))))
+                more = min(full, max(2 * last.rows, int(0.8 * last.rows * self.pause / max(last.seconds, 1e-6))))
+                # Short steps are taken more often, or a hiccup of the machine would pass for their length.
+                looks.append(timed(more, min(10, max(2, int(self.pause / max(last.seconds * more / last.rows, 1e-6))))))
         finally:
             _rehearsal.reset(token)
             self.spent += time.perf_counter() - began
@@ -177,7 +180,7 @@ def rehearsing(pause: float = 0.2) -> Iterator[Rehearsal]:
         _rehearsal.reset(token)
 
 
-def _spread(n: int, rows: int) -> Tensor:
+def spread(n: int, rows: int) -> Tensor:
     """Places of n samples, evenly from all of them, so that each kind is met in its share."""
     return (torch.arange(rows) * n // rows) if rows <= n else torch.arange(rows) % n
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from untrain.core.data import Norm, Prepare, Samples, Split
-from untrain.core.discover import name_of
+from untrain.core.discover import found, name_of
 from untrain.core.engine import Engine, Precision, Progress, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.host import Host, bare, own_copy
@@ -171,6 +171,9 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     if "recipe" in method.needs and recipe is None:
         raise BadArgument(f"{name} needs to know how the model was trained: give recipe=, with build() and train(model, samples)")
     empty = [n for n in method.needs if n != "recipe" and len(known[n]) == 0]
+    if "classes" in empty:
+        others = [other for other, entry in found("methods").items() if "classes" not in (needs := entry.load().needs) and {"forget", "retain"} & set(needs)]
+        raise BadArgument(f"{name} needs ['classes'], which this split leaves empty: it forgets whole classes, and this is a list of samples; {', '.join(others)} take one")
     if empty:
         raise BadArgument(f"{name} needs {empty}, which this split leaves empty")
     return {n: known[n] for n in method.needs}
@@ -189,7 +192,7 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
     else:
         x, _ = samples.batch(torch.tensor([0]), device=view.device)
         if isinstance(x, torch.Tensor) and not x.is_floating_point():
-            raise BadData("pixels are whole numbers and no normalisation is known; give norm=Norm(mean, std), or floats")
+            raise BadData("pixels are whole numbers and no normalisation is known; give one (norm=Norm(mean, std), --norm imagenet), or floats")
         try:
             with view.frozen(), torch.no_grad():
                 width = view(x).shape[1]

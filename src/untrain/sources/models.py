@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from untrain.core import store
 from untrain.core.data import Norm
-from untrain.core.errors import BadArgument, BadData, MissingExtra, UntrainError
+from untrain.core.errors import BadArgument, BadData, MissingExtra, OtherHead, UntrainError
 from untrain.core.model import Expects, Model
 from untrain.core.network import Network
 from untrain.core.vision import import_timm, import_torchvision, import_transformers
@@ -216,7 +216,7 @@ def _refuse_other_head(module: nn.Module, state: dict[str, Tensor], origin: str,
     if differ and differ <= rows and all(own[k].shape[1:] == state[k].shape[1:] for k in differ):
         name = sorted(differ)[-1]
         width, mine = state[name].shape[0], classes or own[name].shape[0]
-        raise BadData(
+        raise OtherHead(
             f"{origin} answers with {width} classes, the data has {mine} ({name} is {list(state[name].shape)} in the file); "
             f"give the data it was trained on, or weights trained on this data"
         )
@@ -225,7 +225,7 @@ def _refuse_other_head(module: nn.Module, state: dict[str, Tensor], origin: str,
 def _refuse_width(module: nn.Module, classes: int, origin: str) -> None:
     width = Network(module).head.width
     if width != classes:
-        raise BadData(f"{origin} answers with {width} classes, the data has {classes}; give the data it was trained on, or a model trained on this data")
+        raise OtherHead(f"{origin} answers with {width} classes, the data has {classes}; give the data it was trained on, or a model trained on this data")
 
 
 def _refuse_nan(state: dict[str, Tensor], origin: str) -> None:
@@ -481,7 +481,7 @@ def _from_folder(what: Named, classes: int, weights: Path | None) -> Model:
     folder = _folder(what.name, weights=weights is None)
     width = _width(folder)
     if width != classes:
-        raise BadData(f"{what.shown} answers with {width} classes by its {CONFIG}, the data has {classes}; give the data it was trained on, or a model trained on this data")
+        raise OtherHead(f"{what.shown} answers with {width} classes by its {CONFIG}, the data has {classes}; give the data it was trained on, or a model trained on this data")
     files = [weights] if weights is not None else _files(folder, what.shown)
     state = {name: value for file in files for name, value in store.load_weights(file).items()}
     origin = weights.name if weights is not None else what.shown.removeprefix("hf:")
