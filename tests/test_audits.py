@@ -332,6 +332,17 @@ def test_accuracy_is_counted_and_not_a_mean_of_batches():
     assert (value["value"], value["n"]) == (500 / 701, 701)
 
 
+def test_accuracies_by_class_are_what_the_whole_is_made_of(split, original):
+    (entry,) = audit(original, split, [Accuracy()])
+    values = {r["name"]: r["values"]["unlearned"][0] for r in entry["rows"]}
+    (by_class,) = entry["figures"][0]["series"]["unlearned"]
+    counts = np.bincount(split.test.y.numpy(), minlength=10)
+    shares = np.array([by_class[name] for name in split.test.names])
+    assert shares[GONE] == values["forgotten, test"]["value"]
+    kept = np.arange(10) != GONE
+    assert (shares * counts)[kept].sum() / counts[kept].sum() == pytest.approx(values["retained, test"]["value"])
+
+
 def test_a_split_by_index_skips_what_needs_classes_and_says_so(original, retrained, asked):
     data = digits()
     single = Split.by_index(data.train, data.test, forget=range(0, 200, 7))

@@ -28,6 +28,7 @@ class Accuracy(Audit):
         "forgotten, training": Row("as retrained", "share", +1, "forgotten training images named rightly"),
         "retained, training": Row("as retrained", "share", 0, "retained training images named rightly"),
     }
+    axes: ClassVar = {"accuracy by class": ("class", "test accuracy")}
 
     train: int = 5000
 
@@ -38,7 +39,12 @@ class Accuracy(Audit):
         gone = torch.isin(labels, torch.tensor(classes, dtype=torch.long))
         sides = {"retained, test": right[~gone], "forgotten, test": right[gone]}
         values = {name: counted(hits) for name, hits in sides.items() if len(hits)}
+        by_class = {_name(test, c): float(right[labels == c].double().mean()) for c in torch.unique(labels).tolist()}
         for name, part in (("forgotten, training", forget), ("retained, training", retain)):
             logits, labels, _ = model.on(part.at_most(self.train))
             values[name] = counted(logits.argmax(1) == labels)
-        return Finding(values)
+        return Finding(values, bars={"accuracy by class": by_class})
+
+
+def _name(samples: Samples, label: int) -> str:
+    return samples.names[label] if label < len(samples.names) else str(label)
