@@ -29,10 +29,22 @@ MODELS = (
     "package.module:function or path/nets.py:function, which runs your code."
 )
 Model = Annotated[str, Parameter(help=MODELS)]
-Data = Annotated[str, Parameter(help="digits, cifar10, cifar100, or a folder of train-*.parquet and test-*.parquet.")]
-Forget = Annotated[str, Parameter(help="Classes to forget, by number or name: class:3,5 or class:cat,dog.")]
+Data = Annotated[
+    str,
+    Parameter(
+        help="digits, cifar10, cifar100; a folder of class folders (or train/ and test/ of them); labels.csv with path,label; a parquet file or folder; "
+        "hf:NAME_OR_FOLDER[:config]; torchvision:NAME; package.module:function or path/data.py:function, which runs your code."
+    ),
+]
+Forget = Annotated[
+    str,
+    Parameter(
+        help="What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names), where:COLUMN=VALUE."
+    ),
+]
 TestData = Annotated[str | None, Parameter(name="--test", help="Data to test on, where the data has no such part; a fifth is set aside where none is named.")]
 HoldoutData = Annotated[str | None, Parameter(name="--holdout", help="Data of the same kind that the model was never trained on.")]
+Size = Annotated[int | None, Parameter(help="Height and width that images are brought to; the model's own where they have several sizes.")]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; refused where it exists, unless it holds a killed run of the same arguments.")]
 Weights = Annotated[Path | None, Parameter(help="Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.")]
 Seed = Annotated[int, Parameter(help="Same seed, same bits.")]
@@ -111,6 +123,9 @@ def train(
     model: Model,
     data: Data,
     out: Out,
+    test: TestData = None,
+    holdout: HoldoutData = None,
+    size: Size = None,
     epochs: Epochs = None,
     holdout_every: Annotated[int | None, Parameter(help="Leave every n-th training sample out, and measure on them too.")] = None,
     seed: Seed = 0,
@@ -129,6 +144,9 @@ def train(
             model,
             data,
             out,
+            test=test,
+            holdout=holdout,
+            size=size,
             epochs=epochs,
             holdout_every=holdout_every,
             seed=seed,
@@ -156,6 +174,9 @@ def _unlearn(
     data: Data,
     forget: Forget,
     out: Out,
+    test: TestData = None,
+    holdout: HoldoutData = None,
+    size: Size = None,
     weights: Weights = None,
     seed: Seed = 0,
     norm: NormName = None,
@@ -177,6 +198,9 @@ def _unlearn(
             data=data,
             forget=forget,
             out=out,
+            test=test,
+            holdout=holdout,
+            size=size,
             weights=weights,
             seed=seed,
             norm=norm,
@@ -215,9 +239,7 @@ def check(
     device: Device = None,
     data_root: DataRoot = None,
     seconds: Annotated[float, Parameter(help="About how long it may take; what there was no time for is said.")] = 60.0,
-    near: Annotated[
-        float | None, Parameter(help="Correlation, up to 1, from which on two images are near-copies; .97 where none is given, .99 below 16 pixels a side.")
-    ] = None,
+    near: Annotated[float | None, Parameter(help="Correlation, up to 1, from which on two images are near-copies; .97 where none is given, .99 below 16 pixels a side.")] = None,
     pages: Annotated[Path | None, Parameter(help="File to write pairs of copies to as pictures; nothing is written without it. It shows forgotten data.")] = None,
     json: Json = False,
 ) -> int:
@@ -279,6 +301,9 @@ def audit(
     model: Annotated[str | None, Parameter(help="The original's name with its folder or file, where these no longer lie where they did.")] = None,
     weights: Annotated[Path | None, Parameter(help="The original's weights, where they no longer lie where they did.")] = None,
     data: Annotated[str | None, Parameter(help="The data, where they no longer lie where they did.")] = None,
+    test: Annotated[str | None, Parameter(help="The test data, where they no longer lie where they did.")] = None,
+    holdout: Annotated[str | None, Parameter(help="The hold-out data, where they no longer lie where they did.")] = None,
+    forget: Annotated[str | None, Parameter(help="The list of samples to forget, as index:FILE or files:LIST.csv, where it no longer lies where it did.")] = None,
     data_root: DataRoot = None,
     head: HeadName = None,
     device: Device = None,
@@ -296,6 +321,9 @@ def audit(
             model=model,
             weights=weights,
             data=data,
+            test=test,
+            holdout=holdout,
+            forget=forget,
             data_root=data_root,
             head=head,
             device=device,

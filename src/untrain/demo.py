@@ -71,7 +71,7 @@ def demo(
     network, source = NETWORK[data], runs.source_of(data, data_root)
     split = Split.by_class(source.train, source.test, forget=classes_in(forget))
     given = models.load(network, source.classes, root=data_root)
-    references = [runs.reference(path, network, source.classes, split.classes) for path in retrained]
+    references = [runs.reference(path, network, source.classes, split) for path in retrained]
     store.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
     with runs.locked(out):
         for name in (runs.RECORD, runs.PAGE, runs.WEIGHTS):
@@ -112,7 +112,7 @@ def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, 
         made = _trained(original, split, source, recipe, SEEDS[0], _named(progress, "retrained model"), state)
         store.save_weights(kept, made.module.state_dict(), made.about)
         shutil.rmtree(state, ignore_errors=True)
-    return [runs.reference(kept, recipe.network, source.classes, split.classes)] if kept.is_file() else []
+    return [runs.reference(kept, recipe.network, source.classes, split)] if kept.is_file() else []
 
 
 def _trained(original: nn.Module, split: Split, source: Data, recipe: Recipe, seed: int, progress: Progress, state: Path | None = None) -> Reference:

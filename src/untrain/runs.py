@@ -49,7 +49,6 @@ from untrain.sources import forget as forgetting
 from untrain.sources import models as foreign
 from untrain.sources import recipe as foreign_recipe
 from untrain.sources.card import CARD, card
-from untrain.sources.forget import classes_in
 from untrain.zoo import data as zoo_data
 from untrain.zoo import models
 from untrain.zoo.networks import NETWORKS, NORMS, parameters
@@ -93,6 +92,9 @@ def train(
     data: str,
     out: Path,
     *,
+    test: str | None = None,
+    holdout: str | None = None,
+    size: int | None = None,
     epochs: int | None = None,
     holdout_every: int | None = None,
     seed: int = 0,
@@ -108,7 +110,10 @@ def train(
 
     Args:
         model: Name of the network: of the zoo, or of another source together with a recipe.
-        data: `digits`, `cifar10`, `cifar100`, or a folder of parquet files.
+        data: What to read, see `given_data`.
+        test: Other data for testing, or `split:NAME`; a fifth is set aside where there are none.
+        holdout: Data that no model was trained on.
+        size: Height and width that images are brought to.
         out: The folder to write.
         epochs: Passes over the training samples; the recipe's own number where none is given.
         holdout_every: Leave every n-th training sample out and measure on them too.
@@ -126,20 +131,24 @@ def train(
     """
     ours = join_ranks()
     try:
-        _refuse_output(out, (data_root, Path(data)))
+        _refuse_output(out, (data_root, *map(foreign_data.path_of, (data, test, holdout))))
         _refuse_below(epochs=(epochs, 0), holdout_every=(holdout_every, 2))
         engine, normed = Engine.of(device, precision), norm_of(norm)
         refuse_unknown(model)
-        _say_code(say, model, recipe)
+        _say_code(say, model, recipe, data, test, holdout)
         _refuse_no_recipe(model, recipe, epochs, "train")
         look = expects(model)
-        source = source_of(data, data_root)
+        source = given_data(data, test=test, holdout=holdout, size=size, data_root=data_root, expects=replace(look, norm=normed or look.norm))
+        for note in source.notes:
+            say(note)
         taught = _recipe(model, recipe, source.classes, epochs)
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
-        arguments = {"verb": "train", "recipe": _about_recipe(taught), "data": source.sha256, "holdout_every": holdout_every, "seed": seed, "norm": norm} | _machine(engine)
+        arguments = {"verb": "train", "recipe": _about_recipe(taught), "data": source.sha256, "size": size, "holdout_every": holdout_every, "seed": seed, "norm": norm} | _machine(
+            engine
+        )
         command = [
             "train",
-            *flags(model=_name(model), data=_shown(data), out=out.name, epochs=epochs, holdout_every=holdout_every, seed=seed or None, norm=norm),
+            *flags(model=_name(model), **_shown(data, test, holdout), size=size, out=out.name, epochs=epochs, holdout_every=holdout_every, seed=seed or None, norm=norm),
             *flags(recipe=_name(recipe)),
             *_how(precision, device),
         ]
@@ -154,7 +163,7 @@ def train(
                 _refuse_misfit(network, source.train.prepared(own))
                 phase = taught.train(network, source.train[~held].prepared(own))
             network.eval()
-            parts = {"test": source.test} | ({"held out": source.train[held]} if holdout_every else {})
+            parts = {"test": source.test} | ({"held out": source.train[held]} if holdout_every else {}) | ({"hold-out": source.holdout} if source.holdout is not None else {})
             accuracy = {name: asdict(_accuracy(network, part.prepared(own))) for name, part in parts.items()}
             weights = foreign.disk_names(network.module)
             about = {"verb": "train", "recipe": _about_recipe(taught), "data": source.name, "seed": seed, "classes": [], "holdout_every": holdout_every}
@@ -192,6 +201,9 @@ def unlearn(
     data: str,
     forget: str,
     out: Path,
+    test: str | None = None,
+    holdout: str | None = None,
+    size: int | None = None,
     weights: Path | None = None,
     seed: int = 0,
     norm: str | None = None,
@@ -212,9 +224,12 @@ def unlearn(
     Args:
         method: A method with its settings.
         model: Name of a network of the zoo, or `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `package.module:function`, `path/nets.py:function`.
-        data: `digits`, `cifar10`, `cifar100`, or a folder of parquet files.
-        forget: `class:3,5` or `class:cat,dog`.
+        data: What to read, see `given_data`.
+        forget: `class:3,5` or `class:cat,dog`; single samples by `index:FILE`, `files:LIST.csv` or `where:COLUMN=VALUE`.
         out: The folder to write.
+        test: Other data for testing, or `split:NAME`; a fifth is set aside where there are none.
+        holdout: Data that no model was trained on.
+        size: Height and width that images are brought to.
         weights: The model's weights, safetensors; the published or bundled ones where none is given.
         seed: Same seed, same bits.
         norm: A normalisation by name or numbers, where it is not to be the network's own.
@@ -232,22 +247,24 @@ def unlearn(
     """
     ours = join_ranks()
     try:
-        _refuse_output(out, (weights, data_root, Path(data)))
+        _refuse_output(out, (weights, data_root, *map(foreign_data.path_of, (data, test, holdout))))
         _refuse_below(epochs=(epochs, 0))
-        engine, named = Engine.of(device, precision), classes_in(forget)
+        engine, normed = Engine.of(device, precision), norm_of(norm)
+        forgetting.refuse_unknown(forget)
         refuse_unknown(model)
-        norm_of(norm)
-        _say_code(say, model, recipe)
+        _say_code(say, model, recipe, data, test, holdout)
         if "recipe" in method.needs:
             _refuse_no_recipe(model, recipe, epochs, name_of(method))
-        source = source_of(data, data_root)
-        split = Split.by_class(source.train, source.test, forget=named)
+        look = expects(model)
+        source = given_data(data, test=test, holdout=holdout, size=size, data_root=data_root, expects=replace(look, norm=normed or look.norm))
+        split = split_of(source, forget)
         given = given_model(model, source.classes, weights=weights, norm=norm, data_root=data_root)
-        for note in given.notes:
+        for note in (*source.notes, *given.notes):
             say(note)
         taught = _recipe(model, recipe, source.classes, epochs) if "recipe" in method.needs else None
         if isinstance(taught, foreign_recipe.Recipe):
             foreign_recipe.refuse_other(taught, given.module, given.name)
+        running.given_to(method, split, taught)
         arguments = {
             "verb": "unlearn",
             "method": name_of(method),
@@ -255,13 +272,14 @@ def unlearn(
             "model": given.name,
             "weights": given.sha256,
             "data": source.sha256,
-            "forget": list(split.classes),
+            "forget": list(split.classes) or forgetting.digest(split),
+            "size": size,
             "seed": seed,
             "norm": norm,
             "head": head,
             "recipe": _about_recipe(taught) if taught else None,
         } | _machine(engine)
-        named_by = flags(model=given.name, data=_shown(data), forget=forget, out=out.name, weights=weights.name if weights else None)
+        named_by = flags(model=given.name, **_shown(data, test, holdout), size=size, forget=forgetting.shown(forget), out=out.name, weights=weights.name if weights else None)
         command = ["unlearn", name_of(method), *named_by, *flags(seed=seed or None, norm=norm, head=head)]
         command += flags(epochs=epochs, recipe=_name(recipe)) if taught else []
         command += [*_how(precision, device), *setting_flags(method)]
@@ -282,7 +300,8 @@ def unlearn(
                 # transformers 4 reads no file that does not say that it is PyTorch's.
                 store.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
                 record["output"]["sha256"] = store.sha256(out / WEIGHTS)
-                _note_inputs(out, weights=weights, data=Path(data) if data not in zoo_data.KNOWN else None, data_root=data_root, model=_path(model))
+                paths = {name: foreign_data.path_of(spec) for name, spec in (("data", data), ("test", test), ("holdout", holdout)) if spec not in zoo_data.KNOWN}
+                _note_inputs(out, weights=weights, data_root=data_root, model=_path(model), forget=forgetting.path_of(forget), **paths)
                 for name, path in given.beside.items():
                     store.write(out / name, path.read_bytes())
                 if _foreign(record):
@@ -300,6 +319,9 @@ def audit(
     model: str | None = None,
     weights: Path | None = None,
     data: str | None = None,
+    test: str | None = None,
+    holdout: str | None = None,
+    forget: str | None = None,
     data_root: Path | None = None,
     head: str | None = None,
     device: str | None = None,
@@ -315,6 +337,9 @@ def audit(
         model: The original's name with its folder or file, where these no longer lie where they did.
         weights: The original's weights, where they no longer lie where they did.
         data: The data, where they no longer lie where they did.
+        test: The test data, likewise.
+        holdout: The hold-out data, likewise.
+        forget: The list of what was to be forgotten, likewise.
         data_root: Where the known data and the published checkpoints lie, if not in UNTRAIN_DATA.
         head: Name of the head's layer; the one that `unlearn` was given where none is named.
         device: Where to compute.
@@ -332,20 +357,25 @@ def audit(
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
     noted = _inputs(run)
     asked = model or _full_name(record["model"]["name"], noted.get("model"))
-    _say_code(say, asked)
+    specs = {"data": data, "test": test, "holdout": holdout}
+    specs = {flag: given or _spec(record, flag, noted.get(flag)) for flag, given in specs.items()}
+    _say_code(say, asked, *specs.values())
     data_root = data_root or noted.get("data_root")
-    source = source_of(data or str(noted.get("data", record["data"]["name"])), data_root)
+    norm = Norm(tuple(record["model"]["norm"]["mean"]), tuple(record["model"]["norm"]["std"])) if record["model"]["norm"] else None
+    look, size = expects(asked), _said(record["command"], "--size")
+    source = given_data(
+        specs["data"], test=specs["test"], holdout=specs["holdout"], size=int(size) if size else None, data_root=data_root, expects=replace(look, norm=norm or look.norm)
+    )
     if source.sha256 != record["data"]["sha256"]:
         raise BadData(f"the data {source.name} is not that of the run (sha256 differs); name the data it was made with by --data or --data-root")
     given = given_model(asked, source.classes, weights=weights or noted.get("weights"), data_root=data_root)
     if given.sha256 != record["model"]["sha256"]:
         raise BadData(f"{given.origin} is not the original of the run, {record['model']['origin']} (sha256 differs); name it by --weights")
-    split = Split.by_class(source.train, source.test, forget=record["request"]["classes"])
+    split = _split_again(record, source, forget, noted.get("forget"))
     unlearned = _filled(asked, source.classes, path)
-    references = [reference(p, asked, source.classes, split.classes) for p in retrained]
+    references = [reference(p, asked, source.classes, split) for p in retrained]
     if any(r.sha256 == record["output"]["sha256"] for r in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
-    norm = Norm(tuple(record["model"]["norm"]["mean"]), tuple(record["model"]["norm"]["std"])) if record["model"]["norm"] else None
     with locked(run):
         head = head or _said(record["command"], "--head")
         examine(
@@ -472,7 +502,7 @@ def examine(
     record["pictures"] = records.finite(_pictures(test, split.classes, {column: subjects[id(m)] for column, m in shown.items()})) if show_images else None
 
 
-def reference(path: Path, model: str, classes: int, gone: Sequence[int]) -> Reference:
+def reference(path: Path, model: str, classes: int, split: Split) -> Reference:
     """A retrained model out of a file.
 
     Raises:
@@ -484,6 +514,9 @@ def reference(path: Path, model: str, classes: int, gone: Sequence[int]) -> Refe
     about: dict[str, Any] = json.loads(said)
     if about.get("method", "retrain") != "retrain":
         raise BadData(f"{path.name} says that it was made by {about['method']}, which does not train anew; name models that never saw the forgotten data")
+    if about and not split.classes and about.get("samples") != forgetting.digest(split):
+        raise BadData(f"{path.name} does not say that it was trained without the {len(split.forget)} samples that are to be forgotten; name models that never saw these")
+    gone = split.classes
     if not set(gone) <= set(about.get("classes", gone)):
         without = f"without the classes {about['classes']}" if about["classes"] else "on all classes"
         raise BadData(f"{path.name} says that it was trained {without}, not without {list(gone)}; name models that never saw these")
@@ -519,7 +552,8 @@ def field_help(cls: type[Any]) -> list[dict[str, Any]]:
 
 def about_weights(method: Method, source: Data, split: Split, seed: int) -> dict[str, Any]:
     """What a file of weights says of itself."""
-    return {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
+    about = {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
+    return about if split.classes else about | {"samples": forgetting.digest(split)}
 
 
 def norm_of(text: str | None) -> Norm | None:
@@ -691,9 +725,10 @@ def _about_recipe(found: AnyRecipe) -> dict[str, Any]:
 
 
 def request(forget: str, split: Split) -> dict[str, Any]:
-    """The `request` of a record."""
+    """The `request` of a record; of a list of samples it says how many they are, and a hash of which."""
     names = split.test.names
-    return {"forget": forget, "classes": list(split.classes), "names": [names[c] if c < len(names) else str(c) for c in split.classes]}
+    made = {"forget": forgetting.shown(forget), "classes": list(split.classes), "names": [names[c] if c < len(names) else str(c) for c in split.classes]}
+    return made if split.classes else made | {"count": len(split.forget), "sha256": forgetting.digest(split)}
 
 
 def about_model(given: Model) -> dict[str, Any]:
@@ -709,7 +744,8 @@ def about_model(given: Model) -> dict[str, Any]:
 
 def about_data(source: Data, split: Split) -> dict[str, Any]:
     """The `data` of a record."""
-    return {"name": source.name, "sha256": source.sha256, "counts": {name: len(part) for name, part in split.parts.items()}}
+    about = {"name": source.name, "sha256": source.sha256, "counts": {name: len(part) for name, part in split.parts.items()}}
+    return about | ({"notes": list(source.notes)} if source.notes else {})
 
 
 def _accuracy(network: Network, samples: Samples) -> auditing.Value:
@@ -755,9 +791,34 @@ def _how(precision: Precision, device: str | None) -> list[str]:
     return flags(precision=None if precision == "fp32" else precision, device=device)
 
 
-def _shown(data: str) -> str:
-    """A known name, or the name of a folder without the way to it."""
-    return data if data in zoo_data.KNOWN else Path(data).resolve().name
+def _shown(data: str, test: str | None, holdout: str | None) -> dict[str, str]:
+    """Flags that name data, without the way to a folder or file."""
+    given = {"data": data, "test": test, "holdout": holdout}
+    return {flag: spec if spec in zoo_data.KNOWN else foreign_data.shown(spec) for flag, spec in given.items() if spec is not None}
+
+
+def _spec(record: dict[str, Any], flag: str, path: Path | None) -> str | None:
+    """A name of data out of a record's command, with the folder or file that was noted."""
+    said = _said(record["command"], f"--{flag}") or (record["data"]["name"] if flag == "data" else None)
+    return foreign_data.at(said, path) if said is not None and path is not None else said
+
+
+def _split_again(record: dict[str, Any], source: Data, forget: str | None, noted: Path | None) -> Split:
+    """The split that a record was made with.
+
+    Raises:
+        BadData: the list of samples is not that of the run, or not there.
+    """
+    asked = record["request"]
+    if asked["classes"]:
+        return Split.by_class(source.train, source.test, forget=asked["classes"], **({} if source.holdout is None else {"holdout": source.holdout}))
+    kind = asked["forget"].partition(":")[0]
+    split = split_of(source, forget or (f"{kind}:{noted}" if noted is not None else asked["forget"]))
+    if forgetting.digest(split) != asked["sha256"]:
+        raise BadData(
+            f"{forgetting.shown(forget or asked['forget'])} does not name the {asked['count']} samples of the run (sha256 differs); name the list by --forget {kind}:FILE"
+        )
+    return split
 
 
 def _machine(engine: Engine) -> dict[str, Any]:

@@ -67,12 +67,13 @@ def what(request: Mapping[str, Any]) -> str:
 
     >>> what({"forget": "class:3", "classes": [3, 5], "names": ["cat", "dog"]}), what({"forget": "class:3", "classes": [3], "names": ["3"]})
     ('classes 3 (cat), 5 (dog)', 'class 3')
-    >>> what({"forget": "index:a.txt", "classes": [], "names": []})
-    'index:a.txt'
+    >>> what({"forget": "index:a.txt", "classes": [], "names": [], "count": 40}), what({"forget": "where:who=Ann", "classes": [], "names": [], "count": 1})
+    ('40 samples (index:a.txt)', '1 sample (where:who=Ann)')
     """
     numbers, names = request["classes"], request["names"]
     if not numbers:
-        return str(request["forget"])
+        count = request.get("count")
+        return str(request["forget"]) if count is None else f"{count:,} sample{'s' if count != 1 else ''} ({request['forget']})"
     named = dict(zip(numbers, names, strict=False))
     shown = [str(c) if named.get(c, "") in ("", str(c)) else f"{c} ({named[c]})" for c in numbers[:12]]
     return f"class{'es' if len(numbers) > 1 else ''} {', '.join(shown)}{', ...' if len(numbers) > 12 else ''}"

@@ -182,7 +182,7 @@ def _other(main: Found, given: Any, flag: str, order: Sequence[str]) -> Part:
 def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Names of the classes, and each part's labels as numbers [n]."""
     train = parts["train"]
-    written = {part: [_label(label) for label in p.labels] for part, p in parts.items()}
+    written = {part: [label if isinstance(label, str) and p.names else _label(label) for label in p.labels] for part, p in parts.items()}
     own = train.names
     if not own and not all(isinstance(label, int) for labels in written.values() for label in labels):
         own = tuple(sorted({str(label) for label in written["train"]}))
@@ -197,12 +197,14 @@ def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -
     at = {name: number for number, name in enumerate(order)}
     numbers = {}
     for part, labels in written.items():
-        names = parts[part].names or own
+        names = parts[part].names or train.names
         out: list[int] = []
         missing: Counter[str] = Counter()
         for label in labels:
-            name = label if isinstance(label, str) else names[label] if 0 <= label < len(names) else None if names else label
-            number = at.get(str(name), -1) if own or isinstance(name, str) else int(cast(int, name))
+            if names and isinstance(label, int):
+                number = at.get(names[label], -1) if 0 <= label < len(names) else -1
+            else:
+                number = at.get(str(label), -1) if own or isinstance(label, str) else label
             if number < 0:
                 missing[str(label)] += 1
             out.append(number)
@@ -300,10 +302,12 @@ def shown(data: str) -> str:
 
 def at(data: str, path: Path) -> str:
     """A name of data with its folder or file at another place."""
+    if data.startswith("hf:"):
+        return f"hf:{path}"
     own = path_of(data)
     if own is None:
         return data
-    return f"hf:{path}" if data.startswith("hf:") else f"{path}{data.removeprefix(str(own))}"
+    return f"{path}{data.removeprefix(str(own))}"
 
 
 def _directory(path: Path) -> Found:

@@ -55,6 +55,22 @@ def split(data: Data, forget: str) -> Split:
     return Split.by_index(pool[rest], pool[tested], forget=own.tolist(), **parts)
 
 
+def refuse_unknown(forget: str) -> None:
+    """Refuse a request that is of no known form, before data are read.
+
+    Raises:
+        BadArgument: it is not of GRAMMAR.
+        BadData: a list that is not there.
+    """
+    kind, _, what = forget.partition(":")
+    if kind == "class":
+        classes_in(forget)
+    elif kind in ("index", "files") and what:
+        _lines(Path(what))
+    elif kind != "where" or not what.partition("=")[0].strip() or "=" not in what:
+        raise BadArgument(f"--forget {forget!r} is not of the form {GRAMMAR}")
+
+
 def classes_in(forget: str) -> list[str]:
     """The classes that `class:cat,dog` names, as given."""
     kind, colon, named = forget.partition(":")

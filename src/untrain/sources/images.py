@@ -153,8 +153,6 @@ class Images(Dataset[Tensor]):
     def __getitem__(self, i: int) -> Tensor:
         try:
             return torch.from_numpy(_pixels(self.blobs.read(i), self.fit, self.channels))
-        except BadData:
-            raise
         except Exception as error:  # what a decoder raises on a stranger's file has no common class
             raise BadData(f"{self.blobs.name(i)}: {_why(error)}; remove or mend it") from error
 
