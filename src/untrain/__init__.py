@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from untrain.adapters import lightning_audit as lightning_audit
+    from untrain.adapters import trainer_audit as trainer_audit
     from untrain.checkup import look as check
     from untrain.core.audit import Audit as Audit
     from untrain.core.audit import audit as audit
@@ -57,12 +59,14 @@ _WHERE = {
     "check": "checkup:look",
     "fit": "core.train:fit",
     "judge": "core.verdict:judge",
+    "lightning_audit": "adapters:lightning_audit",
     "load": "zoo.data:load",
     "load_model": "zoo.models:load_model",
     "minimize": "core.train:minimize",
     "predict": "core.train:predict",
     "recipe_for": "zoo.recipes:recipe_for",
     "seeded": "core.engine:seeded",
+    "trainer_audit": "adapters:trainer_audit",
     "unlearn": "core.run:unlearn",
 }
 
@@ -83,12 +87,14 @@ __all__ = [
     "check",
     "fit",
     "judge",
+    "lightning_audit",
     "load",
     "load_model",
     "minimize",
     "predict",
     "recipe_for",
     "seeded",
+    "trainer_audit",
     "unlearn",
 ]
 
