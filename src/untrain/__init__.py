@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from untrain.core.train import predict as predict
     from untrain.core.verdict import judge as judge
     from untrain.methods.headonly import HeadOnly as Suppress
-    from untrain.zoo.data import load as load
+    from untrain.runs import load as load
+    from untrain.runs import split_of as split_of
     from untrain.zoo.models import load_model as load_model
     from untrain.zoo.recipes import Recipe as Recipe
     from untrain.zoo.recipes import recipe_for as recipe_for
@@ -60,12 +61,13 @@ _WHERE = {
     "fit": "core.train:fit",
     "judge": "core.verdict:judge",
     "lightning_audit": "adapters:lightning_audit",
-    "load": "zoo.data:load",
+    "load": "runs:load",
     "load_model": "zoo.models:load_model",
     "minimize": "core.train:minimize",
     "predict": "core.train:predict",
     "recipe_for": "zoo.recipes:recipe_for",
     "seeded": "core.engine:seeded",
+    "split_of": "runs:split_of",
     "trainer_audit": "adapters:trainer_audit",
     "unlearn": "core.run:unlearn",
 }
@@ -94,6 +96,7 @@ __all__ = [
     "predict",
     "recipe_for",
     "seeded",
+    "split_of",
     "trainer_audit",
     "unlearn",
 ]

@@ -654,6 +654,20 @@ def given_data(
     return found
 
 
+def load(data: Any, root: Path | None = None, *, test: Any = None, holdout: Any = None, size: int | None = None, expects: Expects | None = None) -> Data:
+    """Data as `given_data` finds them, under its name in Python: `load("photos", test="others", size=224)`.
+
+    Args:
+        data: A name, a Dataset, Samples, or a pair (train, test).
+        root: Where the known data lie, if not in UNTRAIN_DATA.
+        test: Data for testing.
+        holdout: Data that no model was trained on.
+        size: Height and width that images are brought to.
+        expects: What the model says of its images.
+    """
+    return given_data(data, test=test, holdout=holdout, size=size, data_root=root, expects=expects)
+
+
 def split_of(data: Data, forget: str) -> Split:
     """The split of data that `class:NAME,NAME`, `index:FILE`, `files:LIST.csv` or `where:COLUMN=VALUE` makes.
 
