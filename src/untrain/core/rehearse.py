@@ -91,10 +91,10 @@ class Rehearsal:
             samples = batches.samples[spread(len(batches.samples), (1 + steps) * rows)]
             ticks.clear()
             passes = run.passes
-            with _peak(run.engine) as peak:
+            with peak(run.engine) as most:
                 work(Batches(samples, rows, 1, shuffle=False, augment=batches.augment))
             taken = [b - a for a, b in pairwise(ticks)]
-            return Look(rows, sum(taken) / max(1, len(taken)), peak[0], (run.passes - passes) / len(samples))
+            return Look(rows, sum(taken) / max(1, len(taken)), most[0], (run.passes - passes) / len(samples))
 
         def tick(phase: str, step: int, steps: int) -> None:
             _settle(run.engine)
@@ -116,12 +116,12 @@ class Rehearsal:
             some = samples[spread(n, rows)]
             work(some)
             passes = run.passes
-            with _peak(run.engine) as peak:
+            with peak(run.engine) as most:
                 began = time.perf_counter()
                 said[:] = [work(some)]
                 _settle(run.engine)
                 seconds = time.perf_counter() - began
-            return Look(rows, seconds, peak[0], (run.passes - passes) / rows)
+            return Look(rows, seconds, most[0], (run.passes - passes) / rows)
 
         self._drawn_out("predict", timed, min(batch, n), 0, n)
         return tuple(value[torch.arange(n) % len(value)] if len(value) else value for value in said[0])
@@ -191,7 +191,7 @@ def _settle(engine: Engine) -> None:
 
 
 @contextlib.contextmanager
-def _peak(engine: Engine) -> Iterator[list[int]]:
+def peak(engine: Engine) -> Iterator[list[int]]:
     """Peak memory of the block alone, as far as the system lets its high-water mark be put back; else of the process so far."""
     from untrain.core.run import peak_memory
 
