@@ -777,6 +777,9 @@ class Slow(Dataset):
     def __len__(self):
         return 64
 
+    def empty(self, n):
+        return torch.empty(n, 1)
+
     def __getitem__(self, i):
         self.threads.add(threading.current_thread().name)
         self.asked.append(i)

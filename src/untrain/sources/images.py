@@ -139,13 +139,18 @@ class Images(Dataset[Tensor]):
 
     Args:
         blobs: The images.
-        fit: The size they are brought to; None leaves each as it is.
+        shape: Height and width that they have or are brought to.
+        fit: How they are brought to it; None leaves each as it is.
         channels: 3 for colour, 1 for grey.
     """
 
-    def __init__(self, blobs: Blobs, fit: Fit | None = None, channels: int = 3) -> None:
-        self.blobs, self.fit, self.channels = blobs, fit, channels
+    def __init__(self, blobs: Blobs, shape: tuple[int, int], fit: Fit | None = None, channels: int = 3) -> None:
+        self.blobs, self.shape, self.fit, self.channels = blobs, shape, fit, channels
         self.workers = workers()
+
+    def empty(self, n: int) -> Tensor:
+        """Room for n of them."""
+        return torch.empty((n, self.channels, *self.shape), dtype=torch.uint8)
 
     def __len__(self) -> int:
         return len(self.blobs)
@@ -320,7 +325,7 @@ def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channe
     n, h, w = len(blobs), *shape
     name = hashlib.sha256(json.dumps([key, n, h, w, str(fit), channels]).encode()).hexdigest()
     kept, seen = cache / f"{name}.npy", cache / f"{_short(key)}.seen"
-    lazy, fits = Images(blobs, fit, channels), n * channels * h * w <= FITS
+    lazy, fits = Images(blobs, shape, fit, channels), n * channels * h * w <= FITS
     if fits and kept.is_file():
         return torch.from_numpy(np.load(kept, allow_pickle=False))
     if not fits and seen.is_file():
