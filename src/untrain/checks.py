@@ -888,15 +888,25 @@ def check_the_distilled_repair_is_the_naive_loop(method: Any, case: Case | None 
         raise LawBroken(law, method, "takes no step of repair")
     student, stay = begun[0].train(), [c for c in range(CLASSES) if c not in GONE]
     kept, t = case.prepared.retain.at_most(method.samples), method.temperature
-    batches = kept.batches(method.batch, epochs=method.repair_epochs, augment=method.augment)
+    aimed = round(method.aimed * len(kept))
+    towards = [sorted(GONE)[i % len(GONE)] for i in range(aimed)]
+    both = kept + kept[torch.arange(aimed)].labelled(torch.tensor(towards)) if aimed else kept
+    batches = both.batches(method.batch, epochs=method.repair_epochs, augment=method.augment)
     adam = torch.optim.Adam(student.parameters(), lr=method.repair_lr)
-    for step, (x, _, _) in enumerate(batches.run(mix(0, run.calls))):
+    for step, (x, y, _) in enumerate(batches.run(mix(0, run.calls))):
         assert isinstance(x, Tensor)
+        assert y is not None
         share = 0.5 * (1 + math.cos(math.pi * step / len(batches))) if method.schedule == "cosine" else rate(method.schedule, step, len(batches))
         adam.param_groups[0]["lr"] = method.repair_lr * share
+        x = x.double()
         with torch.no_grad():
-            p = torch.softmax(teacher(x.double())[:, stay] / t, 1)
-        log_q = torch.log_softmax(student(x.double()) / t, 1)[:, stay]
+            p = torch.softmax(teacher(x)[:, stay] / t, 1)
+        for i, label in enumerate(y.tolist() if aimed else ()):
+            if label in GONE:
+                row = x[i : i + 1].clone().requires_grad_()
+                (slope,) = torch.autograd.grad(torch.logsumexp(teacher(row), 1).sum() - teacher(row)[0, label], row)
+                x[i] = x[i] - method.aim * slope[0].sign()
+        log_q = torch.log_softmax(student(x) / t, 1)[:, stay]
         loss = t**2 * (p * (p.log() - log_q)).sum(1).mean()
         adam.zero_grad()
         loss.backward()

@@ -48,9 +48,8 @@ from untrain.core.model import Model
 from untrain.core.run import Result, describe, unlearn
 from untrain.core.verdict import judge, what
 from untrain.zoo.data import KNOWN, data_root, load
-from untrain.zoo.models import load_model
 from untrain.zoo.networks import parameters
-from untrain.zoo.recipes import recipe_for
+from untrain.zoo.recipes import Recipe, recipe_for
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def _chains(found: dict[str, Any]) -> Iterator[Cell]:
 
 
 def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
-    """Retrain without these classes by the zoo's recipe, and keep the weights in half precision with what is known of them.
+    """Retrain without these classes by the original's recipe (the zoo's, where it tells none), and keep the weights in half precision with what is known of them.
 
     Returns:
         The file of weights; one that is there is not made again.
@@ -200,9 +199,11 @@ def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
     path = scenario.folder / "references" / scenario.beside / f"retrain_{'-'.join(map(str, classes))}_s{seed}.safetensors"
     if path.is_file():
         return path
-    data = load(first.data)
-    model, split = load_model(first.model, data.classes), Split.by_class(data.train, data.test, forget=classes)
-    recipe = recipe_for(first.model, data.classes)
+    data = _data(first.data)
+    weights = scenario.weights(first)
+    model, split = runs.given_model(first.model, data.classes, weights=weights).module, Split.by_class(data.train, data.test, forget=classes)
+    told = _about(weights).get("recipe") if weights is not None else None
+    recipe = Recipe(**told) if told else recipe_for(first.model, data.classes)
     state = scenario.folder / "references" / f".{path.stem}"
     result = unlearn(model, split, discover.settings("retrain"), seed=seed, recipe=recipe, precision=first.precision, store=state)
     keep_reference(path, result.model, {"recipe": asdict(recipe), "seed": seed, "precision": first.precision, "passes": result.passes, "seconds": result.seconds})
