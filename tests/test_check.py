@@ -36,6 +36,10 @@ def ran(*arguments: object) -> int:
     return main([str(a) for a in arguments])
 
 
+def quick(*given, seconds=6.0, **how):
+    return look(*given, seconds=seconds, **how)
+
+
 @pytest.fixture(scope="module")
 def digits():
     return untrain.load("digits")
@@ -58,7 +62,7 @@ def by_list(digits):
 
 @pytest.fixture(scope="module")
 def seen(model, by_class):
-    return look(model, by_class)
+    return quick(model, by_class)
 
 
 def method(answer, name):
@@ -205,7 +209,7 @@ def test_data_that_are_no_images_are_said_to_be_none():
 
 
 def test_a_wrong_normalisation_is_noticed_and_the_right_one_named(model, by_class):
-    wrong = look(model, by_class, norm=Norm((0.0,), (4.0,)))["accuracy"]
+    wrong = quick(model, by_class, norm=Norm((0.0,), (4.0,)))["accuracy"]
     assert (wrong["best"], wrong["clear"]) == ("grey", True)
     assert "give --norm grey" in wrong["sentence"]
     assert wrong["candidates"][0]["value"] > wrong["own"]["test"]["value"]
@@ -227,7 +231,7 @@ def test_accuracy_is_that_of_the_model(seen, model, by_class):
 def test_without_any_normalisation_the_best_is_named_and_used(model, by_class):
     bare = copy.deepcopy(model)
     del bare.norm
-    answer = look(bare, by_class)
+    answer = quick(bare, by_class)
     assert answer["accuracy"]["best"] == "grey"
     assert "no normalisation is known" in answer["accuracy"]["sentence"]
     assert answer["head"]["fits"]
@@ -249,21 +253,21 @@ def test_the_published_network_is_known_by_its_accuracy(data_root):
 def test_labels_in_another_order_are_noticed(model, digits):
     order = torch.tensor([1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
     part = {name: Samples(p.sources[0].x[p.index], order[p.y], names=[f"n{i}" for i in range(10)]) for name, p in (("train", digits.train), ("test", digits.test))}
-    answer = look(model, Split.by_class(part["train"], part["test"], forget=[3]))["accuracy"]
+    answer = quick(model, Split.by_class(part["train"], part["test"], forget=[3]))["accuracy"]
     assert answer["order"][0] == {"data": "n0", "model": "9"}
     assert "another order" in answer["sentence"]
 
 
 def test_names_in_another_order_are_noticed(model, by_class):
     names = [str(i) for i in range(10)]
-    assert look(model, by_class, names=names)["head"]["fits"]
-    answer = look(model, by_class, names=names[::-1])["head"]
+    assert quick(model, by_class, names=names)["head"]["fits"]
+    answer = quick(model, by_class, names=names[::-1])["head"]
     assert not answer["fits"]
     assert "class 0 is '9' there and '0' in the data" in answer["names"]
 
 
 def test_a_head_of_another_width_is_a_finding(by_class):
-    answer = look(DigitsNet(7), by_class)
+    answer = quick(DigitsNet(7), by_class)
     assert (answer["head"]["fits"], answer["head"]["width"], answer["head"]["classes"]) == (False, 7, 10)
     assert "7 classes" in answer["head"]["problem"]
     assert answer["forget"]["count"] == len(by_class.forget)
@@ -272,7 +276,7 @@ def test_a_head_of_another_width_is_a_finding(by_class):
 
 def test_the_verb_exits_0_where_the_head_does_not_fit(tmp_path, capsys):
     store.save_weights(tmp_path / "seven.safetensors", DigitsNet(7).state_dict(), {})
-    assert ran("check", *ASKED, "--weights", tmp_path / "seven.safetensors", "--json") == 0
+    assert ran("check", *ASKED, "--seconds", 6, "--weights", tmp_path / "seven.safetensors", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert not answer["head"]["fits"]
     assert "[7, 24] in the file and [10, 24] in the network" in answer["head"]["problem"]
@@ -283,7 +287,7 @@ def test_the_verb_exits_0_where_the_head_does_not_fit(tmp_path, capsys):
 
 
 def test_classes_suit_all_and_a_list_those_that_take_one(seen, by_class, by_list, model):
-    listed = look(model, by_list)
+    listed = quick(model, by_list)
     assert method(seen, "unsir")["fits"]
     assert method(seen, "headonly")["fits"]
     for name in ("unsir", "headonly"):
@@ -299,7 +303,7 @@ def test_classes_suit_all_and_a_list_those_that_take_one(seen, by_class, by_list
 
 
 def test_what_check_says_fits_runs_and_what_it_says_does_not_is_refused_in_its_words(seen, model, by_list):
-    for row in look(model, by_list)["methods"]:
+    for row in quick(model, by_list)["methods"]:
         if row["fits"]:
             running.given_to(settings(row["method"]), by_list, None)
         else:
@@ -310,7 +314,7 @@ def test_what_check_says_fits_runs_and_what_it_says_does_not_is_refused_in_its_w
 
 def test_without_a_recipe_none_trains_anew(seen, model, by_class):
     assert "how the model was trained" in method(seen, "retrain")["why_not"]
-    assert method(look(model, by_class, recipe=recipe_for("digits", 10)), "retrain")["fits"]
+    assert method(quick(model, by_class, recipe=recipe_for("digits", 10)), "retrain")["fits"]
 
 
 @pytest.mark.parametrize("name", every_setting())
@@ -351,7 +355,7 @@ def test_a_rehearsal_looks_at_few_rows_of_a_slow_network():
 
 
 def test_where_time_runs_out_it_is_said(model, by_class):
-    answer = look(model, by_class, seconds=1e-6)
+    answer = quick(model, by_class, seconds=1e-6)
     assert all(m["untimed"] and "--seconds" in m["untimed"] for m in answer["methods"] if m["fits"])
     looked = answer["copies"]["looked"]
     assert sum(n["looked"] for n in looked.values()) < sum(n["of"] for n in looked.values())
@@ -362,14 +366,14 @@ def test_where_time_runs_out_it_is_said(model, by_class):
 
 
 def test_each_audit_that_lacks_something_is_named(seen, model, by_list, digits):
-    without = {row["audit"]: row for row in look(model, by_list)["holdout"]["lacking"]}
+    without = {row["audit"]: row for row in quick(model, by_list)["holdout"]["lacking"]}
     for name, entry in found("audits").items():
         needs = set(entry.load().needs)
         assert (name in without and without[name]["impossible"]) == bool(needs - {"forget", "retain", "test", "original"})
     assert seen["holdout"]["count"] == 0
     held = by_list.replaced(holdout=digits.test[:50])
-    assert look(model, held)["holdout"]["count"] == 50
-    assert not any("holdout" in row["lacks"] for row in look(model, held)["holdout"]["lacking"])
+    assert quick(model, held)["holdout"]["count"] == 50
+    assert not any("holdout" in row["lacks"] for row in quick(model, held)["holdout"]["lacking"])
 
 
 # Nothing is changed
@@ -385,8 +389,8 @@ def test_nothing_is_changed_and_nothing_written(tmp_path, monkeypatch, capsys, m
     before, weights, random = fingerprint(tmp_path), store.weights_hash(model.state_dict()), torch.get_rng_state()
     pixels = by_class.forget.sources[0].x.clone()
     modes = [m.training for m in model.modules()]
-    assert ran("check", *ASKED, "--weights", "w.safetensors") == 0
-    look(model, by_class)
+    assert ran("check", *ASKED, "--seconds", 6, "--weights", "w.safetensors") == 0
+    quick(model, by_class)
     assert fingerprint(tmp_path) == before
     assert store.weights_hash(model.state_dict()) == weights
     assert torch.equal(by_class.forget.sources[0].x, pixels)
@@ -399,11 +403,11 @@ def test_nothing_is_changed_and_nothing_written(tmp_path, monkeypatch, capsys, m
 
 
 def test_the_verb_prints_and_lists(capsys):
-    assert ran("check", *ASKED) == 0
+    assert ran("check", *ASKED, "--seconds", 6) == 0
     shown = capsys.readouterr().out
     for word in ("head:", "accuracy:", "forget: class 3: 136 of 1,348", "copies:", "hold-out: none", "unsir", "takes about"):
         assert word in shown
-    assert ran("check", *ASKED, "--json") == 0
+    assert ran("check", *ASKED, "--seconds", 6, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["schema"] == "untrain.check/1"
     assert set(answer) == {"schema", "model", "data", "request", "notes", "counts", "head", "accuracy", "forget", "holdout", "methods", "copies", "machine", "seconds"}
@@ -431,19 +435,19 @@ def test_a_page_shows_pictures_and_no_names(tmp_path):
     x = scenes(4)
     split, _ = planted(TRANSFORMS["moved by 1"](x), x, scenes(40, seed=5))
     page = tmp_path / "pairs.html"
-    look(None, split, pages=page, misfit="none is asked for")
+    quick(None, split, pages=page, misfit="none is asked for")
     text = page.read_text()
     assert text.count("data:image/png") == 8
     assert "gone-" not in text
     assert "kept-" not in text
     assert "http" not in text.replace("http-equiv", "")
-    look(None, split, pages=page)  # its own page is renewed
+    quick(None, split, pages=page)  # its own page is renewed
 
 
 def test_a_page_replaces_no_other_file(tmp_path, capsys):
     other = tmp_path / "mine.html"
     other.write_text("mine")
-    assert ran("check", *ASKED, "--pages", other) == 2
+    assert ran("check", *ASKED, "--seconds", 6, "--pages", other) == 2
     assert "is not a page of copies" in capsys.readouterr().err
     assert other.read_text() == "mine"
 

@@ -50,6 +50,9 @@ NEAR, NEAR_TINY = 0.97, 0.99
 LISTED = 1000
 """Pairs that are listed, at most; all are counted."""
 
+PAUSE = 0.2
+"""Seconds that a rehearsed step is to take at most, where a minute is given in all."""
+
 SHARES = {"accuracy": 0.25, "methods": 0.65}
 """Share of the time that may be gone when a question ends; copies are sought in the rest."""
 
@@ -175,7 +178,7 @@ def look(
     ready = split.prepared(own or NORMS.get(accuracy["best"] or ""))
     fits = head_fit(model, ready, head, names, misfit)
     progress("methods", 1, 3)
-    asked = methods(model, ready, recipe, head, device, began + SHARES["methods"] * seconds, fits["problem"])
+    asked = methods(model, ready, recipe, head, device, began + SHARES["methods"] * seconds, fits["problem"], min(PAUSE, PAUSE * seconds / 60))
     progress("copies", 2, 3)
     copies = near_copies(split, near, began + seconds)
     if pages is not None:
@@ -405,7 +408,9 @@ def holdout(split: Split) -> dict[str, Any]:
 # Which methods fit, how long and how large?
 
 
-def methods(model: nn.Module | None, split: Split, recipe: Any, head: str | None, device: str | None, until: float, blocked: str | None) -> list[dict[str, Any]]:
+def methods(
+    model: nn.Module | None, split: Split, recipe: Any, head: str | None, device: str | None, until: float, blocked: str | None, pause: float = PAUSE
+) -> list[dict[str, Any]]:
     """Each method in its default: whether it fits what is at hand, and what it would take by a rehearsal on this model.
 
     Args:
@@ -416,6 +421,7 @@ def methods(model: nn.Module | None, split: Split, recipe: Any, head: str | None
         device: Where to compute.
         until: When to stop timing, on `time.perf_counter`.
         blocked: Why no method can run, where that is so.
+        pause: Seconds of a step beyond which it is not tried with more rows.
     """
     out, start = [], _started() if model is not None and blocked is None else 0.0
     for name, entry in found("methods").items():
@@ -432,7 +438,7 @@ def methods(model: nn.Module | None, split: Split, recipe: Any, head: str | None
         elif time.perf_counter() > until:
             row["untimed"] = "there was no time left for it; give more by --seconds"
         else:
-            row |= estimate(model, split, method, recipe=recipe, head=head, device=device)
+            row |= estimate(model, split, method, recipe=recipe, head=head, device=device, pause=pause)
             row["seconds"] = row["seconds"] + start if row["phases"] else row["seconds"]
     return out
 
@@ -444,13 +450,13 @@ def _started() -> float:
     return time.perf_counter() - began
 
 
-def estimate(model: nn.Module, split: Split, method: Method, *, recipe: Any = None, head: str | None = None, device: str | None = None) -> dict[str, Any]:
+def estimate(model: nn.Module, split: Split, method: Method, *, recipe: Any = None, head: str | None = None, device: str | None = None, pause: float = PAUSE) -> dict[str, Any]:
     """What a run would take, by a rehearsal: seconds, peak memory of the process, passes, and its phases.
 
     Loading data, auditing and writing are not in it.
     """
     try:
-        with rehearsing() as rehearsed:
+        with rehearsing(pause) as rehearsed:
             done = running.unlearn(model, split, method, recipe=recipe, head=head, device=device)
     except (Diverged, BadData) as error:
         return {"untimed": f"its rehearsal failed: {error}"}
