@@ -21,7 +21,7 @@ from untrain.core import store
 from untrain.core.discover import every_setting, found
 from untrain.runs import png, setting_flags
 
-VERBS = ("demo", "methods", "audits", "train", "check", "unlearn", "suppress", "audit", "report")
+VERBS = ("demo", "methods", "audits", "train", "check", "unlearn", "suppress", "audit", "report", "convert")
 ASKED = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
 

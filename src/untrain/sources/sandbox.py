@@ -19,7 +19,7 @@ WRAPPERS = ("module", "_orig_mod", "_forward_module")
 """What DataParallel, torch.compile and Fabric put before each name."""
 
 DENIED = ("socket.", "subprocess.", "shutil.", "ctypes.", "urllib.", "ftplib.", "smtplib.", "pty.", "webbrowser.", "winreg.")
-DENIED_OS = ("exec", "fork", "forkpty", "posix_spawn", "spawn", "system", "startfile", "kill")
+DENIED_OS: tuple[str, ...] = ("exec", "fork", "forkpty", "posix_spawn", "spawn", "system", "startfile", "kill")
 DENIED_OS += ("remove", "rename", "rmdir", "mkdir", "chmod", "chown", "link", "symlink", "truncate")
 
 
