@@ -3,20 +3,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-vision check setup table speed clean
+.PHONY: demo test test-vision docs check setup table speed clean
 
 demo: .venv/ready
 	$(BIN)/untrain demo
 
 test: .venv/ready-dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs/build.py
+	$(BIN)/ruff format --check src tests benchmarks docs/build.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(PYTEST)
 
 test-vision: .venv-vision/ready
 	OMP_NUM_THREADS=1 .venv-vision/bin/pytest -n 2 tests/vision $(PYTEST)
+
+# The site, in site/html: a warning, a broken link, or a page that is in no nav fails.
+docs: .venv/ready-dev
+	$(BIN)/python docs/build.py
 
 # What the README's table is drawn from.
 table: .venv/ready-dev
@@ -52,4 +56,4 @@ VISION := .[dev,vision,hf,lightning,accelerate,saliency]
 	touch $@
 
 clean:
-	rm -rf .venv .venv-vision untrain-demo
+	rm -rf .venv .venv-vision untrain-demo site

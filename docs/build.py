@@ -1,0 +1,505 @@
+"""Build the site of docs/ in site/: pages are copied and filled in, cards are made of what is found, every link is followed.
+
+    python docs/build.py             # what `make docs` runs
+    python docs/build.py --pages     # the pages alone
+
+What can be read off the code is not written a second time: a page says `<!-- here: NAME -->`, and PARTS makes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import untrain
+from untrain.cli import app
+from untrain.core import errors
+from untrain.core.discover import found
+from untrain.core.record import schema
+from untrain.core.verdict import EXIT, SENTENCES
+from untrain.runs import field_help
+from untrain.zoo.networks import NORMS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS, SITE = ROOT / "docs", ROOT / "site"
+HERE = re.compile(r"^<!-- here: (\w+)(?: (\S+))? -->$", re.MULTILINE)
+
+
+# Markdown.
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table; cells are Markdown of one line."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def code(value: Any) -> str:
+    """Code in a line; nothing where there is none."""
+    return f"`{value}`" if value not in (None, "") else ""
+
+
+def plain(text: str) -> str:
+    """Text of a docstring: what it says in angle brackets is no HTML, indented formulas and examples are blocks of code."""
+    out: list[str] = []
+    blocks = re.split(r"\n[ \t]*\n", inspect.cleandoc(text))
+    for number, block in enumerate(blocks):
+        if block.startswith("    ") or block.lstrip().startswith(">>>"):
+            # A formula runs on over blank lines where the next block is indented too.
+            fence = "```pycon" if block.lstrip().startswith(">>>") else "```text"
+            joined = out and number and blocks[number - 1].startswith("    ") and fence == "```text"
+            if joined:
+                out[-1] = out[-1].removesuffix("\n```") + "\n\n" + inspect.cleandoc(block) + "\n```"
+            else:
+                out.append(f"{fence}\n{inspect.cleandoc(block)}\n```")
+        else:
+            pieces = block.split("`")
+            out.append("`".join(piece if i % 2 else piece.replace("<", "&lt;") for i, piece in enumerate(pieces)))
+    return "\n\n".join(out)
+
+
+SECTION = re.compile(r"^(Args|Returns|Raises|Yields):\n", re.MULTILINE)
+
+
+def sections(doc: str | None) -> tuple[str, dict[str, list[tuple[str, str]]]]:
+    """A docstring's text, and its sections: a name and what is said of it for each entry, "" for the name where there is none."""
+    pieces = SECTION.split(inspect.cleandoc(doc or ""))
+    text, out = pieces[0], {}
+    for title, body in zip(pieces[1::2], pieces[2::2], strict=True):
+        inside = re.match(r"(?:[ ]{4}.*\n?|\n(?=[ ]{4}))*", body)
+        entries: list[tuple[str, str]] = []
+        for line in (inside.group() if inside else "").splitlines():
+            named = re.match(r" {4}(\*{0,2}[\w.]+): (.*)", line) if title != "Returns" else None
+            if named:
+                entries.append((named[1], named[2]))
+            elif entries:
+                entries[-1] = (entries[-1][0], f"{entries[-1][1]} {line.strip()}")
+            elif line.strip():
+                entries.append(("", line.strip()))
+        out[title] = entries
+        text += "\n" + body[inside.end() if inside else 0 :]
+    return text, out
+
+
+# What methods and audits say of themselves.
+
+
+def loaded(kind: str) -> dict[str, type[Any]]:
+    """Every method or audit, by name."""
+    return {name: entry.load() for name, entry in found(kind).items()}
+
+
+def takes(cls: type[Any]) -> str:
+    """What a method forgets, by the data it is given."""
+    if not {"forget", "retain", "classes"} & set(cls.needs):
+        return "nothing"
+    return "classes" if "classes" in cls.needs else "classes or a list of samples"
+
+
+def settings_table(cls: type[Any], *, flags: bool) -> str:
+    """The fields with their defaults and what they are."""
+    rows = [(code("--" + f["name"].replace("_", "-") if flags else f["name"]), code(f["default"]), plain(f["help"])) for f in field_help(cls)]
+    return table(("setting", "default", "what it is"), rows) if rows else "It has no settings.\n"
+
+
+FEW = 2
+"""Presets that differ in so few settings are told in words; the others have a column each."""
+
+
+def presets_table(cls: type[Any]) -> str:
+    """What each preset has otherwise than the default; in a table of settings a blank is as in the default."""
+    default = cls()
+    moved = {name: {f.name: getattr(p, f.name) for f in dataclasses.fields(cls) if getattr(p, f.name) != getattr(default, f.name)} for name, p in cls.presets.items()}
+    wide = [name for name, settings in moved.items() if len(settings) > FEW]
+    rows = [
+        (code(f.name), code(getattr(default, f.name)), *(code(moved[name].get(f.name)) for name in wide))
+        for f in dataclasses.fields(cls)
+        if any(f.name in moved[name] for name in wide)
+    ]
+    few = [
+        (code(name), ", ".join(f"{code(f'{k} = {v}')} (default {code(getattr(default, k))})" for k, v in settings.items())) for name, settings in moved.items() if name not in wide
+    ]
+    tables = [table(("setting", "default", *(code(name) for name in wide)), rows)] if wide else []
+    return "\n".join([*tables, *([table(("preset", "differs from the default in"), few)] if few else [])])
+
+
+def methods_table(_: str = "") -> str:
+    """Which method is given what."""
+    rows = []
+    for name, cls in loaded("methods").items():
+        given = ", ".join(code(n) for n in cls.needs) or "nothing"
+        rows.append((f"[`{name}`](methods.md#{name})", given, takes(cls), "yes" if "forget" in cls.needs else "no", "yes" if "recipe" in cls.needs else "no"))
+    return table(("method", "is given", "forgets", "sees forgotten samples", "needs the recipe"), rows)
+
+
+def audits_table(_: str = "") -> str:
+    """Which audit asks what, and of what."""
+    rows = []
+    for name, cls in loaded("audits").items():
+        evidence = ", ".join([*(code(n) for n in cls.needs), *(f"({code(n)})" for n in cls.wants)])
+        rows.append((f"[`{name}`](audits.md#{name})", cls.question, evidence, "no" if "classes" in cls.needs else "yes"))
+    return table(("audit", "question", "evidence (and what helps)", "answers for a list of samples"), rows)
+
+
+def card_of_method(name: str, cls: type[Any]) -> str:
+    """A method's card."""
+    entry, (text, _) = found("methods")[name], sections(cls.__doc__)
+    given = ", ".join(code(n) for n in cls.needs) or "nothing but the model"
+    sight = "It is handed the forgotten samples." if "forget" in cls.needs else "It never sees a forgotten sample."
+    seed = "" if cls.draws else " It draws no random numbers: every seed gives the same bits."
+    presets = (
+        f"### Presets of {name} {{#{name}-presets}}\n\n`--preset NAME`; flags that are given go before it. A blank is as in the default.\n\n{presets_table(cls)}"
+        if cls.presets
+        else ""
+    )
+    return f"""## {cls.__name__} {{#{name}}}
+
+{plain(entry.summary)}
+
+```
+untrain unlearn {name} --model MODEL --data DATA --forget class:NAME --out run
+```
+
+{plain(text)}
+
+- From: {plain(cls.paper)}.
+- Is given: {given}. {sight}
+- Forgets: {takes(cls)}.{seed}
+
+{settings_table(cls, flags=True)}
+{presets}
+"""
+
+
+def card_of_audit(name: str, cls: type[Any]) -> str:
+    """An audit's card."""
+    text, _ = sections(cls.__doc__)
+    knows = {1: "above the retrained models", -1: "below the retrained models", 0: "not used for the verdict"}
+    rows = [(row, about.what, about.ideal, about.unit, knows[about.knows]) for row, about in cls.rows.items()]
+    wants = f" If at hand, it uses {', '.join(code(n) for n in cls.wants)} too." if cls.wants else ""
+    return f"""## {cls.__name__} {{#{name}}}
+
+{cls.question}
+
+{plain(text)}
+
+Needs {", ".join(code(n) for n in cls.needs)}.{wants}
+
+{table(("row", "what it is", "good is", "unit", "a trace lies"), rows)}
+{settings_table(cls, flags=False)}
+"""
+
+
+def methods_page() -> str:
+    """Every method: a table, and a card each."""
+    cards = "\n".join(card_of_method(name, cls) for name, cls in loaded("methods").items())
+    return f"# Methods\n\nMade from the code: a method is a file, and its card is what the file says.\n\n{methods_table()}\n{cards}"
+
+
+def audits_page() -> str:
+    """Every audit: a table, and a card each."""
+    cards = "\n".join(card_of_audit(name, cls) for name, cls in loaded("audits").items())
+    return f"# Audits\n\nMade from the code. An audit whose evidence is not at hand is skipped, and said to be skipped.\n\n{audits_table()}\n{cards}"
+
+
+# The record, the verdict, exit codes.
+
+
+def verdicts_table(_: str) -> str:
+    """The verdict's sentences as they stand, with the exit codes of `untrain audit`."""
+    return table(("code", "sentence", "exit"), [(code(c), sentence, EXIT[c]) for c, sentence in SENTENCES.items()])
+
+
+def errors_table(_: str) -> str:
+    """What can go wrong, with its exit code."""
+    kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.UntrainError) and e is not errors.UntrainError]
+    return table(("exit", "error", "what it is"), sorted((e.exit_code, code(e.__name__), plain((e.__doc__ or "").splitlines()[0])) for e in kinds))
+
+
+def schema_table(_: str) -> str:
+    """The record's fields."""
+    return table(("field", "type", "what it is"), list(_fields(schema(), "")))
+
+
+def _fields(node: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    for name, about in node.get("properties", {}).items():
+        options = about.get("oneOf", [about])
+        real = next((o for o in options if o.get("type") != "null"), about)
+        items = real.get("items", {})
+        kind = real.get("type") or ("hash" if "hash" in str(real.get("$ref")) else "constant" if "const" in real else "text")
+        kind = "text" if kind == "string" else " or ".join(kind) if isinstance(kind, list) else kind
+        listed = " of objects" if items.get("properties") else ""
+        maybe = " or null" if len(options) > 1 else ""
+        said = str(real.get("description") or about.get("description") or (f"`{real['const']}`" if "const" in real else ""))
+        said = said or ("one of " + ", ".join(f"`{value}`" for value in real.get("enum", items.get("enum", []))) if "enum" in real or "enum" in items else "")
+        here = f"{path}{name}"
+        yield code(here), f"{kind}{listed}{maybe}", said
+        yield from _fields(real, f"{here}.")
+        yield from _fields(items, f"{here}[].")
+
+
+def norms_table(_: str) -> str:
+    """Normalisations by name."""
+    return table(("name", "mean", "standard deviation"), [(code(name), ", ".join(map(str, n.mean)), ", ".join(map(str, n.std))) for name, n in NORMS.items()])
+
+
+# The command line.
+
+
+def cli_page() -> str:
+    """Every verb with its flags; a method's own settings stand on its card."""
+    root = app(["unlearn", "unsir"])
+    parts = ["# Command line\n\nMade from the code. `untrain VERB --help` says the same. What a method adds stands on [its card](methods.md).\n"]
+    for verb in root:
+        if verb.startswith("-"):
+            continue
+        sub = root[verb]["unsir"] if verb == "unlearn" else root[verb]
+        own = {f["name"] for f in field_help(loaded("methods")["unsir"])} | {"preset"} if verb == "unlearn" else set[str]()
+        rows = []
+        for argument in sub.assemble_argument_collection():
+            names = [n for n in argument.names if not n.startswith("--no-")]
+            if names[0].removeprefix("--").replace("-", "_") in own:
+                continue
+            default = argument.field_info.default
+            shown = "required" if argument.required else code("" if default is inspect.Parameter.empty or default is False or default == () else default)
+            rows.append((" ".join(code(n) for n in names), shown, plain(argument.parameter.help or "")))
+        said = root[verb].help if verb != "unlearn" else "Run a method: one sub-command for each, with a flag for each of its settings."
+        parts.append(f"## {verb}\n\n{plain(said)}\n\n" + table(("argument", "default", "what it is"), rows))
+    return (
+        "\n".join(parts)
+        + f"\n## Exit codes\n\n`untrain audit` answers by its exit code what [the verdict](record.md#the-verdict) is. What goes wrong is one line on stderr:\n\n{errors_table('')}"
+    )
+
+
+# Python.
+
+
+class _Raw(str):
+    """An annotation that is shown as it is written."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def signature(name: str, function: Callable[..., Any]) -> str:
+    """A signature as it would be written; long ones a line for each parameter."""
+    try:
+        found = inspect.signature(function)
+    except ValueError:  # one of C, such as that of a dict's child
+        return name
+    raw = [p.replace(annotation=_Raw(p.annotation) if isinstance(p.annotation, str) else p.annotation) for p in found.parameters.values() if p.name not in ("self", "cls")]
+    returns = found.return_annotation
+    after = "" if returns in (inspect.Signature.empty, None) else f" -> {returns if isinstance(returns, str) else getattr(returns, '__name__', returns)}"
+    text = str(inspect.Signature(raw))
+    if len(name + text + after) <= 100:
+        return f"{name}{text}{after}"
+    star = next((i for i, p in enumerate(raw) if p.kind is p.KEYWORD_ONLY), None)
+    lines = [f"    {p}," for p in raw]
+    if star is not None and not any(p.kind is p.VAR_POSITIONAL for p in raw):
+        lines.insert(star, "    *,")
+    return "\n".join([f"{name}(", *lines, f"){after}"])
+
+
+def described(doc: str | None) -> str:
+    """A docstring in Markdown."""
+    text, parts = sections(doc)
+    out = [plain(text)]
+    for title, entries in parts.items():
+        heads = {"Args": ("argument", "what it is"), "Raises": ("raises", "when")}
+        out.append(table(heads[title], [(code(n), plain(t)) for n, t in entries]) if title in heads else f"Returns: {' '.join(plain(t) for _, t in entries)}")
+    return "\n\n".join(out) + "\n"
+
+
+def api_page() -> str:
+    """Every public name. Examples in it run as tests."""
+    parts = [
+        f"# Python\n\nMade from the docstrings of the {len(untrain.__all__)} public names; their examples run as tests. Methods and audits go by their class: `untrain.UNSIR()`, "
+        "`untrain.Accuracy()`; [methods](methods.md) and [audits](audits.md) have a card each.\n"
+    ]
+    for name in untrain.__all__:
+        thing = getattr(untrain, name)
+        shown = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
+        parts.append(f"## {name} {{#{name}}}\n\n```python\n{'class ' if inspect.isclass(shown) else ''}{signature(f'untrain.{name}', shown)}\n```\n\n{described(shown.__doc__)}")
+        if inspect.isclass(shown):
+            parts += [f"**`{name}.{member}`**\n\n{said}" for member, said in members(name, shown)]
+    return "\n".join(parts)
+
+
+def members(name: str, cls: type[Any]) -> Iterator[tuple[str, str]]:
+    """A class's own public functions and properties."""
+    for member, thing in vars(cls).items():
+        bound = getattr(thing, "__func__", thing)
+        got = getattr(thing, "fget", None) or getattr(thing, "func", None)
+        if member.startswith("_") or not (inspect.isfunction(bound) or got) or not (got or bound).__doc__:
+            continue
+        shown = "" if got else f"```python\n{signature(f'{name}.{member}', bound)}\n```\n\n"
+        yield member, f"{shown}{described((got or bound).__doc__)}"
+
+
+# Results and notebooks.
+
+
+def results_page() -> str:
+    """What README says was measured, whose tables are drawn from records."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    measured = readme.partition("## What was measured\n")[2].partition("\n## ")[0]
+    more = "\nMore questions, each answered from records, stand on [a page of their own](questions.html).\n" if (DOCS / "questions.html").is_file() else ""
+    return f"# Results\n\nFrom README.md; its tables are drawn from the records in `benchmarks/records/` by `make table`.\n{more}{measured}\n"
+
+
+def notebooks_page() -> str | None:
+    """The notebooks as text, with the files beside."""
+    files = sorted((DOCS / "notebooks").glob("*.ipynb"))
+    parts = ["# Notebooks\n\nThey are executed by the tests.\n"]
+    for file in files:
+        parts.append(f"[{file.name}](notebooks/{file.name})\n")
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            shown = re.sub(r"^#", "##", text, flags=re.MULTILINE) if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+            told = ["".join(out.get("text", out.get("data", {}).get("text/plain", ""))) for out in cell.get("outputs", [])]
+            parts += [shown, *(f"```text\n{out.rstrip()}\n```" for out in told if out)]
+    return "\n\n".join(parts) + "\n" if files else None
+
+
+# Putting it together.
+
+PARTS: dict[str, Callable[[str], str]] = {
+    "presets": lambda name: presets_table(loaded("methods")[name]),
+    "settings": lambda name: settings_table(loaded("methods")[name], flags=True),
+    "methods": methods_table,
+    "audits": audits_table,
+    "verdicts": verdicts_table,
+    "errors": errors_table,
+    "schema": schema_table,
+    "norms": norms_table,
+}
+
+MADE: dict[str, Callable[[], str | None]] = {
+    "methods.md": methods_page,
+    "audits.md": audits_page,
+    "cli.md": cli_page,
+    "api.md": api_page,
+    "results.md": results_page,
+    "notebooks.md": notebooks_page,
+}
+
+
+def filled(text: str) -> str:
+    """A page with what stands at its marks."""
+
+    def made(mark: re.Match[str]) -> str:
+        if mark[1] not in PARTS:
+            raise SystemExit(f"no part {mark[1]!r}; there are {', '.join(PARTS)}")
+        return PARTS[mark[1]](mark[2] or "")
+
+    return HERE.sub(made, text)
+
+
+def pages(into: Path) -> None:
+    """Write every page, and what lies beside them."""
+    shutil.copytree(DOCS, into, ignore=shutil.ignore_patterns("*.py", "__pycache__", ".ipynb_checkpoints"))
+    for file in into.glob("*.md"):
+        file.write_text(filled(file.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, make in MADE.items():
+        if (text := make()) is not None:
+            (into / name).write_text(text, encoding="utf-8")
+
+
+def configured(text: str, there: set[str]) -> str:
+    """The configuration without the entries that stand for pages that may be absent, and are."""
+    lines = [line for line in text.splitlines() if not line.endswith("# where it is there") or any(f'"{name}"' in line for name in there)]
+    return "\n".join(lines) + "\n"
+
+
+class _Links(HTMLParser):
+    """What a page links to, loads, and can be linked to at."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids, self.links, self.loads = {""}, list[str](), list[str]()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what an element has."""
+        given = dict(attrs)
+        self.ids |= {v for v in (given.get("id"), given.get("name") if tag == "a" else None) if v}
+        if tag == "a" and given.get("href"):
+            self.links.append(str(given["href"]))
+        if tag in ("script", "img", "iframe") and given.get("src"):
+            self.loads.append(str(given["src"]))
+        if tag == "link" and given.get("href") and given.get("rel") in ("stylesheet", "icon", "preconnect", "preload"):
+            self.loads.append(str(given["href"]))
+
+
+def broken(html: Path) -> list[str]:
+    """Links of a built site that lead nowhere, and what it would load from elsewhere, a line each.
+
+    Args:
+        html: Its folder. The page for lost addresses is not looked at, since it does not know where it will stand.
+    """
+    read = {file: _Links(file.read_text(encoding="utf-8")) for file in sorted(html.rglob("*.html")) if file.name != "404.html"}
+    out = []
+    for file, page in read.items():
+        name = file.relative_to(html).as_posix()
+        for link in dict.fromkeys([*page.links, *page.loads]):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                if link in page.loads and parts.scheme != "data":
+                    out.append(f"{name} loads {link}, which it does not bring")
+                continue
+            target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            target = target / "index.html" if target.is_dir() else target
+            if not target.is_file():
+                out.append(f"{name} links to {link}, which is not there")
+            elif target in read and unquote(parts.fragment) not in read[target].ids and not parts.fragment.startswith("__"):
+                out.append(f"{name} links to {link}, and there is no such place on that page")
+    return out
+
+
+def unlisted(config: dict[str, Any], there: set[str]) -> list[str]:
+    """Pages that no entry of the navigation names, and entries that name no page, a line each."""
+
+    def names(entry: Any) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for inner in entry.values() if isinstance(entry, dict) else entry:
+                yield from names(inner)
+
+    listed = set(names(config["project"]["nav"]))
+    return [f"{name} is in no nav; add it to zensical.toml" for name in sorted(there - listed)] + [
+        f"zensical.toml names {name}, which is not there" for name in sorted(listed - there)
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build, and say what is wrong."""
+    shutil.rmtree(SITE, ignore_errors=True)
+    pages(SITE / "pages")
+    there = {file.name for file in (SITE / "pages").glob("*.md")}
+    text = configured((ROOT / "zensical.toml").read_text(encoding="utf-8"), there)
+    (SITE / "zensical.toml").write_text(text, encoding="utf-8")
+    wrong = unlisted(tomllib.loads(text), there)
+    if "--pages" not in arguments:
+        built = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "-f", str(SITE / "zensical.toml")], check=False)
+        wrong += ["zensical refuses the pages, see above"] if built.returncode else broken(SITE / "html")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    if not wrong:
+        print(SITE / ("pages" if "--pages" in arguments else "html/index.html"))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

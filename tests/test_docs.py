@@ -1,0 +1,187 @@
+"""The guides: their Python runs, their commands are commands, and cards appear for what is found."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+import untrain
+from untrain import methods
+from untrain.cli import app
+from untrain.core.discover import every_setting, found
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "docs").is_dir():
+    pytest.skip("the docs are not in this copy", allow_module_level=True)
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+FENCE = re.compile(r"^(?P<skip><!-- not run: .+ -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *kinds: str) -> list[str]:
+    """A page's blocks of these kinds, without those that a comment before them takes out."""
+    return [m["code"] for m in FENCE.finditer(page.read_text(encoding="utf-8")) if m["kind"] in kinds and not m["skip"]]
+
+
+def file_of(code: str) -> str | None:
+    """The file that a block is, by its first line."""
+    named = re.match(r"# (\w+\.py)\n", code)
+    return named[1] if named else None
+
+
+def commands() -> list[Any]:
+    """Each `untrain ...` line of every page."""
+    out = []
+    for page in TEXTS:
+        for code in blocks(page, ""):
+            lines = [re.sub(r"\s#\s.*", "", line) for line in code.replace("\\\n", " ").splitlines()]
+            out += [pytest.param(line.split("untrain ", 1)[1], id=f"{page.stem}: {line[:70]}") for line in lines if re.match(r"(torchrun .* -m )?untrain ", line)]
+    return out
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_of_the_docs_is_a_command(line: str) -> None:
+    tokens = line.split()
+    if tokens[:1] == ["unlearn"]:
+        assert tokens[1] in found("methods")
+    bound = app(tokens).parse_args(tokens, exit_on_error=False, print_error=False)
+    assert callable(bound[0])
+    if "--preset" in tokens:
+        assert f"{tokens[1]}:{tokens[tokens.index('--preset') + 1]}" in every_setting()
+
+
+# Python.
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the guides speak of: photos, a table of people, and weights of the network that one of them shows."""
+    root = tmp_path_factory.mktemp("world")
+    colours = {"bird": (40, 60, 200), "cat": (200, 60, 40), "dog": (60, 180, 60)}
+    for part, n in (("train", 12), ("test", 5)):
+        for name, colour in colours.items():
+            (root / "photos" / part / name).mkdir(parents=True)
+            for i in range(n):
+                noise = torch.randint(0, 50, (16, 16, 3), generator=torch.Generator().manual_seed(i + 100 * n))
+                Image.fromarray((noise + torch.tensor(colour)).to(torch.uint8).numpy()).save(root / "photos" / part / name / f"{i:03}.png")
+    shutil.copytree(root / "photos" / "train" / "cat", root / "people" / "images")
+    rows = [f"images/{i:03}.png,{'smile' if i % 2 else 'no smile'},{'Ann' if i < 4 else 'Ben'}" for i in range(12)]
+    (root / "people" / "labels.csv").write_text("\n".join(["path,label,person", *rows]))
+    for code in blocks(ROOT / "docs" / "class.md", "python"):
+        if (name := file_of(code)) is not None:
+            (root / name).write_text(code)
+    nets = types.ModuleType("nets")
+    exec((root / "nets.py").read_text(), nets.__dict__)
+    torch.manual_seed(0)
+    model = nets.small(3).train()
+    train = untrain.load(str(root / "photos")).train.prepared(untrain.Norm((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    x, y = train.batch(torch.arange(len(train)))
+    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(30):
+        adam.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        adam.step()
+    save_file(model.state_dict(), root / "mine.safetensors")
+    return root
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=p.name) for p in PAGES if blocks(p, "python")])
+def test_the_python_of_a_guide_runs(page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(world, here)
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+    scope: dict[str, Any] = {"__name__": "guide"}
+    try:
+        for code in blocks(page, "python"):
+            if (name := file_of(code)) is not None:
+                (here / name).write_text(code)
+            else:
+                exec(compile(code, page.name, "exec"), scope)
+    finally:
+        # Two guides may show files of one name.
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(here)):
+                del sys.modules[name]
+
+
+# The site.
+
+
+@pytest.fixture(scope="module")
+def build() -> Any:
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_method_preset_and_audit_has_a_card(build: Any) -> None:
+    there = build.methods_page() + build.audits_page()
+    for name in every_setting():
+        method, _, preset = name.partition(":")
+        assert f"{{#{method}}}" in there
+        assert not preset or f"`{preset}`" in there
+    assert all(f"{{#{name}}}" in there for name in found("audits"))
+
+
+def test_a_method_that_is_one_new_file_has_a_card_and_a_row(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = next(code for code in blocks(ROOT / "docs" / "extend.md", "python") if file_of(code) == "halve.py")
+    (tmp_path / "halve.py").write_text(code.partition("\n")[2])
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    found.cache_clear()
+    try:
+        page = build.methods_page()
+    finally:
+        found.cache_clear()
+        sys.modules.pop("untrain.methods.halve", None)
+    assert "## Halve {#halve}" in page
+    assert "| `--lr` | `0.001` | Learning rate. |" in page
+    assert "| [`halve`](methods.md#halve) | `retain` | classes or a list of samples | no | no |" in page
+
+
+def test_the_sentences_of_the_verdict_stand_on_their_page_as_they_are(build: Any) -> None:
+    from untrain.core.verdict import SENTENCES
+
+    page = build.filled((ROOT / "docs" / "record.md").read_text(encoding="utf-8"))
+    assert all(sentence in page for sentence in SENTENCES.values())
+
+
+@pytest.mark.parametrize(
+    ("link", "wrong"),
+    [
+        ('<a href="b.html#there">', None),
+        ('<a href="https://example.org/elsewhere">', None),
+        ('<a href="c.html">', "links to c.html, which is not there"),
+        ('<a href="b.html#gone">', "no such place"),
+        ('<img src="gone.png">', "links to gone.png"),
+        ('<link rel="stylesheet" href="https://fonts.example.org/a.css">', "which it does not bring"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(build: Any, tmp_path: Path, link: str, wrong: str | None) -> None:
+    (tmp_path / "a.html").write_text(link)
+    (tmp_path / "b.html").write_text('<h2 id="there">')
+    said = build.broken(tmp_path)
+    assert (wrong is None and not said) or (len(said) == 1 and str(wrong) in said[0])
+
+
+def test_a_page_in_no_nav_and_an_entry_without_a_page_are_said(build: Any) -> None:
+    config = {"project": {"nav": [{"A": "a.md"}, {"Others": [{"B": "b.md"}]}]}}
+    assert build.unlisted(config, {"a.md", "b.md"}) == []
+    assert build.unlisted(config, {"a.md", "c.md"}) == ["c.md is in no nav; add it to zensical.toml", "zensical.toml names b.md, which is not there"]
