@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from untrain.core.audit import Audit, Finding, Row, Subject, counted
+from untrain.core.audit import Audit, Finding, Row, Subject, Value, counted
 from untrain.core.data import Samples
 
 
@@ -27,23 +28,36 @@ class Accuracy(Audit):
         "retained, test": Row("as retrained", "share", 0, "test images of the other classes named rightly"),
         "forgotten, training": Row("as retrained", "share", +1, "forgotten training images named rightly"),
         "retained, training": Row("as retrained", "share", 0, "retained training images named rightly"),
+        "retained, less the retrained": Row("high", "share", 0, "retained test accuracy less that of the retrained models (of the others, for one of them), paired by image"),
     }
     axes: ClassVar = {"accuracy by class": ("class", "test accuracy")}
 
     train: int = 5000
 
-    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...] = ()) -> Finding:
+    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...] = (), retrained: tuple[Subject, ...] = ()) -> Finding:
         """Count."""
         logits, labels, _ = model.on(test)
         right = logits.argmax(1) == labels
         gone = torch.isin(labels, torch.tensor(classes, dtype=torch.long))
         sides = {"retained, test": right[~gone], "forgotten, test": right[gone]}
         values = {name: counted(hits) for name, hits in sides.items() if len(hits)}
+        others = [r.on(test)[0].argmax(1) == labels for r in retrained if r is not model]
+        if others and bool((~gone).any()):
+            values["retained, less the retrained"] = _paired(right[~gone].double() - torch.stack(others)[:, ~gone].double().mean(0))
         by_class = {_name(test, c): float(right[labels == c].double().mean()) for c in torch.unique(labels).tolist()}
         for name, part in (("forgotten, training", forget), ("retained, training", retain)):
             logits, labels, _ = model.on(part.at_most(self.train))
             values[name] = counted(logits.argmax(1) == labels)
         return Finding(values, bars={"accuracy by class": by_class})
+
+
+def _paired(differences: Tensor) -> Value:
+    """Mean of differences by image [n], with its 95 % interval (normal: n is large or the interval is wide)."""
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        return Value(mean, n=n)
+    error = float(differences.std()) / n**0.5
+    return Value(mean, mean - 1.96 * error, mean + 1.96 * error, n)
 
 
 def _name(samples: Samples, label: int) -> str:
