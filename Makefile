@@ -24,7 +24,7 @@ docs: .venv/ready-dev
 
 # What the README's table is drawn from.
 table: .venv/ready-dev
-	$(BIN)/python -m untrain.bench table benchmarks/cifar10.toml --into README.md
+	$(BIN)/python -m untrain.bench table README.md benchmarks/README.md docs/noise.md
 
 # On a quiet machine; memory is kept between calls, or page faults drown what is measured.
 speed: .venv/ready-dev

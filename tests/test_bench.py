@@ -31,19 +31,24 @@ seeds = [0]
 """
 
 
-def test_the_tables_in_the_readme_are_those_that_the_records_give(tmp_path):
-    page = tmp_path / "README.md"
-    shutil.copy(ROOT / "README.md", page)
-    subprocess.run([sys.executable, "-m", "untrain.bench", "table", str(SCENARIO), "--into", str(page)], check=True)
-    assert page.read_text() == (ROOT / "README.md").read_text()
+PAGES = ("README.md", "benchmarks/README.md", "docs/noise.md")
 
 
-def test_every_record_is_valid_and_of_a_cell_that_is_asked_for():
-    scenario = grid.Scenario.read(SCENARIO)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_of_a_page_are_those_that_the_records_give(page, tmp_path):
+    drawn = tmp_path / "page.md"
+    shutil.copy(ROOT / page, drawn)
+    subprocess.run([sys.executable, "-m", "untrain.bench", "table", str(drawn), "--records", str(ROOT / "benchmarks" / "records")], check=True)
+    assert drawn.read_text() == (ROOT / page).read_text()
+    assert "<!-- table " in drawn.read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_record_is_valid_and_of_a_cell_that_is_asked_for(path):
+    scenario = grid.Scenario.read(path)
     names = {cell.name for cell in scenario.cells}
-    paths = sorted(scenario.records.glob("*.json"))
-    assert paths
-    for path in paths:
+    assert scenario.cells
+    for path in sorted(scenario.records.glob("*.json")):
         jsonschema.validate(record.loads(path.read_bytes()), record.schema())
         assert path.name in names
 

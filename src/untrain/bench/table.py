@@ -1,7 +1,16 @@
-"""Tables drawn from records; nothing is typed in by hand. Imports no torch."""
+"""Tables drawn from records; nothing is typed in by hand. Imports no torch.
+
+A page says where they go: `<!-- table SCENARIO VIEW WORDS -->` ... `<!-- end -->`, with the views
+
+    methods 3            settings on the classes 3, over the seeds there are
+    classes unsir,...    classes at seed 0, by setting
+    ground unsir         each set of classes at seed 0: accuracy, recovery, cost
+    mean unsir 0,2,3     mean of one-class runs over some classes
+"""
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +29,26 @@ COLUMNS = (
     ("relearn steps", "relearn time", "{:.0f}"),
     ("row reset", "relearn time, row reset", "{:.0f}"),
 )
+
+
+ORDER = (
+    "unsir",
+    "unsir:thorough",
+    "unsir:plain-noise",
+    "unsir:black",
+    "unsir:wrong-sign",
+    "unsir:no-noise",
+    "unsir:no-impair",
+    "unsir:old-row",
+    "unsir:paper",
+    "unsir:notebook",
+    "unsir:benchmarks",
+    "finetune",
+    "neggrad",
+    "headonly",
+    "nothing",
+)
+"""How settings stand in a table; others follow."""
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -61,14 +90,15 @@ def by_method(found: list[dict[str, Any]], classes: list[int]) -> str:
     """Methods on one set of classes, beside original and retrained, over the seeds there are."""
     mine = [r for r in found if r["request"]["classes"] == classes]
     if not mine:
-        return ""
-    widest = max(mine, key=lambda r: len(r["references"]))
+        return "*Not run.*\n"
+    widest = max(mine, key=lambda r: (len(r["references"]), len(r["audits"])))
     lines = ["| " + " | ".join(["model", *(c[0] for c in COLUMNS), "seeds", "passes"]) + " |", "|---" * (len(COLUMNS) + 3) + "|"]
     for column in ("original", "retrained"):
         cells = [shown(values(widest, row, column), form) for _, row, form in COLUMNS]
         n = len(values(widest, "forgotten, test", column))
-        lines.append("| " + " | ".join([column, *cells, str(n) if column == "retrained" else "", ""]) + " |")
-    order = {name: i for i, name in enumerate(("unsir", "unsir:paper", "unsir:no-noise", "unsir:plain-noise", "finetune", "neggrad", "headonly", "nothing"))}
+        if n:
+            lines.append("| " + " | ".join([column, *cells, f"{n} models" if column == "retrained" else "", ""]) + " |")
+    order = {name: i for i, name in enumerate(ORDER)}
     for name in sorted({setting(r) for r in mine}, key=lambda n: order.get(n, len(order))):
         runs = [r for r in mine if setting(r) == name]
         cells = [shown([v for r in runs for v in values(r, row, "unlearned")], form) for _, row, form in COLUMNS]
@@ -90,14 +120,72 @@ def by_class(found: list[dict[str, Any]], settings: tuple[str, ...], tuned: tupl
     return "\n".join(lines) + "\n"
 
 
+def ground(found: list[dict[str, Any]], name: str, seed: int = 0) -> str:
+    """Each set of classes at one seed: accuracy beside the original's and the retrained models', one-shot prototype, and the passes."""
+    mine = [r for r in found if r["seed"] == seed and setting(r) == name and not r["request"].get("after")]
+    if not mine:
+        return "*Not run.*\n"
+    head = [
+        "forgotten classes",
+        "test images forgotten, of",
+        "retained: original",
+        "unlearned",
+        "less the retrained",
+        "prototype: original",
+        "unlearned",
+        "retrained",
+        "passes",
+        "verdict",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for r in sorted(mine, key=lambda r: (len(r["request"]["classes"]), r["request"]["classes"])):
+        gone = values(r, "forgotten, test", "unlearned")
+        count = f"{gone[0]['value']:.1%} of {gone[0]['n']:,} (at most {gone[0]['high']:.1%})" if gone else ""
+        less = values(r, "retained, less the retrained", "unlearned")
+        beside = f"{100 * less[0]['value']:+.2f} ({100 * less[0]['low']:+.2f} to {100 * less[0]['high']:+.2f}) points" if less else ""
+        kept = [shown(values(r, "retained, test", c), "{:.2%}") for c in ("original", "unlearned")]
+        left = [shown(values(r, "one-shot prototype", c), "{:.3f}") for c in ("original", "unlearned", "retrained")]
+        cells = [_classes(r["request"]), count, *kept, beside, *left, f"{r['run']['passes']:,}", r["verdict"]["code"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def mean(found: list[dict[str, Any]], name: str, classes: tuple[int, ...], seed: int = 0) -> str:
+    """Mean over one-class runs of some classes: forgotten, and retained beside the original's."""
+    mine = [r for r in found if r["seed"] == seed and setting(r) == name and r["request"]["classes"] in [[c] for c in classes]]
+    if len(mine) != len(classes):
+        return "*Not run.*\n"
+
+    def over(row: str, column: str) -> float:
+        return statistics.fmean(values(r, row, column)[0]["value"] for r in mine)
+
+    said = f"forgotten {over('forgotten, test', 'unlearned'):.2%}, retained {over('retained, test', 'unlearned'):.2%} (original {over('retained, test', 'original'):.2%})"
+    return f"Mean over the classes {', '.join(map(str, classes))}: {said}.\n"
+
+
+def _classes(request: dict[str, Any]) -> str:
+    numbers, names = request["classes"], request["names"]
+    return ", ".join(f"{c} {n}" if n != str(c) else n for c, n in zip(numbers, names, strict=True)) if len(numbers) < 8 else f"{len(numbers)} classes"
+
+
 def _pair(found: dict[str, Any], column: str) -> str:
     gone, kept = (values(found, f"{side}, test", column) for side in ("forgotten", "retained"))
     return f"{shown(gone, '{:.1%}')} / {shown(kept, '{:.2%}')}" if gone and kept else ""
 
 
-def into(path: Path, name: str, table: str) -> None:
-    """Put a table between its two markers in a page."""
-    text = path.read_text(encoding="utf-8")
-    begin, end = f"<!-- table {name} -->\n", f"<!-- end {name} -->"
-    head, rest = text.split(begin)
-    path.write_text(head + begin + table + end + rest.split(end, 1)[1], encoding="utf-8")
+def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
+    """A table by the words of its marker."""
+    found = read(records / scenario)
+    numbers = [int(n) for n in words[-1].split(",")] if words and re.fullmatch(r"[\d,]+", words[-1]) else []
+    if view == "methods":
+        return by_method(found, numbers)
+    if view == "classes":
+        return by_class(found, tuple(words[0].split(",")), TUNED_ON.get(scenario, ()))
+    return ground(found, words[0]) if view == "ground" else mean(found, words[0], tuple(numbers))
+
+
+def fill(page: Path, records: Path) -> None:
+    """Draw every table that a page has markers for."""
+    marker = re.compile(r"(<!-- table (\S+) (methods|classes|ground|mean) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+    text = page.read_text(encoding="utf-8")
+    page.write_text(marker.sub(lambda m: m[1] + drawn(records, m[2], m[3], m[4].split()) + m[5], text), encoding="utf-8")
