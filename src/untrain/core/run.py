@@ -162,7 +162,7 @@ def peak_memory(engine: Engine) -> int:
 def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     """What the method names, and nothing else."""
     known: dict[str, Any] = {**split.parts, "classes": split.classes, "recipe": recipe}
-    name = repr(method)
+    name = type(method).__name__
     if "test" in method.needs:
         raise BadArgument(f"{name} names the test samples, which no method is handed")
     unknown = [n for n in method.needs if n not in known]
@@ -173,7 +173,7 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     empty = [n for n in method.needs if n != "recipe" and len(known[n]) == 0]
     if "classes" in empty:
         others = [other for other, entry in found("methods").items() if "classes" not in (needs := entry.load().needs) and {"forget", "retain"} & set(needs)]
-        raise BadArgument(f"{name} needs ['classes'], which this split leaves empty: it forgets whole classes, and this is a list of samples; {', '.join(others)} take one")
+        raise BadArgument(f"{name} forgets whole classes, and this is a list of samples; {', '.join(others)} take one")
     if empty:
         raise BadArgument(f"{name} needs {empty}, which this split leaves empty")
     return {n: known[n] for n in method.needs}
