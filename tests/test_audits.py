@@ -226,6 +226,8 @@ def test_identical_models_are_at_no_distance(split, original, retrained):
     twin = copy.deepcopy(retrained[0])
     weights, predictions = audit(retrained[0], split, [Weights(), Predictions()], original=twin, retrained=[twin, copy.deepcopy(twin)])
     values = {row["name"]: row["values"] for entry in (weights, predictions) for row in entry["rows"]}
+    bias = values.pop("bias of the forgotten rows")
+    assert len({v["value"] for column in bias.values() for v in column}) == 1
     for name, columns in values.items():
         assert [v["value"] for column in columns.values() for v in column] == [0.0] * 4, name
     for figure in weights["figures"]:
@@ -246,6 +248,26 @@ def test_the_distance_of_weights_is_that_of_a_loop(split, original, mask, retrai
         assert table["all weights, from the original"]["retrained"][i] == pytest.approx(distance(module, original), rel=1e-6)
         nearest = min(distance(module, other) for j, other in enumerate(retrained[:5]) if j != i)
         assert table["all weights, from a retrained model"]["retrained"][i] == pytest.approx(nearest, rel=1e-6)
+
+
+def test_a_silenced_row_shows_in_its_bias(table, original, mask):
+    for column, module in (("original", original), ("mask", mask)):
+        bias = module.linear.bias.detach().double().numpy()
+        wanted = bias[GONE] - np.delete(bias, GONE).mean()
+        assert table["bias of the forgotten rows"][column][0] == pytest.approx(wanted, rel=1e-5)
+    assert abs(table["bias of the forgotten rows"]["original"][0]) < 1 < 1000 < -table["bias of the forgotten rows"]["mask"][0]
+
+
+def test_retained_accuracy_is_paired_with_the_retrained_by_image(split, original, retrained):
+    values = audit(original, split, [Accuracy()], original=original, retrained=retrained[:2])[0]["rows"]
+    row = next(r for r in values if r["name"] == "retained, less the retrained")["values"]
+    x, y = split.test.prepared(original.norm).batch(torch.arange(len(split.test)))
+    with torch.no_grad():
+        hits = [(m.eval()(x).argmax(1) == y)[y != GONE].numpy().astype(float) for m in (original, *retrained[:2])]
+    gaps = hits[0] - (hits[1] + hits[2]) / 2
+    found, half = row["unlearned"][0], 1.96 * stats.sem(gaps)
+    assert (found["value"], found["low"], found["high"], found["n"]) == pytest.approx((gaps.mean(), gaps.mean() - half, gaps.mean() + half, len(gaps)), abs=1e-6)
+    assert row["retrained"][0]["value"] == pytest.approx((hits[1] - hits[2]).mean(), abs=1e-6)
 
 
 def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, moved_mask):

@@ -25,11 +25,12 @@ class Weights(Audit):
         "outside the head, from the original": Row("high", "distance", 0, "relative distance of the weights outside the head; 0 means that only the head was changed"),
         "statistics, from the original": Row("as retrained", "distance", 0, "relative distance of the buffers, such as BatchNorm's running statistics, from the original"),
         "all weights, from the original": Row("high", "distance", 0, "relative distance of all weights from the original"),
+        "bias of the forgotten rows": Row("as retrained", "distance", 0, "the forgotten classes' bias in the head less the others' mean; far below 0 they are silenced"),
         "all weights, from a retrained model": Row("as retrained", "distance", 0, "relative distance from the nearest other retrained model"),
     }
     axes: ClassVar = {"distance from the original": ("layer", "relative distance"), "distance from a retrained model": ("layer", "relative distance")}
 
-    def __call__(self, model: Subject, *, original: Subject, retrained: tuple[Subject, ...] = ()) -> Finding:
+    def __call__(self, model: Subject, *, original: Subject, classes: tuple[int, ...] = (), retrained: tuple[Subject, ...] = ()) -> Finding:
         """Measure distances."""
         head = model.network.head.name
         mine, before = _weights(model), _weights(original)
@@ -41,6 +42,11 @@ class Weights(Audit):
         ours, theirs = _statistics(model), _statistics(original)
         if ours:
             values["statistics, from the original"] = Value(relative_distance(_flat(ours, list(ours)), _flat(theirs, list(ours))))
+        bias = model.network.head.layer.bias
+        if bias is not None and 0 < len(classes) < len(bias):
+            gone = torch.zeros(len(bias), dtype=torch.bool)
+            gone[list(classes)] = True
+            values["bias of the forgotten rows"] = Value(float(bias.detach().cpu()[gone].mean() - bias.detach().cpu()[~gone].mean()))
         bars = {"distance from the original": {n: relative_distance(mine[n], before[n]) for n in mine if mine[n].ndim > 1}}
         others = [_weights(r) for r in retrained if r is not model]
         if others:
