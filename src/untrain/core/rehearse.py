@@ -67,7 +67,7 @@ class Rehearsal:
     """What has been rehearsed so far.
 
     Args:
-        pause: Seconds of a step beyond which it is not tried with more rows.
+        pause: Seconds of a step beyond which it is not tried with more rows, once it was with two batches of them.
         pieces: The core calls, in order.
         spent: Seconds that their cut-down steps took.
     """
@@ -130,16 +130,18 @@ class Rehearsal:
         began, token = time.perf_counter(), _rehearsal.set(None)
         try:
             looks = [timed(min(full, FIRST), 2)]
-            while looks[-1].rows < full and looks[-1].seconds < self.pause:
+            # Two looks at the least: one alone cannot tell what a batch takes from what a row takes.
+            while looks[-1].rows < full and (len(looks) == 1 or looks[-1].seconds < self.pause):
                 last = looks[-1]
-                more = min(full, max(2 * last.rows, int(0.8 * last.rows * self.pause / max(last.seconds, 1e-6))))
+                least = 4 * last.rows if len(looks) == 1 and last.seconds < 2 * self.pause else 2 * last.rows
+                more = min(full, max(least, int(0.8 * last.rows * self.pause / max(last.seconds, 1e-6))))
                 # Short steps are taken more often, or a hiccup of the machine would pass for their length.
                 looks.append(timed(more, min(10, max(2, int(self.pause / max(last.seconds * more / last.rows, 1e-6))))))
         finally:
             _rehearsal.reset(token)
             self.spent += time.perf_counter() - began
         each, row = line([(look.rows, look.seconds) for look in looks])
-        base, grown = line([(look.rows, float(look.peak_memory)) for look in looks])
+        base, grown = line([(look.rows, float(look.peak_memory)) for look in (looks[:1] + looks[1:][-1:])])
         batches = steps or -(-rows // full)
         piece = Piece(name, steps, round(looks[-1].passes * rows), each * batches + row * rows, max(looks[-1].peak_memory, int(base + grown * full)))
         self.pieces.append(piece)
