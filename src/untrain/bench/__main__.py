@@ -1,4 +1,4 @@
-"""`python -m untrain.bench run SCENARIO.toml [--shard i/n]`, and `table SCENARIO.toml --into PAGE`."""
+"""`python -m untrain.bench run SCENARIO.toml [--shard i/n]`, and `table PAGE...`."""
 
 from __future__ import annotations
 
@@ -38,20 +38,31 @@ def reference(scenario: Path, *, classes: str, seed: int = 0) -> None:
 
 
 @app.command
-def table(scenario: Path, *, into: Path) -> None:
-    """Draw the tables of a scenario into a page that has their markers.
+def table(*pages: Path, records: Path = Path("benchmarks/records")) -> None:
+    """Draw the tables that pages have markers for, from the records.
 
     Args:
-        scenario: A scenario, TOML.
-        into: A page of Markdown.
+        pages: Pages of Markdown.
+        records: Folder of records, a folder for each scenario in it.
     """
     from untrain.bench import table as draw
 
-    name = scenario.stem
-    found = draw.read(scenario.parent / "records" / name)
-    draw.into(into, f"{name}-class", draw.by_class(found, ("unsir", "unsir:paper"), draw.TUNED_ON.get(name, ())))
-    for classes in ([3], [5]):
-        draw.into(into, f"{name}-{classes[0]}", draw.by_method(found, classes))
+    for page in pages:
+        draw.fill(page, records)
+
+
+@app.command
+def questions(scenario: Path, *, into: Path) -> None:
+    """Draw the page of the paper's questions from the records that are there.
+
+    Args:
+        scenario: A scenario, TOML.
+        into: The page, HTML.
+    """
+    from untrain.bench import questions as page
+    from untrain.bench.grid import Scenario
+
+    page.draw(Scenario.read(scenario), into)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,19 @@ from untrain.report.sections import SECTIONS
 def render(record: dict[str, Any]) -> str:
     """HTML of a record: a pure function of it, which asks nothing of a network."""
     body = Markup("\n").join(section(record) for section in SECTIONS)
+    return whole(f"Unlearning record: {shown(what(record['request']), 80)}", body)
+
+
+def whole(title: str, body: Markup, style: str = "") -> str:
+    """A page of sections: style and scripts inside it, and a policy that lets nothing else in.
+
+    Args:
+        title: Its title.
+        body: Its sections.
+        style: Rules of its own, after those of every page.
+    """
     scripts = ([_plotly()] if 'class="chart"' in body else []) + [asset("page.js")]
-    style = asset("style.css")
-    return draw("page", title=shown(what(record["request"]), 80), policy=policy(scripts), style=Markup(style), body=body, scripts=[Markup(s) for s in scripts]) + "\n"
+    return draw("page", title=title, policy=policy(scripts), style=Markup(asset("style.css") + style), body=body, scripts=[Markup(s) for s in scripts]) + "\n"
 
 
 def policy(scripts: list[str]) -> str:

@@ -58,13 +58,12 @@ def findings(record: dict[str, Any]) -> Markup:
     """Every figure of every audit."""
     given = slots(record)
     groups = [(a, [figure(f, given) for f in a["figures"]]) for a in record["audits"] if a["figures"]]
-    return draw("findings", groups=[(a, Markup().join(map(_drawn, fs))) for a, fs in groups]) if groups else Markup()
+    return draw("findings", groups=[(a, Markup().join(map(drawn, fs))) for a, fs in groups]) if groups else Markup()
 
 
 def cost(record: dict[str, Any]) -> Markup:
     """What it took, and the losses of each phase."""
-    drawn = Markup().join(_drawn(losses(p)) for p in record["run"]["phases"] if p["losses"])
-    return draw("cost", run=record["run"], figures=drawn)
+    return draw("cost", run=record["run"], figures=Markup().join(drawn(losses(p)) for p in record["run"]["phases"] if p["losses"]))
 
 
 def method(record: dict[str, Any]) -> Markup:
@@ -214,5 +213,6 @@ def _cell(column: str, slot: str, values: list[dict[str, Any]], unit: str, prese
     return Cell(slot, column, sign + amount(mean, unit), mean, note)
 
 
-def _drawn(made: Figure) -> Markup:
-    return draw("figure", figure=made, spec=embedded(made.spec), unit="share" if is_share(made.y) else "distance")
+def drawn(made: Figure, source: str = "") -> Markup:
+    """HTML of a figure, and under it where it comes from."""
+    return draw("figure", figure=made, spec=embedded(made.spec), unit="share" if is_share(made.y) else "distance", source=source)
