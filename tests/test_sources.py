@@ -520,7 +520,7 @@ def test_a_class_that_the_model_has_and_the_folder_lacks_keeps_its_number(tmp_pa
         ("class:fox", "'fox' has no training sample"),
         ("class:cat,dog", "all 2 classes"),
         ("class:", "names no class"),
-        ("cat", "class:NAME,NAME, index:FILE"),
+        ("cat", "class:3,5 or class:cat,dog, index:FILE"),
         ("where:who", "where:COLUMN=VALUE"),
         ("where:who=0", "no column 'who'"),
     ],

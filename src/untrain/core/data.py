@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import difflib
 import functools
 import hashlib
@@ -187,6 +189,20 @@ class Source:
         return wait
 
 
+GIVE_BACK = 32 * 2**20
+"""Bytes read by workers after which freed memory is given back."""
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, where its C library can.
+
+    Batches that threads fill are freed at odd times; glibc does not fill all the gaps again, and by the clock's chance
+    the process grew by up to a GB over a few hundred batches (`benchmarks/memory.py`).
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @functools.cache
 def _workers(process: int, workers: int) -> ThreadPoolExecutor:
     """Threads that read: decoding lets go of the interpreter. A forked process makes its own."""
@@ -364,11 +380,17 @@ class Samples:
         """The batches of a plan of rows and numbers u, in its order; where workers read, the next one is read while this one is used."""
         device = device or torch.device("cpu")
         waiting: deque[tuple[Tensor, Tensor | None, dict[int, Callable[[], Inputs]]]] = deque()
+        room = sum(s.x.empty(1).nbytes for s in self.sources if getattr(s.x, "workers", 0))  # type: ignore[union-attr]
+        used = 0
         for rows, u in plan:
             waiting.append((rows, u, self._asked(rows)))
             if len(waiting) > 1:
                 now = waiting.popleft()
                 yield self._made(now[0], now[1], device, now[2])
+                used += room * len(now[0])
+                if used > GIVE_BACK:
+                    used = 0
+                    give_back()
         for rows, u, asked in waiting:
             yield self._made(rows, u, device, asked)
 

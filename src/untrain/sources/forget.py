@@ -12,7 +12,7 @@ import torch
 from untrain.core.data import Data, Samples, Split, places_of_files, places_where
 from untrain.core.errors import BadArgument, BadData
 
-GRAMMAR = "class:NAME,NAME, index:FILE, files:LIST.csv, where:COLUMN=VALUE"
+GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE"
 """How it is written."""
 
 
