@@ -702,17 +702,16 @@ def saliency(evidence: Evidence) -> Answer:
         return Answer((), left=["saliency.json"])
     columns = [m["column"] for m in found["models"]]
     told = []
-    gone = [i for i in found["images"] if i["label"] in found["classes"]]
+    gone, kept = ([i for i in found["images"] if (i["label"] in found["classes"]) == side] for side in (True, False))
     for column in columns:
         right = sum(i["maps"][column]["said"]["name"] == i["truth"] for i in gone)
-        drop = [i["maps"][column]["alike"] for i in gone if i["maps"][column]["alike"] is not None]
-        words = {"c": column, "k": counted(right, "count", str(right)), "n": counted(len(gone), "count", str(len(gone)))}
-        alike = (
-            sentence("; their maps correlate with the original's by {d}", d=spread([{"value": v, "beyond": False} for v in drop], "distance"))
-            if drop and column != "original"
-            else Markup()
-        )
-        told.append(sentence("The {c} model names {k} of the {n} images of the forgotten class rightly{a}.", a=alike, **words))
+        seen = sum(i["maps"][column]["peak"] > 0 for i in gone)
+        words = {key: counted(n, "count", str(n)) for key, n in (("right", right), ("seen", seen), ("n", len(gone)))}
+        told.append(sentence("The {c} model names {right} of the {n} images of the forgotten class rightly, and sees evidence for it in {seen}.", c=column, **words))
+    for column in columns[1:]:
+        alike = [{"value": v, "beyond": False} for i in kept if (v := i["maps"][column]["alike"]) is not None]
+        if alike:
+            told.append(sentence("On images of other classes the {c} model's maps correlate with the original's by {d}.", c=column, d=spread(alike, "distance")))
     base = next((a.record for a in evidence.of(BASE) if a.record), None)
     after = next((m for m in found["models"] if m["column"] == "unlearned"), None)
     if base and after:
@@ -773,7 +772,10 @@ QUESTIONS = (
         layers,
     ),
     Question(
-        "saliency", "Where does it look?", "Grad-CAM of the last convolution stage for the image's own class, on a few fixed test images, each map on its own scale.", saliency
+        "saliency",
+        "Where does it look?",
+        "Grad-CAM of the last convolution stage for the image's own class, on a few fixed test images, each map on its own scale; no colour: no evidence for it.",
+        saliency,
     ),
     Question(
         "relearning",
