@@ -6,6 +6,7 @@ A page says where they go: `<!-- table SCENARIO VIEW WORDS -->` ... `<!-- end --
     classes unsir,...    classes at seed 0, by setting
     ground unsir         each set of classes at seed 0: accuracy, recovery, cost
     mean unsir 0,2,3     mean of one-class runs over some classes
+    limits unsir 3       recovery of each seed beside the prediction limit of the retrained models
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from untrain.core import record
+from untrain.core.statistics import limit
 
 TUNED_ON = {"cifar10": (1, 4, 6, 8)}
 """Classes that settings were chosen on, by scenario: shown, and marked."""
@@ -163,6 +165,27 @@ def mean(found: list[dict[str, Any]], name: str, classes: tuple[int, ...], seed:
     return f"Mean over the classes {', '.join(map(str, classes))}: {said}.\n"
 
 
+def limits(found: list[dict[str, Any]], name: str, classes: list[int]) -> str:
+    """Each measure of recovery, by seed, beside the one-sided 95 % prediction limit of the retrained models; what is beyond it is marked with by how much."""
+    mine = sorted((r for r in found if setting(r) == name and r["request"]["classes"] == classes), key=lambda r: int(r["seed"]))
+    if not mine:
+        return "*Not run.*\n"
+    lines = ["| measure | retrained | limit | " + " | ".join(f"seed {r['seed']}" for r in mine) + " |", "|---" * (3 + len(mine)) + "|"]
+    for title, row, form in COLUMNS[2:]:
+        known = [v["value"] for v in values(mine[0], row, "retrained")]
+        if len(known) < 2:
+            continue
+        knows = 1 if "recall" in title or "prototype" in title or "relearning" in title else -1
+        edge, cells = limit(known, knows), []
+        for r in mine:
+            value = values(r, row, "unlearned")[0]
+            over = knows * (value["value"] - edge)
+            mark = f" (beyond by {form.format(over)})" if over > 0 and not value["beyond"] else ""
+            cells.append(f"{'> ' if value['beyond'] else ''}{form.format(value['value'])}{mark}")
+        lines.append("| " + " | ".join([title, shown(values(mine[0], row, "retrained"), form), form.format(edge), *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def _classes(request: dict[str, Any]) -> str:
     numbers, names = request["classes"], request["names"]
     return ", ".join(f"{c} {n}" if n != str(c) else n for c, n in zip(numbers, names, strict=True)) if len(numbers) < 8 else f"{len(numbers)} classes"
@@ -181,11 +204,13 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
         return by_method(found, numbers)
     if view == "classes":
         return by_class(found, tuple(words[0].split(",")), TUNED_ON.get(scenario, ()))
+    if view == "limits":
+        return limits(found, words[0], numbers)
     return ground(found, words[0]) if view == "ground" else mean(found, words[0], tuple(numbers))
 
 
 def fill(page: Path, records: Path) -> None:
     """Draw every table that a page has markers for."""
-    marker = re.compile(r"(<!-- table (\S+) (methods|classes|ground|mean) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+    marker = re.compile(r"(<!-- table (\S+) (methods|classes|ground|mean|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     page.write_text(marker.sub(lambda m: m[1] + drawn(records, m[2], m[3], m[4].split()) + m[5], text), encoding="utf-8")
