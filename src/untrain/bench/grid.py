@@ -42,7 +42,7 @@ from untrain.core import discover, record, store
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Data, Split
 from untrain.core.engine import Precision
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, Diverged
 from untrain.core.method import Method
 from untrain.core.model import Model
 from untrain.core.run import Result, describe, unlearn
@@ -231,7 +231,12 @@ def run(scenario: Scenario, *, shard: tuple[int, int] = (0, 1), say: Callable[[s
     held: dict[Any, Any] = {}
     count = 0
     for cell in [c for c in scenario.missing() if c in mine]:
-        found = run_cell(cell, scenario, subjects, held)
+        try:
+            found = run_cell(cell, scenario, subjects, held)
+        except Diverged as error:
+            # It writes nothing, as the command line would; the cell stays open, and the table says so.
+            say(f"{cell.name}: {error}")
+            continue
         store.write(scenario.records / cell.name, record.dumps(found))
         say(f"{cell.name}: {found['verdict']['code']}")
         count += 1
