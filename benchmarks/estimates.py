@@ -34,8 +34,8 @@ CLASSES, FORGET, EPOCHS = 10, 3, 2
 NETS = {"digits": (1, 8, 1300), "mlp": (3, 32, 2000), "resnet20": (3, 32, 200), "allcnn": (3, 32, 40), "resnet18": (3, 32, 20)}
 """By network: channels, side and number of images."""
 
-REPEATS = {"digits": 3, "mlp": 3}
-"""Turns of each method, 1 for other networks; the one of the median ratio of seconds counts."""
+REPEATS = 3
+"""Turns of each method; the one of the median ratio of seconds counts, and all ratios are in the record."""
 
 
 class MLP(nn.Module):
@@ -71,13 +71,13 @@ def case(net: str) -> tuple[nn.Module, Split, Any]:
 
 
 def measure(net: str, threads: int, out: Any) -> None:
-    """Estimate and run each method that takes steps, by turns, as often as REPEATS says, and say what it takes."""
+    """Estimate and run each method that takes steps, by turns, REPEATS times, and say what it takes."""
     torch.set_num_threads(threads)
     model, split, recipe = case(net)
     # The first call in a process loads and builds what later ones find.
     unlearn(model, split, settings("neggrad"), recipe=recipe)
     told: dict[str, list[dict[str, Any]]] = {}
-    for name in [n for n in found("methods") if {"forget", "retain"} & set(settings(n).needs)] * REPEATS.get(net, 1):
+    for name in [n for n in found("methods") if {"forget", "retain"} & set(settings(n).needs)] * REPEATS:
         wall, busy = time.perf_counter(), time.process_time()
         said = estimate(model, split, settings(name), recipe=recipe)
         between = time.perf_counter()
