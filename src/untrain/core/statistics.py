@@ -43,4 +43,4 @@ def limit(references: Sequence[float], knows: int, level: float = 0.05, floor: f
     """
     m = len(references)
     spread = max(statistics.stdev(references), floor) * (1 + 1 / m) ** 0.5
-    return statistics.fmean(references) + knows * float(stats.t.isf(level, m - 1)) * spread
+    return float(statistics.fmean(references) + knows * stats.t.isf(level, m - 1) * spread)
