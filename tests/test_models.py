@@ -474,3 +474,31 @@ def test_a_head_with_spare_rows_is_told_apart_from_other_data() -> None:
     assert untrain.unlearn(nn.Linear(4, 5), split([]), nothing).model.out_features == 5
     with pytest.raises(BadData, match="5 classes, the data has 3"):
         untrain.unlearn(nn.Linear(4, 5), split(["a", "b", "c"]), nothing)
+
+
+def test_python_gives_the_bits_that_the_command_line_gives(tmp_path: Path) -> None:
+    ran = ["unlearn", "neggrad", "--model", "digits", "--data", "digits", "--forget", "class:3", "--seed", "4", "--out", str(tmp_path / "run")]
+    assert main(ran) == 0
+    data = untrain.given_data("digits")
+    given = untrain.given_model("digits", data.classes)
+    result = untrain.unlearn(given.module, untrain.split_of(data, "class:3"), untrain.NegGrad(), seed=4, norm=given.norm)
+    written = store.load_weights(tmp_path / "run" / "model.safetensors")
+    state = given.state(result.model)
+    assert written.keys() == state.keys()
+    assert all(torch.equal(written[name], value) for name, value in state.items())
+    assert any(not torch.equal(value, given.module.state_dict()[name]) for name, value in state.items())
+
+
+def test_an_audit_that_is_left_out_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main(["unlearn", "nothing", "--model", "digits", "--data", "digits", "--forget", "class:3", "--out", str(run)]) == 0
+    before = (run / "record.json").read_bytes()
+    assert main(["audit", str(run), "--skip", "accuracy,relern"]) == 2
+    assert "no audit 'relern'; there are accuracy," in capsys.readouterr().err
+    assert (run / "record.json").read_bytes() == before
+    assert main(["audit", str(run), "--skip", "relearn, prototype"]) == 3
+    record = records.read(run)
+    assert {a["name"] for a in record["audits"] if a["skipped"] == "left out by --skip"} == {"relearn", "prototype"}
+    assert all(a["rows"] or a["figures"] for a in record["audits"] if not a["skipped"])
+    assert main(["report", str(run)]) == 0
+    assert "left out by --skip" in (run / "report.html").read_text()

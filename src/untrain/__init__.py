@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from untrain.core.train import predict as predict
     from untrain.core.verdict import judge as judge
     from untrain.methods.headonly import HeadOnly as Suppress
+    from untrain.runs import given_data as given_data
+    from untrain.runs import given_model as given_model
     from untrain.runs import load as load
     from untrain.runs import split_of as split_of
     from untrain.zoo.models import load_model as load_model
@@ -59,6 +61,8 @@ _WHERE = {
     "audit": "core.audit:audit",
     "check": "checkup:look",
     "fit": "core.train:fit",
+    "given_data": "runs:given_data",
+    "given_model": "runs:given_model",
     "judge": "core.verdict:judge",
     "lightning_audit": "adapters:lightning_audit",
     "load": "runs:load",
@@ -88,6 +92,8 @@ __all__ = [
     "audit",
     "check",
     "fit",
+    "given_data",
+    "given_model",
     "judge",
     "lightning_audit",
     "load",

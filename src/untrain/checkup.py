@@ -14,7 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ def check(
     weights: Path | None = None,
     test: str | None = None,
     holdout: str | None = None,
+    size: int | None = None,
     norm: str | None = None,
     head: str | None = None,
     recipe: str | None = None,
@@ -85,6 +86,7 @@ def check(
         weights: The model's weights.
         test: Data for testing, where `data` has no such part.
         holdout: Samples that no model was trained on.
+        size: Height and width that images are brought to.
         norm: A normalisation by name or numbers, where it is not to be the network's own.
         head: Name of the head's layer, where it is not the last.
         recipe: How a model that is not of the zoo was trained: `path.py:function`.
@@ -100,10 +102,11 @@ def check(
         What `look` answers, with the names of the model and of the data.
     """
     runs.refuse_unknown(model)
-    runs.norm_of(norm)
+    normed = runs.norm_of(norm)
     refuse_output(pages, seconds, near)
-    runs._say_code(say, model, recipe)
-    source = runs.given_data(data, test=test, holdout=holdout, data_root=data_root, expects=runs.expects(model))
+    runs._say_code(say, model, recipe, data, test, holdout)
+    wants = runs.expects(model)
+    source = runs.given_data(data, test=test, holdout=holdout, size=size, data_root=data_root, expects=replace(wants, norm=normed or wants.norm))
     split = runs.split_of(source, forget)
     for note in source.notes:
         say(note)
@@ -431,7 +434,7 @@ def methods(
         try:
             running.given_to(method, split, recipe)
         except BadArgument as error:
-            row |= {"fits": False, "why_not": str(error).removeprefix(repr(method)).strip()}
+            row |= {"fits": False, "why_not": str(error).removeprefix(type(method).__name__).strip()}
             continue
         if model is None or blocked is not None:
             row["untimed"] = "the model does not take this data"

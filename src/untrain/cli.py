@@ -64,6 +64,7 @@ How = Annotated[Precision, Parameter(help="fp32, or bf16 autocast in training.")
 Retrained = Annotated[
     tuple[Path, ...], Parameter(name="--retrained", consume_multiple=True, negative=(), help="Weights (.safetensors) of models that never saw the forgotten data.")
 ]
+Skip = Annotated[str | None, Parameter(help="Audits to leave out, with commas between; relearn takes longest by far. The record says so.")]
 Images = Annotated[bool, Parameter(negative=(), help="Put sample images into the record and the page. They show forgotten data.")]
 
 
@@ -233,6 +234,7 @@ def check(
     weights: Weights = None,
     test: TestData = None,
     holdout: HoldoutData = None,
+    size: Size = None,
     norm: NormName = None,
     head: HeadName = None,
     recipe: RecipeName = None,
@@ -254,6 +256,7 @@ def check(
             weights=weights,
             test=test,
             holdout=holdout,
+            size=size,
             norm=norm,
             head=head,
             recipe=recipe,
@@ -306,6 +309,7 @@ def audit(
     forget: Annotated[str | None, Parameter(help="The list of samples to forget, as index:FILE or files:LIST.csv, where it no longer lies where it did.")] = None,
     data_root: DataRoot = None,
     head: HeadName = None,
+    skip: Skip = None,
     device: Device = None,
     show_images: Images = False,
     json: Json = False,
@@ -326,6 +330,7 @@ def audit(
             forget=forget,
             data_root=data_root,
             head=head,
+            skip=tuple(name.strip() for name in (skip or "").split(",") if name.strip()),
             device=device,
             show_images=show_images,
             progress=progress,

@@ -324,6 +324,7 @@ def audit(
     forget: str | None = None,
     data_root: Path | None = None,
     head: str | None = None,
+    skip: Sequence[str] = (),
     device: str | None = None,
     show_images: bool = False,
     progress: Progress = silent,
@@ -342,6 +343,7 @@ def audit(
         forget: The list of what was to be forgotten, likewise.
         data_root: Where the known data and the published checkpoints lie, if not in UNTRAIN_DATA.
         head: Name of the head's layer; the one that `unlearn` was given where none is named.
+        skip: Audits that are not asked; the record says so.
         device: Where to compute.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
@@ -351,6 +353,7 @@ def audit(
         The record.
     """
     engine = Engine.of(device)
+    _refuse_audits(skip)
     record = _record(run)
     path = run / record["output"]["file"]
     if not path.is_file() or store.sha256(path) != record["output"]["sha256"]:
@@ -386,6 +389,7 @@ def audit(
             references=references,
             norm=norm,
             head=head,
+            skip=skip,
             device=str(engine.device),
             show_images=show_images,
             progress=progress,
@@ -482,18 +486,20 @@ def examine(
     references: Sequence[Reference] = (),
     norm: Norm | None = None,
     head: str | None = None,
+    skip: Sequence[str] = (),
     device: str | None = None,
     show_images: bool = False,
     progress: Progress = silent,
 ) -> None:
-    """Fill a record's `audits`, `references`, `verdict` and `pictures`."""
+    """Fill a record's `audits`, `references`, `verdict` and `pictures`; the audits to `skip` are listed as left out."""
     subjects: dict[int, auditing.Subject] = {}
     retrained = [r.module for r in references if r.column == "retrained"]
     controls = {r.column: r.module for r in references if r.column != "retrained"}
-    asked = [lookup("audits", name)() for name in found("audits")]
+    asked = [lookup("audits", name)() for name in found("audits") if name not in skip]
     answers = auditing.audit(
         unlearned, split, asked, original=original, retrained=retrained, controls=controls, norm=norm, head=head, device=device, progress=progress, subjects=subjects
     )
+    answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in found("audits") if name in skip]
     record["audits"] = records.finite(answers)
     record["references"] = [{"column": r.column, "file": r.file, "sha256": r.sha256, "about": records.finite(r.about)} for r in references]
     record["verdict"] = records.finite(judge(record["audits"], record["run"]["marks"], what(record["request"])))
@@ -906,6 +912,12 @@ def png(pixels: Tensor) -> bytes:
 
 
 # Folders.
+
+
+def _refuse_audits(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in found("audits")]
+    if unknown:
+        raise BadArgument(f"no audit {unknown[0]!r}; there are {', '.join(found('audits'))}")
 
 
 def _refuse_below(**given: tuple[int | None, int]) -> None:

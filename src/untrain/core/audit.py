@@ -199,10 +199,10 @@ def audit(
 
 
 def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str, Any], seed: int, engine: Engine) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": name_of(asked), "question": asked.question, "settings": asdict(asked), "rows": [], "figures": [], "skipped": None}
     absent = [n for n in asked.needs if n not in given]
     if absent:
-        return entry | {"skipped": f"needs {', '.join(absent)}, which is not at hand"}
+        return unasked(asked, f"needs {', '.join(absent)}, which is not at hand")
+    entry = unasked(asked, None)
     evidence = {n: given[n] for n in (*asked.needs, *asked.wants) if n in given}
     findings: dict[str, list[Finding]] = {}
     for column, subjects in shown.items():
@@ -228,6 +228,11 @@ def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str
         if any(series.values()):
             entry["figures"].append({"name": name, "kind": kind, "x": x, "y": y, "series": series})
     return entry
+
+
+def unasked(audit: Audit, why: str | None) -> dict[str, Any]:
+    """An entry of a record's `audits` that holds nothing yet, and why it stays so."""
+    return {"name": name_of(audit), "question": audit.question, "settings": asdict(audit), "rows": [], "figures": [], "skipped": why}
 
 
 def counted(hits: Tensor) -> Value:
