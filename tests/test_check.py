@@ -293,9 +293,8 @@ def test_classes_suit_all_and_a_list_those_that_take_one(seen, by_class, by_list
     for name in ("unsir", "headonly"):
         refused = method(listed, name)
         assert not refused["fits"]
-        assert "it forgets whole classes, and this is a list of samples" in refused["why_not"]
+        assert refused["why_not"].startswith("forgets whole classes, and this is a list of samples")
         assert "finetune" in refused["why_not"]
-        assert "(" not in refused["why_not"].partition("needs")[0]
     assert method(listed, "finetune")["fits"]
     assert (seen["forget"]["as"], listed["forget"]["as"]) == ("classes", "list")
     assert sum(row["forget"] for row in listed["forget"]["by_class"]) == 40
