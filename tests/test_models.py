@@ -16,6 +16,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import untrain
@@ -502,3 +503,17 @@ def test_an_audit_that_is_left_out_is_said_to_be(tmp_path: Path, capsys: pytest.
     assert all(a["rows"] or a["figures"] for a in record["audits"] if not a["skipped"])
     assert main(["report", str(run)]) == 0
     assert "left out by --skip" in (run / "report.html").read_text()
+
+
+def test_a_look_reads_images_as_the_run_will(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the size that is asked for, and grey where the normalisation is."""
+    for name in ("ant", "bee"):
+        (nets / "pictures" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(np.full((12, 12 + i, 3), 40 * i, np.uint8)).save(nets / "pictures" / name / f"{i}.png")
+    named = ("--model", "nets.py:make", "--data", "pictures", "--norm", ".5/.5", "--forget", "class:ant")
+    assert ran("check", *named, "--size", 8, "--seconds", 1, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["head"]["problem"], found["head"]["width"]) == (None, 2)
+    assert found["accuracy"]["best"] is not None
+    assert ran("unlearn", "headonly", *named, "--size", 8, "--out", "run") == 0
