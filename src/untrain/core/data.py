@@ -189,7 +189,7 @@ class Source:
         return wait
 
 
-GIVE_BACK = 32 * 2**20
+GIVE_BACK = 16 * 2**20
 """Bytes read by workers after which freed memory is given back."""
 
 
