@@ -117,7 +117,7 @@ def test_a_method_that_lives_elsewhere_keeps_them_too():
 
 
 def test_an_unlearn_that_does_not_copy_is_caught(monkeypatch):
-    monkeypatch.setattr("untrain.core.run.copy", SimpleNamespace(deepcopy=lambda model: model))
+    monkeypatch.setattr("untrain.core.host.copy", SimpleNamespace(deepcopy=lambda model: model))
     with pytest.raises(LawBroken, match="the given model is left alone"):
         checks.check_the_given_model_is_left_alone(FineTune())
 

@@ -703,7 +703,9 @@ def test_a_method_that_forgets_classes_refuses_a_list_and_says_which_do_not(read
     assert not (tmp_path / "run").exists()
 
 
-def test_a_retrained_model_of_another_list_is_refused(ready, tmp_path, capsys):
+def test_a_retrained_model_of_another_list_is_refused(ready, tmp_path, capsys, monkeypatch):
+    # Another test's file of the same name may have been imported in this process.
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
     (tmp_path / "recipes.py").write_text(
         textwrap.dedent("""
         from untrain import fit
