@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-vision docs check setup table speed clean
+.PHONY: demo test test-vision docs check setup table speed real clean
 
 demo: .venv/ready
 	$(BIN)/untrain demo
@@ -29,6 +29,10 @@ table: .venv/ready-dev
 # On a quiet machine; memory is kept between calls, or page faults drown what is measured.
 speed: .venv/ready-dev
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=40000000000 $(BIN)/python benchmarks/speed.py benchmarks/records/speed.json
+
+# What docs/real.md is drawn from; UNTRAIN_DATA names the folder with lfw100 and the checkpoint of MobileNetV2.
+real: .venv-vision/ready
+	OMP_NUM_THREADS=1 .venv-vision/bin/python benchmarks/real.py
 
 setup: .venv/ready-dev
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shutil
 import sys
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 import untrain
 from untrain import methods
 from untrain.cli import app
+from untrain.core import record as records
 from untrain.core.discover import every_setting, found
 
 ROOT = Path(__file__).parents[1]
@@ -185,3 +187,27 @@ def test_a_page_in_no_nav_and_an_entry_without_a_page_are_said(build: Any) -> No
     config = {"project": {"nav": [{"A": "a.md"}, {"Others": [{"B": "b.md"}]}]}}
     assert build.unlisted(config, {"a.md", "b.md"}) == []
     assert build.unlisted(config, {"a.md", "c.md"}) == ["c.md is in no nav; add it to zensical.toml", "zensical.toml names b.md, which is not there"]
+
+
+def test_the_page_of_real_models_is_what_the_records_give_and_its_originals_are_good() -> None:
+    spec = importlib.util.spec_from_file_location("real", ROOT / "benchmarks" / "real.py")
+    assert spec is not None
+    assert spec.loader is not None
+    real = importlib.util.module_from_spec(spec)
+    sys.modules["real"] = real
+    try:
+        spec.loader.exec_module(real)
+        assert (ROOT / "docs" / "real.md").read_text(encoding="utf-8") == real.page()
+        for name in real.CASES:
+            case = json.loads((real.RECORDS / f"{name}.json").read_text())
+            told = case["loaded_back"]
+            assert told["original"]["balanced"] > real.FLOOR
+            refused = next(s for s in case["steps"] if s["exit"] == 2)
+            assert "unlearn unsir" in refused["command"]
+            assert "neggrad" in refused["said"][-1]
+            for kind in ("class", "files"):
+                record = records.loads((real.RECORDS / f"{name}-{kind}.json").read_bytes())
+                assert told[kind]["same_answers"] == sum(told[kind]["of"].values())
+                assert real.agrees(told[kind], record)
+    finally:
+        del sys.modules["real"]
