@@ -355,7 +355,13 @@ def results_page() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     measured = readme.partition("## What was measured\n")[2].partition("\n## ")[0]
     more = "\nMore questions, each answered from records, stand on [a page of their own](questions.html).\n" if (DOCS / "questions.html").is_file() else ""
+    measured = measured.replace("](docs/", "](").replace("](benchmarks/README.md)", "](benchmarks.md)")
     return f"# Results\n\nFrom README.md; its tables are drawn from the records in `benchmarks/records/` by `make table`.\n{more}{measured}\n"
+
+
+def benchmarks_page() -> str:
+    """Every scenario's tables, and how settings were chosen."""
+    return (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 
 
 def notebooks_page() -> str | None:
@@ -391,6 +397,7 @@ MADE: dict[str, Callable[[], str | None]] = {
     "cli.md": cli_page,
     "api.md": api_page,
     "results.md": results_page,
+    "benchmarks.md": benchmarks_page,
     "notebooks.md": notebooks_page,
 }
 
@@ -440,6 +447,19 @@ class _Links(HTMLParser):
             self.loads.append(str(given["src"]))
         if tag == "link" and given.get("href") and given.get("rel") in ("stylesheet", "icon", "preconnect", "preload"):
             self.loads.append(str(given["href"]))
+
+
+def with_records(html: Path) -> None:
+    """The records that the page of questions links to, beside it in the site."""
+    page = html / "questions.html"
+    if not page.is_file():
+        return
+    text = page.read_text(encoding="utf-8")
+    for name in set(re.findall(r'href="\.\./benchmarks/records/([^"#?]+)"', text)):
+        to = html / "records" / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "benchmarks" / "records" / name, to)
+    page.write_text(text.replace('href="../benchmarks/records/', 'href="records/'), encoding="utf-8")
 
 
 def broken(html: Path) -> list[str]:
@@ -493,7 +513,11 @@ def main(arguments: Sequence[str]) -> int:
     wrong = unlisted(tomllib.loads(text), there)
     if "--pages" not in arguments:
         built = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "-f", str(SITE / "zensical.toml")], check=False)
-        wrong += ["zensical refuses the pages, see above"] if built.returncode else broken(SITE / "html")
+        if built.returncode:
+            wrong.append("zensical refuses the pages, see above")
+        else:
+            with_records(SITE / "html")
+            wrong += broken(SITE / "html")
     for line in wrong:
         print(line, file=sys.stderr)
     if not wrong:
