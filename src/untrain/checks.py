@@ -654,7 +654,7 @@ def check_a_small_first_step_moves_the_loss_as_declared(method: Method, case: Ca
     def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
         if phase not in begun:
             # An aimed image's label says what it is moved towards, not what it should be called.
-            own = ~torch.isin(y, torch.tensor(GONE)) if phase == "repair" and getattr(method, "aimed", 0) else torch.ones(len(y), dtype=torch.bool)
+            own = ~torch.isin(y, torch.tensor(GONE)) if phase == "repair" and getattr(method, "aimed", 0.0) > 0 else torch.ones(len(y), dtype=torch.bool)
             begun[phase] = (copy.deepcopy(network.module), copy.deepcopy(x)[own], y[own].clone())
 
     def after(network: Network, phase: str, step: int) -> None:
