@@ -12,7 +12,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from unittest import mock
 
 import numpy as np
@@ -922,3 +922,44 @@ class StudentInEvaluationMode(UNSIR):
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         with mock.patch.object(model, "train", model.eval):
             return super().repair_on(model, teacher, kept, classes)
+
+
+# UNSIR's controls, and its aimed repair
+
+
+@breaks(checks.check_a_control_of_the_noise_is_what_it_says)
+@dataclass(frozen=True)
+class WrongSignTheRightWay(UNSIR):
+    kind: Literal["maximizing", "minimizing", "black"] = "minimizing"
+
+    def learned(self, model: Network, kept: Samples, labels: torch.Tensor) -> tuple[torch.Tensor, list[Phase]]:
+        with bent("cross_entropy", turned):
+            return super().learned(model, kept, labels)
+
+
+@breaks(checks.check_a_control_of_the_noise_is_what_it_says)
+@dataclass(frozen=True)
+class BlackThatIsNoise(UNSIR):
+    kind: Literal["maximizing", "minimizing", "black"] = "black"
+
+    def learned(self, model: Network, kept: Samples, labels: torch.Tensor) -> tuple[torch.Tensor, list[Phase]]:
+        return torch.randn(len(labels), *kept.shape), []
+
+
+@breaks(checks.check_the_distilled_repair_is_the_naive_loop)
+@dataclass(frozen=True)
+class AimsTheOtherWay(UNSIR):
+    aimed: float = 0.5
+
+    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
+        with bent("cross_entropy", turned):
+            return super().repair_on(model, teacher, kept, classes)
+
+
+@breaks(checks.check_the_distilled_repair_is_the_naive_loop)
+@dataclass(frozen=True)
+class AimsByWhatItBecomes(UNSIR):
+    aimed: float = 0.5
+
+    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
+        return super().repair_on(model, model, kept, classes)

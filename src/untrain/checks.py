@@ -762,6 +762,22 @@ def check_learned_noise_is_what_the_model_errs_on(method: Any, case: Case | None
         raise LawBroken(law, method, f"began learning noise at an objective of {start:.3f} and ended at {end:.3f}")
 
 
+def check_a_control_of_the_noise_is_what_it_says(method: Any, case: Case | None = None) -> None:
+    """Noise of the kind `minimizing` has a lower cross-entropy than it began with, and noise of the kind `black` is zero."""
+    law, case = check_a_control_of_the_noise_is_what_it_says, case or Case.fresh()
+    if not hasattr(method, "learn_noise") or method.noise == 0 or method.kind == "maximizing":
+        return
+    made = _noise(method, case)
+    if method.kind == "black" and bool(made.x.any()):
+        raise LawBroken(law, method, f"is black, but its noise reaches {float(made.x.abs().max()):.3f}")
+    if method.kind == "minimizing":
+        began = _noise(method, case, noise_steps=0)
+        with torch.no_grad():
+            first, last = (float(_error(case, n.x, n.y).mean()) for n in (began, made))
+        if not last < first:
+            raise LawBroken(law, method, f"learned class-like noise with a cross-entropy of {last:.3f}; it began at {first:.3f}")
+
+
 def check_noise_carries_the_class_that_it_was_learned_for(method: Any, case: Case | None = None) -> None:
     """The first step of learning goes where the objective falls for the label that each image carries, and impairing meets it under that label."""
     law, case = check_noise_carries_the_class_that_it_was_learned_for, case or Case.fresh()
@@ -941,6 +957,7 @@ LAWS: tuple[Law, ...] = (
     check_a_small_first_step_moves_the_loss_as_declared,
     check_the_order_of_classes_is_nothing_to_it,
     check_learned_noise_is_what_the_model_errs_on,
+    check_a_control_of_the_noise_is_what_it_says,
     check_noise_carries_the_class_that_it_was_learned_for,
     check_the_count_of_noise_is_right,
     check_the_noise_step_leaves_the_model_alone,
