@@ -64,6 +64,43 @@ def test_the_command_of_a_record_is_one_that_untrain_takes(tmp_path, monkeypatch
     assert (made["method"]["preset"], made["request"]["classes"], made["seed"], made["environment"]["precision"]) == ("paper", [3, 5], 1, "bf16")
 
 
+@pytest.mark.parametrize(
+    ("setting", "changes", "label"),
+    [
+        ("unsir", (), "unsir"),
+        ("unsir:paper", (), "unsir:paper"),
+        ("unsir:notebook", (("repair_epochs", 0),), "unsir:notebook repair_epochs=0"),
+        ("unsir", (("repair", "labels"),), "unsir repair=labels"),
+        ("headonly", (), "headonly"),
+    ],
+)
+def test_a_table_names_a_setting_by_its_preset_and_what_differs_from_it(setting, changes, label):
+    cell = grid.Cell("digits", "digits", setting, (3,), 0, "fp32", changes=changes)
+    made = {"method": {"name": setting.split(":")[0], "preset": None, "settings": dataclasses.asdict(cell.method)}, "command": cell.command}
+    assert table.setting(made) == label
+
+
+def test_a_table_of_settings_leaves_out_what_changes_a_field_and_one_of_changes_has_only_that():
+    def made(setting: str, *changes: tuple[str, object]) -> dict:
+        cell = grid.Cell("digits", "digits", setting, (3,), 0, "fp32", changes=changes)
+        about = {"name": "unsir", "preset": None, "settings": dataclasses.asdict(cell.method)}
+        return {"method": about, "command": cell.command, "request": {"classes": [3]}, "audits": [], "references": [], "run": {"passes": 1}}
+
+    found = [made("unsir"), made("unsir:paper"), made("unsir", ("repair", "labels"))]
+    rows = {base: [line.split("`")[1] for line in table.by_method(found, [3], base).splitlines() if "`" in line] for base in (None, "unsir", "unsir:paper")}
+    assert rows == {None: ["unsir", "unsir:paper"], "unsir": ["unsir", "unsir repair=labels"], "unsir:paper": ["unsir:paper"]}
+
+
+def test_a_cell_runs_under_the_normalisation_that_its_scenario_names(tmp_path):
+    path = tmp_path / "other.toml"
+    path.write_text('norm = "0.5/0.25"\n' + DIGITS.replace('["headonly", "nothing"]', '["nothing"]'))
+    scenario = grid.Scenario.read(path)
+    grid.run(scenario, say=lambda _: None)
+    (made,) = table.read(scenario.records)
+    assert made["model"]["norm"] == {"mean": [0.5], "std": [0.25]}
+    assert made["command"][made["command"].index("--norm") + 1] == "0.5/0.25"
+
+
 def test_shards_share_out_the_cells():
     cells = grid.Scenario.read(SCENARIO).cells
     assert sorted((c for i in range(3) for c in cells[i::3]), key=repr) == sorted(cells, key=repr)
@@ -72,7 +109,7 @@ def test_shards_share_out_the_cells():
 
 def test_a_cell_is_named_by_all_that_is_run():
     cell = grid.Scenario.read(SCENARIO).cells[0]
-    for change in ({"seed": 7}, {"classes": (1,)}, {"setting": "nothing"}, {"precision": "fp32"}, {"data": "cifar100"}):
+    for change in ({"seed": 7}, {"classes": (1,)}, {"setting": "nothing"}, {"precision": "fp32"}, {"data": "cifar100"}, {"norm": "imagenet"}):
         assert dataclasses.replace(cell, **change).name != cell.name
 
 

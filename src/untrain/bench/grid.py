@@ -7,6 +7,7 @@ grid over processes or machines that share a folder; no scheduler of our own.
     weights = "references/own/original_s0.safetensors"   # a file beside the scenario
     data = "cifar10"
     precision = "bf16"
+    norm = "cifar10"                       # where it is not the network's own
     references = "cifar10"                 # folder of retrained models, where it is not the scenario's own name
 
     [[cells]]                              # every setting x classes x seed x value
@@ -67,6 +68,7 @@ class Cell:
         changes: Fields of the setting that have other values.
         audits: The audits asked; all where none are named.
         after: Classes forgotten one after the other before this cell's, by the same setting and seed.
+        norm: The normalisation, by name or as `mean/std`; the network's own where none is named.
     """
 
     model: str
@@ -79,6 +81,7 @@ class Cell:
     changes: tuple[tuple[str, Any], ...] = ()
     audits: tuple[str, ...] = ()
     after: tuple[int, ...] = ()
+    norm: str | None = None
 
     @property
     def method(self) -> Method:
@@ -101,7 +104,7 @@ class Cell:
         forget = "class:" + ",".join(map(str, self.classes))
         weights = Path(self.weights).name if self.weights else None
         precision = None if self.precision == "fp32" else self.precision
-        flags = runs.flags(model=self.model, data=self.data, forget=forget, out="run", weights=weights, seed=self.seed or None, precision=precision)
+        flags = runs.flags(model=self.model, data=self.data, forget=forget, out="run", weights=weights, seed=self.seed or None, precision=precision, norm=self.norm)
         return ["unlearn", discover.name_of(self.method), *flags, *runs.setting_flags(self.method)]
 
 
@@ -177,6 +180,7 @@ def _blocks(found: dict[str, Any]) -> Iterator[Cell]:
                 seed,
                 found["precision"],
                 weights=found.get("weights"),
+                norm=found.get("norm"),
                 changes=changes,
                 audits=tuple(block.get("audits", ())),
             )
@@ -186,7 +190,18 @@ def _chains(found: dict[str, Any]) -> Iterator[Cell]:
     for chain in found.get("chains", []):
         for i, label in enumerate(chain["classes"]):
             after, audits = tuple(chain["classes"][:i]), tuple(chain.get("audits", ()))
-            yield Cell(found["model"], found["data"], chain["setting"], (label,), chain["seed"], found["precision"], weights=found.get("weights"), audits=audits, after=after)
+            yield Cell(
+                found["model"],
+                found["data"],
+                chain["setting"],
+                (label,),
+                chain["seed"],
+                found["precision"],
+                weights=found.get("weights"),
+                norm=found.get("norm"),
+                audits=audits,
+                after=after,
+            )
 
 
 def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
@@ -247,7 +262,7 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     """Run and audit one cell; what is loaded or measured once is held for the next."""
     data: Data = _once(held, cell.data, lambda: _data(cell.data))
     weights = scenario.weights(cell)
-    given: Model = _once(held, (cell.model, cell.data, weights), lambda: runs.given_model(cell.model, data.classes, weights=weights))
+    given: Model = _once(held, (cell.model, cell.data, weights, cell.norm), lambda: runs.given_model(cell.model, data.classes, weights=weights, norm=cell.norm))
     model, norm = given.module, given.norm
     split: Split = _once(held, (cell.data, cell.classes, cell.after), lambda: Split.by_class(data.train, data.test, forget=(*cell.after, *cell.classes)))
     paths = scenario.references(split.classes)

@@ -3,6 +3,7 @@
 A page says where they go: `<!-- table SCENARIO VIEW WORDS -->` ... `<!-- end -->`, with the views
 
     methods 3            settings on the classes 3, over the seeds there are
+    changes unsir 3      one of them, and what was run with other values of its fields
     classes unsir,...    classes at seed 0, by setting
     ground unsir         each set of classes at seed 0: accuracy, recovery, cost
     mean unsir 0,2,3     mean of one-class runs over some classes
@@ -59,10 +60,13 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def setting(found: dict[str, Any]) -> str:
-    """What ran: `unsir`, `unsir:paper`, ..."""
-    preset = found["method"]["preset"]
+    """What ran: `unsir`, `unsir:paper`, and of settings that are no preset what differs: `unsir repair_epochs=0`."""
+    flags = dict(zip(found["command"], found["command"][1:], strict=False))
+    preset = flags.get("--preset") or found["method"]["preset"]
     name: str = found["method"]["name"]
-    return name if preset in (None, "default") else f"{name}:{preset}"
+    own = "" if preset in (None, "default") else f":{preset}"
+    changed = [f" {field}={flags[flag]}" for field in found["method"]["settings"] if (flag := "--" + field.replace("_", "-")) in flags]
+    return name + own + "".join(changed)
 
 
 def values(found: dict[str, Any], row: str, column: str) -> list[dict[str, Any]]:
@@ -88,9 +92,13 @@ def shown(cells: Iterable[dict[str, Any]], form: str) -> str:
     return text if low == high else f"{text} ({low} to {high})"
 
 
-def by_method(found: list[dict[str, Any]], classes: list[int]) -> str:
-    """Methods on one set of classes, beside original and retrained, over the seeds there are."""
-    mine = [r for r in found if r["request"]["classes"] == classes]
+def by_method(found: list[dict[str, Any]], classes: list[int], base: str | None = None) -> str:
+    """Methods on one set of classes, beside original and retrained, over the seeds there are; or one setting and those that change a field of it."""
+
+    def asked(name: str) -> bool:
+        return " " not in name if base is None else name.split()[0] == base
+
+    mine = [r for r in found if r["request"]["classes"] == classes and not r["request"].get("after") and asked(setting(r))]
     if not mine:
         return "*Not run.*\n"
     widest = max(mine, key=lambda r: (len(r["references"]), len(r["audits"])))
@@ -101,7 +109,7 @@ def by_method(found: list[dict[str, Any]], classes: list[int]) -> str:
         if n:
             lines.append("| " + " | ".join([column, *cells, f"{n} models" if column == "retrained" else "", ""]) + " |")
     order = {name: i for i, name in enumerate(ORDER)}
-    for name in sorted({setting(r) for r in mine}, key=lambda n: order.get(n, len(order))):
+    for name in sorted({setting(r) for r in mine}, key=lambda n: (order.get(n, len(order)), n)):
         runs = [r for r in mine if setting(r) == name]
         cells = [shown([v for r in runs for v in values(r, row, "unlearned")], form) for _, row, form in COLUMNS]
         passes = statistics.fmean(r["run"]["passes"] for r in runs)
@@ -202,6 +210,8 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
     numbers = [int(n) for n in words[-1].split(",")] if words and re.fullmatch(r"[\d,]+", words[-1]) else []
     if view == "methods":
         return by_method(found, numbers)
+    if view == "changes":
+        return by_method(found, numbers, words[0])
     if view == "classes":
         return by_class(found, tuple(words[0].split(",")), TUNED_ON.get(scenario, ()))
     if view == "limits":
@@ -211,6 +221,6 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
 
 def fill(page: Path, records: Path) -> None:
     """Draw every table that a page has markers for."""
-    marker = re.compile(r"(<!-- table (\S+) (methods|classes|ground|mean|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+    marker = re.compile(r"(<!-- table (\S+) (methods|changes|classes|ground|mean|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     page.write_text(marker.sub(lambda m: m[1] + drawn(records, m[2], m[3], m[4].split()) + m[5], text), encoding="utf-8")

@@ -175,7 +175,7 @@ _PAPER = UNSIR(impair_lr=0.02, repair="labels", repair_lr=0.01, repair_epochs=1,
 
 UNSIR.presets = {
     "paper": _PAPER,
-    "notebook": replace(_PAPER, notebook=True),
+    "notebook": replace(_PAPER, notebook=True, samples=8000),
     "benchmarks": replace(_PAPER, samples=4500, copies=80, noise_steps=25, impair_lr=1e-4, repair_lr=1e-4, batch=32),
     "thorough": UNSIR(aimed=0.5, aim=0.05),
     "no-noise": UNSIR(noise=0.0),
