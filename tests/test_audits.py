@@ -491,6 +491,25 @@ def test_marks_come_before_tests_and_the_head_before_residue():
     assert said()["code"] == "INCONCLUSIVE"
 
 
+@given(st.integers(20, 5000), st.floats(0, 1))
+def test_a_class_that_is_plainly_still_named_is_residue_without_retrained_models(n, share):
+    """Against scipy's exact binomial test: residue where a share of 5 % or less is refuted at 2.5 %, and not otherwise."""
+    hits = round(share * n)
+    interval = stats.binomtest(hits, n).proportion_ci(0.95, "exact")
+    named = row("forgotten, test", hits / n, 0.9, [])
+    named["values"]["unlearned"][0] |= {"low": interval.low, "high": interval.high, "n": n}
+    refuted = stats.binomtest(hits, n, 0.05, alternative="greater").pvalue < 0.025
+    got = said(named)
+    assert got["code"] == ("RESIDUE" if refuted else "INCONCLUSIVE")
+    if refuted:
+        assert got["reasons"] == [f"still named rightly in {hits / n:.1%} of {n:,} test images"]
+        assert got["flagged"] == ["forgotten, test"]
+        assert said(named, marks=["unchanged"])["code"] == "UNCHANGED"
+    # Beside retrained models the row is tested against them, as every other.
+    beside = replace_row(named, values=named["values"] | {"retrained": [{"value": hits / n}] * 5})
+    assert said(beside)["flagged"] == []
+
+
 def test_every_verdict_has_a_sentence_and_an_exit_code():
     assert verdict.SENTENCES.keys() == verdict.EXIT.keys()
     assert {c for c, e in verdict.EXIT.items() if e == 0} == {"NO_RESIDUE"}

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+ANSWERED = "forgotten, test"
+"""The row of the accuracy audit that says what is still answered."""
+
 SENTENCES = {
     "UNCHANGED": "Nothing was changed: the weights are those of the original.",
     "COLLAPSED": "The model was ruined: its retained accuracy is below half of the original's.",
@@ -22,12 +25,17 @@ EXIT = {"NO_RESIDUE": 0, "RESIDUE": 3, "SUPPRESSED": 3, "UNCHANGED": 3, "COLLAPS
 LEVEL = 0.05
 ENOUGH = 5
 
+NAMED = 0.05
+"""Share of a forgotten class's test images, at the lower end of its interval, above which it is still named: no retrained model is needed to see that."""
+
 
 def judge(audits: list[dict[str, Any]], marks: list[str], what: str) -> dict[str, Any]:
     """A verdict from the audits of a record.
 
     Each row that can tell knowledge from ignorance is compared with a prediction from the retrained models, one-sided,
     Holm-corrected at 5 %. A row that does not see the original has no power here and is dropped by name.
+    Where there are too few retrained models for that, a forgotten class that is plainly still named is residue all the same:
+    a model that was trained without a class has no sample to learn its name from.
 
     Args:
         audits: The `audits` of a record.
@@ -49,6 +57,8 @@ def judge(audits: list[dict[str, Any]], marks: list[str], what: str) -> dict[str
         code = "SUPPRESSED"
     elif flagged:
         code, reasons = "RESIDUE", [_said(rows[n]) for n in flagged]
+    elif ANSWERED in rows and tested.get(ANSWERED) is None and _named(rows[ANSWERED]):
+        code, flagged, reasons = "RESIDUE", [ANSWERED], [_still(rows[ANSWERED])]
     elif seeing and m >= ENOUGH:
         code = "NO_RESIDUE"
     else:
@@ -100,6 +110,16 @@ def _holm(ps: dict[str, float]) -> list[str]:
             break
         out.append(name)
     return out
+
+
+def _named(row: dict[str, Any]) -> bool:
+    """Whether a forgotten class is named in more of its test images than chance explains."""
+    return bool(row["values"]["unlearned"]) and (row["values"]["unlearned"][0].get("low") or 0.0) > NAMED
+
+
+def _still(row: dict[str, Any]) -> str:
+    mine = row["values"]["unlearned"][0]
+    return f"still named rightly in {mine['value']:.1%} of {mine['n']:,} test images"
 
 
 def _head_only(rows: dict[str, dict[str, Any]]) -> bool:
