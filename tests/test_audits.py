@@ -200,7 +200,7 @@ def test_accuracy_cannot_tell_the_mask_from_retraining(table):
 
 def test_a_mask_changes_nothing_that_prototype_and_reset_rows_see(table):
     """The masked model and the original have the same features, and the audits start the forgotten rows anew in both."""
-    for row in ("one-shot prototype", "head-reset relearning", "relearn time, row reset"):
+    for row in ("one-shot prototype", "head-reset relearning", "relearn time, row reset", "relearning recall, row reset"):
         assert table[row]["mask"] == table[row]["original"], row
 
 
@@ -219,7 +219,21 @@ def test_a_masked_row_looks_forgotten_to_relearning_until_it_is_reset(table, spl
     (entry,) = audit(mask, split, [Relearn()], original=original, subjects=subjects)
     figures = {f["name"]: f["series"] for f in entry["figures"]}
     assert figures["relearning, row reset"]["unlearned"] == figures["relearning, row reset"]["original"]
-    assert np.mean(figures["relearning"]["unlearned"][0]["y"]) < 0.8 * np.mean(figures["relearning"]["original"][0]["y"])
+    rows = {r["name"]: r["values"] for r in entry["rows"]}
+    for column in ("unlearned", "original"):
+        for how in ("", ", row reset"):
+            assert rows[f"relearning recall{how}"][column][0]["value"] == pytest.approx(np.mean(figures[f"relearning{how}"][column][0]["y"]), abs=1e-6)
+    assert rows["relearning recall"]["unlearned"][0]["value"] < 0.8 * rows["relearning recall"]["original"][0]["value"]
+    assert rows["relearning recall, row reset"]["unlearned"] == rows["relearning recall, row reset"]["original"]
+
+
+def test_relearning_recall_tells_where_every_time_has_run_out(split, original, retrained):
+    """Too few steps for any to reach the goal: the times are all alike, and the area under the curve still tells the original from retrained models."""
+    few = replace(Relearn(), steps=4, every=1, alpha=-0.05)
+    (entry,) = audit(original, split, [few], original=original, retrained=retrained[:5])
+    rows = {r["name"]: {c: [v["value"] for v in vs] for c, vs in r["values"].items()} for r in entry["rows"]}
+    assert {v for vs in rows["relearn time"].values() for v in vs} == {4.0}
+    assert beyond(rows["relearning recall"]["original"][0], rows["relearning recall"]["retrained"], +1) < 0.05
 
 
 def test_identical_models_are_at_no_distance(split, original, retrained):

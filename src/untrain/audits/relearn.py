@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,6 +25,8 @@ class Relearn(Audit):
     still known. With a masked row the logit cannot rise and the curve looks forgotten, so the same is done with the
     forgotten rows drawn anew, which any attacker can do.
 
+    A time says nothing where all run out of steps, so beside each time stands the mean of its curve: relearning recall.
+
     Args:
         alpha: Share of the original's accuracy that may be missing; 0.05 in Chundawat et al.
         steps: Steps at most; a model that is not there by then is said to be beyond them.
@@ -39,6 +42,8 @@ class Relearn(Audit):
     rows: ClassVar = {
         "relearn time": Row("as retrained", "steps", -1, "steps until forgotten test accuracy reaches 95 % of the original's"),
         "relearn time, row reset": Row("as retrained", "steps", -1, "the same, with the head's forgotten rows drawn anew first"),
+        "relearning recall": Row("as retrained", "share", +1, "forgotten test accuracy, mean over the steps of fine-tuning"),
+        "relearning recall, row reset": Row("as retrained", "share", +1, "the same, with the head's forgotten rows drawn anew first"),
         "anamnesis index": Row("as retrained", "ratio", 0, "relearn time over the retrained models' mean, 1 where they are alike"),
     }
     axes: ClassVar = {"relearning": ("optimizer steps", "forgotten test accuracy"), "relearning, row reset": ("optimizer steps", "forgotten test accuracy")}
@@ -59,11 +64,12 @@ class Relearn(Audit):
         logits, labels, _ = predict(original.network, probes)
         goal = (1 - self.alpha) * float((logits.argmax(1) == labels).double().mean())
         values, curves = {}, {}
-        for reset, time_name, curve_name in ((False, "relearn time", "relearning"), (True, "relearn time, row reset", "relearning, row reset")):
+        for reset, how in ((False, ""), (True, ", row reset")):
             curve = self._curve(model, mixed, probes, classes, reset)
             there = [step for step, share in curve if share >= goal]
-            values[time_name] = Value(float(there[0] if there else self.steps), n=len(probes), beyond=not there)
-            curves[curve_name] = ([float(s) for s, _ in curve], [a for _, a in curve])
+            values[f"relearn time{how}"] = Value(float(there[0] if there else self.steps), n=len(probes), beyond=not there)
+            values[f"relearning recall{how}"] = Value(statistics.fmean(share for _, share in curve), n=len(probes))
+            curves[f"relearning{how}"] = ([float(s) for s, _ in curve], [a for _, a in curve])
         return Finding(values, curves)
 
     def beside(self, findings: dict[str, list[Finding]]) -> None:

@@ -31,6 +31,8 @@ COLUMNS = (
     ("head-reset relearning", "head-reset relearning", "{:.3f}"),
     ("relearn steps", "relearn time", "{:.0f}"),
     ("row reset", "relearn time, row reset", "{:.0f}"),
+    ("relearning recall", "relearning recall", "{:.3f}"),
+    ("its row reset", "relearning recall, row reset", "{:.3f}"),
 )
 
 
@@ -183,7 +185,7 @@ def limits(found: list[dict[str, Any]], name: str, classes: list[int]) -> str:
         known = [v["value"] for v in values(mine[0], row, "retrained")]
         if len(known) < 2:
             continue
-        knows = 1 if "recall" in title or "prototype" in title or "relearning" in title else -1
+        knows = _knows(mine[0], row)
         edge, cells = limit(known, knows), []
         for r in mine:
             value = values(r, row, "unlearned")[0]
@@ -192,6 +194,11 @@ def limits(found: list[dict[str, Any]], name: str, classes: list[int]) -> str:
             cells.append(f"{'> ' if value['beyond'] else ''}{form.format(value['value'])}{mark}")
         lines.append("| " + " | ".join([title, shown(values(mine[0], row, "retrained"), form), form.format(edge), *cells]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _knows(found: dict[str, Any], row: str) -> int:
+    """The side of a row on which more is known: +1 above, -1 below."""
+    return next(int(line["knows"]) for entry in found["audits"] for line in entry["rows"] if line["name"] == row)
 
 
 def _classes(request: dict[str, Any]) -> str:

@@ -575,6 +575,18 @@ def relearning(evidence: Evidence) -> Answer:
         for title, row in (("Relearn time", "relearn time"), ("With the head's row drawn anew first", "relearn time, row reset"))
         if values(record, row, "unlearned")
     ]
+    told += [
+        sentence(
+            "The mean over these steps, {t}: unlearned {u}, {m} {r}, the original {o}.",
+            t=title,
+            u=said(one(record, row)),
+            m=models(record),
+            r=spread(values(record, row, "retrained"), "share"),
+            o=said(one(record, row, "original")),
+        )
+        for title, row in (("the row as it is", "relearning recall"), ("drawn anew", "relearning recall, row reset"))
+        if values(record, row, "unlearned")
+    ]
     index = values(record, "anamnesis index", "unlearned")
     if index:
         told.append(sentence("The anamnesis index is {bound}{i}.", bound="at most " if index[0]["high"] is not None else "", i=said(index[0]["value"], "ratio")))
@@ -647,7 +659,7 @@ def _cost_told(runs: list[tuple[Asked, dict[str, Any]]], abouts: list[dict[str, 
     return out
 
 
-SPREAD = (("retained, test", "exact"), ("one-shot prototype", "share"), ("head-reset relearning", "share"), ("distance of predictions", "distance"))
+SPREAD = (("retained, test", "exact"), ("one-shot prototype", "share"), ("head-reset relearning", "share"), ("relearning recall, row reset", "share"), ("distance of predictions", "distance"))
 """Rows that lie between 0 and 1, and how they are written."""
 
 
