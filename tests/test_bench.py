@@ -71,6 +71,8 @@ def test_the_command_of_a_record_is_one_that_untrain_takes(tmp_path, monkeypatch
         ("unsir:paper", (), "unsir:paper"),
         ("unsir:notebook", (("repair_epochs", 0),), "unsir:notebook repair_epochs=0"),
         ("unsir", (("repair", "labels"),), "unsir repair=labels"),
+        ("unsir", (("augment", False),), "unsir augment=False"),
+        ("unsir:paper", (("augment", True), ("impair_lr", 0.001)), "unsir:paper impair_lr=0.001 augment=True"),
         ("headonly", (), "headonly"),
     ],
 )

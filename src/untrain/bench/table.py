@@ -32,7 +32,7 @@ COLUMNS = (
     ("relearn steps", "relearn time", "{:.0f}"),
     ("row reset", "relearn time, row reset", "{:.0f}"),
     ("relearning recall", "relearning recall", "{:.3f}"),
-    ("its row reset", "relearning recall, row reset", "{:.3f}"),
+    ("recall, row reset", "relearning recall, row reset", "{:.3f}"),
 )
 
 
@@ -63,11 +63,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def setting(found: dict[str, Any]) -> str:
     """What ran: `unsir`, `unsir:paper`, and of settings that are no preset what differs: `unsir repair_epochs=0`."""
-    flags = dict(zip(found["command"], found["command"][1:], strict=False))
-    preset = flags.get("--preset") or found["method"]["preset"]
-    name: str = found["method"]["name"]
+    command, name = found["command"], str(found["method"]["name"])
+    preset = dict(zip(command, command[1:], strict=False)).get("--preset") or found["method"]["preset"]
     own = "" if preset in (None, "default") else f":{preset}"
-    changed = [f" {field}={flags[flag]}" for field in found["method"]["settings"] if (flag := "--" + field.replace("_", "-")) in flags]
+    flags = {field: field.replace("_", "-") for field in found["method"]["settings"]}
+    changed = [f" {field}={found['method']['settings'][field]}" for field, flag in flags.items() if {f"--{flag}", f"--no-{flag}"} & set(command)]
     return name + own + "".join(changed)
 
 
