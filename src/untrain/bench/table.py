@@ -109,7 +109,7 @@ def by_method(found: list[dict[str, Any]], classes: list[int], base: str | None 
         cells = [shown(values(widest, row, column), form) for _, row, form in COLUMNS]
         n = len(values(widest, "forgotten, test", column))
         if n:
-            lines.append("| " + " | ".join([column, *cells, f"{n} models" if column == "retrained" else "", ""]) + " |")
+            lines.append("| " + " | ".join([column, *cells, f"{n} model{'s' if n > 1 else ''}" if column == "retrained" else "", ""]) + " |")
     order = {name: i for i, name in enumerate(ORDER)}
     for name in sorted({setting(r) for r in mine}, key=lambda n: (order.get(n, len(order)), n)):
         runs = [r for r in mine if setting(r) == name]
