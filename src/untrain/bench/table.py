@@ -12,6 +12,7 @@ A page says where they go: `<!-- table SCENARIO VIEW WORDS -->` ... `<!-- end --
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from collections.abc import Iterable
@@ -64,7 +65,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def setting(found: dict[str, Any]) -> str:
     """What ran: `unsir`, `unsir:paper`, and of settings that are no preset what differs: `unsir repair_epochs=0`."""
     command, name = found["command"], str(found["method"]["name"])
-    preset = dict(zip(command, command[1:], strict=False)).get("--preset") or found["method"]["preset"]
+    preset = dict(itertools.pairwise(command)).get("--preset") or found["method"]["preset"]
     own = "" if preset in (None, "default") else f":{preset}"
     flags = {field: field.replace("_", "-") for field in found["method"]["settings"]}
     changed = [f" {field}={found['method']['settings'][field]}" for field, flag in flags.items() if {f"--{flag}", f"--no-{flag}"} & set(command)]

@@ -659,7 +659,13 @@ def _cost_told(runs: list[tuple[Asked, dict[str, Any]]], abouts: list[dict[str, 
     return out
 
 
-SPREAD = (("retained, test", "exact"), ("one-shot prototype", "share"), ("head-reset relearning", "share"), ("relearning recall, row reset", "share"), ("distance of predictions", "distance"))
+SPREAD = (
+    ("retained, test", "exact"),
+    ("one-shot prototype", "share"),
+    ("head-reset relearning", "share"),
+    ("relearning recall, row reset", "share"),
+    ("distance of predictions", "distance"),
+)
 """Rows that lie between 0 and 1, and how they are written."""
 
 
