@@ -455,7 +455,7 @@ def with_records(html: Path) -> None:
     if not page.is_file():
         return
     text = page.read_text(encoding="utf-8")
-    for name in set(re.findall(r'href="\.\./benchmarks/records/([^"#?]+)"', text)):
+    for name in {unquote(link) for link in re.findall(r'href="\.\./benchmarks/records/([^"#?]+)"', text)}:
         to = html / "records" / name
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "benchmarks" / "records" / name, to)
