@@ -234,6 +234,9 @@ def test_relearning_recall_tells_where_every_time_has_run_out(split, original, r
     rows = {r["name"]: {c: [v["value"] for v in vs] for c, vs in r["values"].items()} for r in entry["rows"]}
     assert {v for vs in rows["relearn time"].values() for v in vs} == {4.0}
     assert beyond(rows["relearning recall"]["original"][0], rows["relearning recall"]["retrained"], +1) < 0.05
+    # And the verdict, which takes the side from the row itself.
+    (alone,) = (r for r in entry["rows"] if r["name"] == "relearning recall")
+    assert judge([{"rows": [alone]}], [], "it")["code"] == "RESIDUE"
 
 
 def test_identical_models_are_at_no_distance(split, original, retrained):
@@ -522,6 +525,12 @@ def test_a_class_that_is_plainly_still_named_is_residue_without_retrained_models
     # Beside retrained models the row is tested against them, as every other.
     beside = replace_row(named, values=named["values"] | {"retrained": [{"value": hits / n}] * 5})
     assert said(beside)["flagged"] == []
+
+
+def test_the_original_beside_no_retrained_model_is_still_named(split, original):
+    entries = audit(original, split, [Accuracy()], original=original)
+    assert verdict.ANSWERED in {r["name"] for r in entries[0]["rows"]}
+    assert judge(entries, [], "it")["flagged"] == [verdict.ANSWERED]
 
 
 def test_every_verdict_has_a_sentence_and_an_exit_code():
