@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from untrain import runs
 from untrain.bench.grid import Scenario
-from untrain.core import record, store
+from untrain.core import store
 from untrain.core.data import Samples, Split
 from untrain.core.run import prepared, unlearn
+from untrain.evidence import record
 from untrain.zoo.data import load
 
 SCHEMA, LAYER = "untrain.saliency/1", "layer3"

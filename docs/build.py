@@ -26,8 +26,8 @@ import untrain
 from untrain.cli import app
 from untrain.core import errors
 from untrain.core.discover import found
-from untrain.core.record import schema
-from untrain.core.verdict import EXIT, SENTENCES
+from untrain.evidence.record import schema
+from untrain.evidence.verdict import EXIT, SENTENCES
 from untrain.runs import field_help
 from untrain.zoo.networks import NORMS
 

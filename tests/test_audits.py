@@ -19,15 +19,15 @@ from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
 from untrain.audits.weights import Weights
-from untrain.core import verdict
 from untrain.core.audit import Subject, audit, counted
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument
 from untrain.core.run import unlearn
-from untrain.core.statistics import beyond, interval
 from untrain.core.store import weights_hash
-from untrain.core.verdict import judge
+from untrain.evidence import verdict
+from untrain.evidence.statistics import beyond, interval
+from untrain.evidence.verdict import judge
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.retrain import Retrain
 from untrain.metrics.recovery import prototype_recall, relative_distance, total_variation

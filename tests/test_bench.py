@@ -14,8 +14,8 @@ import pytest
 
 from untrain.bench import grid, table
 from untrain.cli import main
-from untrain.core import record
 from untrain.core.errors import BadArgument
+from untrain.evidence import record
 
 ROOT = Path(__file__).parent.parent
 SCENARIO = ROOT / "benchmarks" / "cifar10.toml"

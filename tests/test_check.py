@@ -16,14 +16,14 @@ from scipy.fft import dctn, idctn
 import untrain
 from untrain.checkup import accuracies, look, methods, near_copies
 from untrain.cli import main
-from untrain.core import record as records
 from untrain.core import run as running
 from untrain.core import store
 from untrain.core.data import Norm, Samples, Split
 from untrain.core.discover import every_setting, found, settings
 from untrain.core.engine import Engine
 from untrain.core.rehearse import rehearsing
-from untrain.core.verdict import SENTENCES
+from untrain.evidence import record as records
+from untrain.evidence.verdict import SENTENCES
 from untrain.metrics.copies import Sought, grey, middles, sketches, views
 from untrain.report.page import render
 from untrain.zoo.networks import NORMS, DigitsNet

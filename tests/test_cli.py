@@ -16,9 +16,9 @@ import torch
 
 import untrain
 from untrain.cli import main
-from untrain.core import record as records
 from untrain.core import store
 from untrain.core.discover import every_setting, found
+from untrain.evidence import record as records
 from untrain.runs import png, setting_flags
 
 VERBS = ("demo", "methods", "audits", "train", "check", "unlearn", "suppress", "audit", "report", "convert")
@@ -51,7 +51,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_importing_and_help_import_no_torch() -> None:
     asked = [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)]
     code = f"""
-import sys, untrain, untrain.core.record, untrain.core.verdict
+import sys, untrain, untrain.evidence.record, untrain.evidence.verdict
 from untrain.cli import main
 assert all(main(tokens) == 0 for tokens in {asked!r})
 assert not {{"torch", "numpy", "scipy", "sklearn"}} & set(sys.modules), sorted(sys.modules)

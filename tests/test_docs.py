@@ -20,8 +20,8 @@ from torch.nn import functional as F
 import untrain
 from untrain import methods
 from untrain.cli import app
-from untrain.core import record as records
 from untrain.core.discover import every_setting, found
+from untrain.evidence import record as records
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "docs").is_dir():
@@ -159,7 +159,7 @@ def test_a_method_that_is_one_new_file_has_a_card_and_a_row(build: Any, tmp_path
 
 
 def test_the_sentences_of_the_verdict_stand_on_their_page_as_they_are(build: Any) -> None:
-    from untrain.core.verdict import SENTENCES
+    from untrain.evidence.verdict import SENTENCES
 
     page = build.filled((ROOT / "docs" / "record.md").read_text(encoding="utf-8"))
     assert all(sentence in page for sentence in SENTENCES.values())

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 import untrain
 from untrain import runs
 from untrain.cli import main
-from untrain.core import record as records
 from untrain.core import store
 from untrain.core.errors import BadArgument, BadData
-from untrain.core.verdict import SENTENCES
+from untrain.evidence import record as records
+from untrain.evidence.verdict import SENTENCES
 from untrain.sources import models, sandbox
 from untrain.sources.card import card
 

@@ -21,8 +21,8 @@ import pytest
 from test_report import HOSTILE, Dom, browser, golden, png, screen, spoiled  # noqa: F401 the fixtures are used by name
 from untrain.bench import grid, questions
 from untrain.bench.__main__ import app
-from untrain.core import record as records
 from untrain.core.errors import BadData
+from untrain.evidence import record as records
 from untrain.report import page as pages
 from untrain.report import questions as report
 from untrain.report.questions import QUESTIONS, Asked, Evidence

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from untrain.core import record
 from untrain.core.audit import audit
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
 from untrain.core.errors import BadData
 from untrain.core.run import describe, unlearn
-from untrain.core.verdict import judge
+from untrain.evidence import record
+from untrain.evidence.verdict import judge
 from untrain.methods.finetune import FineTune
 
 law = settings(deadline=None, max_examples=60)
@@ -195,7 +195,7 @@ def test_a_record_holds_no_path_of_this_machine(made):
     assert sys.prefix not in written
 
 
-@pytest.mark.parametrize("module", ["untrain", "untrain.core.record", "untrain.core.verdict", "untrain.core.statistics", "untrain.core.errors"])
+@pytest.mark.parametrize("module", ["untrain", "untrain.evidence.record", "untrain.evidence.verdict", "untrain.evidence.statistics", "untrain.core.errors"])
 def test_records_do_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from untrain.core import record as records
-from untrain.core.verdict import SENTENCES
+from untrain.evidence import record as records
+from untrain.evidence.verdict import SENTENCES
 from untrain.report import page
 from untrain.report.markup import amount, embedded
 from untrain.report.sections import CONTROLS, SECTIONS, what

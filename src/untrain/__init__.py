@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from untrain.core.train import fit as fit
     from untrain.core.train import minimize as minimize
     from untrain.core.train import predict as predict
-    from untrain.core.verdict import judge as judge
+    from untrain.evidence.verdict import judge as judge
     from untrain.methods.headonly import HeadOnly as Suppress
     from untrain.runs import given_data as given_data
     from untrain.runs import given_model as given_model
@@ -63,7 +63,7 @@ _WHERE = {
     "fit": "core.train:fit",
     "given_data": "runs:given_data",
     "given_model": "runs:given_model",
-    "judge": "core.verdict:judge",
+    "judge": "evidence.verdict:judge",
     "lightning_audit": "adapters:lightning_audit",
     "load": "runs:load",
     "load_model": "zoo.models:load_model",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from untrain.core import record, store
+from untrain.core import store
 from untrain.core.audit import Audit, audit
 from untrain.core.data import Prepare, Split
 from untrain.core.engine import Engine
@@ -24,6 +24,7 @@ from untrain.core.errors import BadArgument, MissingExtra
 from untrain.core.host import bare
 from untrain.core.run import environment
 from untrain.core.vision import import_torchvision, import_transformers
+from untrain.evidence import record
 
 SCHEMA = "untrain.looks/1"
 """Name and version of what `out` holds."""

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from untrain import runs
 from untrain.core import audit as auditing
-from untrain.core import record as records
 from untrain.core import run as running
 from untrain.core import store
 from untrain.core.data import Prepare, Samples, Split, moved
@@ -35,7 +34,8 @@ from untrain.core.errors import BadArgument, BadData, Diverged, OtherHead, Untra
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.rehearse import rehearsing, spread
-from untrain.core.statistics import interval
+from untrain.evidence import record as records
+from untrain.evidence.statistics import interval
 from untrain.metrics.copies import Sought, grey
 from untrain.zoo.networks import NETWORKS, NORMS
 

@@ -189,7 +189,7 @@ def _unlearn(
     data_root: DataRoot = None,
     json: Json = False,
 ) -> int:
-    from untrain.core.verdict import what
+    from untrain.evidence.verdict import what
     from untrain.runs import RECORD, unlearn
 
     with _bars() as progress:
@@ -315,7 +315,7 @@ def audit(
     json: Json = False,
 ) -> int:
     """Ask every audit of a run's model, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
-    from untrain.core.verdict import EXIT
+    from untrain.evidence.verdict import EXIT
     from untrain.runs import audit
 
     with _bars() as progress:
@@ -589,7 +589,7 @@ def _side_by_side(record: Mapping[str, Any], only: Sequence[str] = ()) -> Table:
 
 def _show(found: Mapping[str, Any]) -> None:
     """What `check` found, question by question."""
-    from untrain.core.verdict import what
+    from untrain.evidence.verdict import what
 
     head, gone, copies, held = found["head"], found["forget"], found["copies"], found["holdout"]
     layer = f"the head {head['layer']!r} answers with {head['width']} classes, the data has {head['classes']}"
@@ -629,8 +629,8 @@ def _cost(row: Mapping[str, Any]) -> tuple[str, str]:
 
 def _tell(record: Mapping[str, Any]) -> None:
     """The demo's story in a few lines: a table, what the fake shows, and the verdict."""
-    from untrain.core.verdict import what
     from untrain.demo import MASK
+    from untrain.evidence.verdict import what
 
     rows = {row["name"]: row for entry in record["audits"] for row in entry["rows"]}
     name = what(record["request"])

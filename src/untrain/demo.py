@@ -13,13 +13,13 @@ from typing import Any
 from torch import nn
 
 from untrain import runs
-from untrain.core import record as records
 from untrain.core import run as running
 from untrain.core import store
 from untrain.core.data import Data, Split
 from untrain.core.discover import settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
+from untrain.evidence import record as records
 from untrain.runs import Reference
 from untrain.sources.forget import classes_in
 from untrain.zoo import models

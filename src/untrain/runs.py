@@ -31,7 +31,6 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from untrain.core import audit as auditing
-from untrain.core import record as records
 from untrain.core import run as running
 from untrain.core import store
 from untrain.core.data import Data, Norm, Samples, Split
@@ -42,7 +41,8 @@ from untrain.core.method import Method
 from untrain.core.model import Expects, Model
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
-from untrain.core.verdict import judge, what
+from untrain.evidence import record as records
+from untrain.evidence.verdict import judge, what
 from untrain.sources import convert as converting
 from untrain.sources import data as foreign_data
 from untrain.sources import forget as forgetting

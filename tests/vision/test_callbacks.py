@@ -16,7 +16,8 @@ from transformers import Trainer, TrainingArguments
 
 import ranks_main
 from untrain import Accuracy, Relearn, UntrainError, audit, lightning_audit, trainer_audit
-from untrain.core import record, store
+from untrain.core import store
+from untrain.evidence import record
 
 SPLIT = ranks_main.split()
 AUDITS = [Accuracy(), Relearn(steps=4, every=2, batch=8)]

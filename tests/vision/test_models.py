@@ -21,8 +21,8 @@ from torchvision import models as torchvision_models
 import untrain
 from untrain import runs
 from untrain.cli import main
-from untrain.core import record as records
 from untrain.core import store
+from untrain.evidence import record as records
 
 NAMES = ("ant", "bee", "cow")
 METHOD = ("neggrad", "--epochs", "1", "--batch", "8")

@@ -39,7 +39,7 @@ from typing import Any
 from torch import nn
 
 from untrain import runs
-from untrain.core import discover, record, store
+from untrain.core import discover, store
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Data, Split
 from untrain.core.engine import Precision
@@ -47,7 +47,8 @@ from untrain.core.errors import BadArgument, Diverged
 from untrain.core.method import Method
 from untrain.core.model import Model
 from untrain.core.run import Result, describe, unlearn
-from untrain.core.verdict import judge, what
+from untrain.evidence import record
+from untrain.evidence.verdict import judge, what
 from untrain.zoo.data import KNOWN, data_root, load
 from untrain.zoo.networks import parameters
 from untrain.zoo.recipes import Recipe, recipe_for

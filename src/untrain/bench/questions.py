@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from untrain.bench.grid import Cell, Scenario
-from untrain.core import record, store
+from untrain.core import store
 from untrain.core.errors import BadData
+from untrain.evidence import record
 from untrain.report.questions import Asked, Evidence, render
 
 

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from untrain.core import record
-from untrain.core.statistics import limit
+from untrain.evidence import record
+from untrain.evidence.statistics import limit
 
 TUNED_ON = {"cifar10": (1, 4, 6, 8)}
 """Classes that settings were chosen on, by scenario: shown, and marked."""

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from untrain.core.counting import interval
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Progress, seeded, silent
 from untrain.core.host import bare, own_copy
 from untrain.core.network import Network
 from untrain.core.run import prepared
-from untrain.core.statistics import interval
 from untrain.core.train import predict
 
 Ideal = Literal["high", "low", "as retrained"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from untrain.core.verdict import what
+from untrain.evidence.verdict import what
 from untrain.report.markup import asset, draw, shown
 from untrain.report.sections import SECTIONS
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from untrain.core.verdict import ENOUGH, what
+from untrain.evidence.verdict import ENOUGH, what
 from untrain.report.figures import Figure, figure, slots
 from untrain.report.markup import amount, asset, chance, draw, label, name, seconds, shown
 from untrain.report.page import whole

@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from untrain.core import record as records
-from untrain.core.verdict import SENTENCES, what
+from untrain.evidence import record as records
+from untrain.evidence.verdict import SENTENCES, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
 from untrain.report.markup import amount, draw, embedded, name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from untrain.core.verdict import SENTENCES, what
+from untrain.evidence.verdict import SENTENCES, what
 
 CARD = "README.md"
 """The file it is written to, where model hubs look for it."""

@@ -64,7 +64,7 @@ def compose(
 
 def schema() -> dict[str, Any]:
     """The published JSON Schema of a record."""
-    found: dict[str, Any] = json.loads(files("untrain.core").joinpath("record.schema.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(files("untrain.evidence").joinpath("record.schema.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -7,19 +7,7 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-from untrain.core.errors import BadArgument
-
-
-def interval(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share.
-
-    >>> [round(v, 3) for v in interval(0, 100)]
-    [0.0, 0.036]
-    """
-    if n == 0:
-        raise BadArgument("an interval of no samples")
-    found = stats.binomtest(correct, n).proportion_ci(level, "exact")
-    return float(found.low), float(found.high)
+from untrain.core.counting import interval as interval
 
 
 def beyond(value: float, references: Sequence[float], knows: int, floor: float = 0.01) -> float:

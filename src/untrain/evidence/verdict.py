@@ -91,7 +91,7 @@ def what(request: Mapping[str, Any]) -> str:
 
 def _test(row: dict[str, Any]) -> dict[str, Any] | None:
     """One-sided p of the unlearned and of the original against a prediction from the retrained models."""
-    from untrain.core.statistics import beyond
+    from untrain.evidence.statistics import beyond
 
     references = [v["value"] for v in row["values"]["retrained"]]
     mine, before = row["values"]["unlearned"], row["values"]["original"]
