@@ -26,8 +26,8 @@ from untrain.core.data import CropFlip, Norm, Samples, Split
 from untrain.core.engine import Engine, seeded
 from untrain.core.network import Network
 from untrain.core.train import Phase, fit, predict
-from untrain.sources.vision import import_torchvision
-from untrain.zoo.data import data_root, parquet
+from untrain.core.vision import import_torchvision
+from untrain.zoo.sets import data_root, parquet
 
 NORM = Norm((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 
 from untrain.core import store
 from untrain.core.data import Norm
-from untrain.zoo.data import load
 from untrain.zoo.networks import NETWORKS
+from untrain.zoo.sets import load
 
 NORM = Norm((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 

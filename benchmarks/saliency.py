@@ -28,7 +28,7 @@ from untrain.core import store
 from untrain.core.data import Samples, Split
 from untrain.core.run import prepared, unlearn
 from untrain.evidence import record
-from untrain.zoo.data import load
+from untrain.zoo.sets import load
 
 SCHEMA, LAYER = "untrain.saliency/1", "layer3"
 MINE, OTHERS = 4, (5, 8)

@@ -20,8 +20,8 @@ from untrain.core import discover, store
 from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.run import unlearn
-from untrain.zoo.data import load
 from untrain.zoo.networks import NETWORKS
+from untrain.zoo.sets import load
 
 CLASSES = {"cifar10": (1, 4, 6, 8), "cifar100": (14, 72)}
 SEED = 3

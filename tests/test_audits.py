@@ -31,8 +31,8 @@ from untrain.evidence.verdict import judge
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.retrain import Retrain
 from untrain.metrics.recovery import prototype_recall, relative_distance, total_variation
-from untrain.zoo.data import digits
 from untrain.zoo.recipes import recipe_for
+from untrain.zoo.sets import digits
 
 law = settings(deadline=None, max_examples=60)
 GONE = 3

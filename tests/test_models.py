@@ -26,8 +26,9 @@ from untrain.core import store
 from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import record as records
 from untrain.evidence.verdict import SENTENCES
-from untrain.sources import models, sandbox
+from untrain.sources import sandbox
 from untrain.sources.card import card
+from untrain.sources.libraries import functions
 
 NETS = """
 from torch import nn
@@ -84,7 +85,7 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "helper.py").write_text("WIDTH = 8\n")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    store.save_weights(tmp_path / "own.safetensors", models.call("nets.py:make", 10).state_dict(), {})
+    store.save_weights(tmp_path / "own.safetensors", functions.call("nets.py:make", 10).state_dict(), {})
     return tmp_path
 
 
@@ -284,7 +285,7 @@ class Canary:
 
 def test_a_checkpoint_becomes_safetensors_that_load(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = store.load_weights(nets / "own.safetensors")
-    module = models.call("nets.py:make", 10)
+    module = functions.call("nets.py:make", 10)
     kept = {
         "state_dict": {f"module.{k}": v for k, v in own.items()},
         "optimizer": torch.optim.Adam(module.parameters()).state_dict(),

@@ -21,8 +21,8 @@ from untrain.core.run import unlearn
 from untrain.core.train import predict
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
-from untrain.zoo.data import load
 from untrain.zoo.networks import NETWORKS, parameters
+from untrain.zoo.sets import load
 
 HEADS = {"digits": "linear", "resnet20": "linear", "resnet32": "linear", "resnet18": "fc", "resnet18-imagenet-stem": "fc", "allcnn": "classifier"}
 

@@ -19,14 +19,15 @@ from urllib.parse import unquote
 import pytest
 
 from test_report import HOSTILE, Dom, browser, golden, png, screen, spoiled  # noqa: F401 the fixtures are used by name
-from untrain.bench import grid, questions
+from untrain.bench import grid
+from untrain.bench import questions_page as questions
 from untrain.bench.__main__ import app
 from untrain.core.errors import BadData
 from untrain.evidence import record as records
 from untrain.report import page as pages
 from untrain.report import questions as report
 from untrain.report.questions import QUESTIONS, Asked, Evidence
-from untrain.zoo.models import load as load_network
+from untrain.zoo.trained import load as load_network
 
 ROOT = Path(__file__).parent.parent
 SCENARIO = ROOT / "benchmarks" / "questions.toml"

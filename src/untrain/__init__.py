@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from untrain.runs import given_model as given_model
     from untrain.runs import load as load
     from untrain.runs import split_of as split_of
-    from untrain.zoo.models import load_model as load_model
     from untrain.zoo.recipes import Recipe as Recipe
     from untrain.zoo.recipes import recipe_for as recipe_for
+    from untrain.zoo.trained import load_model as load_model
 
 _WHERE = {
     "Audit": "core.audit:Audit",
@@ -66,7 +66,7 @@ _WHERE = {
     "judge": "evidence.verdict:judge",
     "lightning_audit": "adapters:lightning_audit",
     "load": "runs:load",
-    "load_model": "zoo.models:load_model",
+    "load_model": "zoo.trained:load_model",
     "minimize": "core.train:minimize",
     "predict": "core.train:predict",
     "recipe_for": "zoo.recipes:recipe_for",

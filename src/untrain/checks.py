@@ -42,8 +42,8 @@ from untrain.methods.finetune import FineTune
 from untrain.methods.nothing import Nothing
 from untrain.methods.retrain import Retrain
 from untrain.zoo import recipes
-from untrain.zoo.data import digits
 from untrain.zoo.networks import DigitsNet
+from untrain.zoo.sets import digits
 
 Law = Callable[..., None]
 """`(method, case=None)`: a law makes a case of its own where none is given."""

@@ -21,8 +21,8 @@ from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.evidence import record as records
 from untrain.runs import Reference
-from untrain.sources.forget import classes_in
-from untrain.zoo import models
+from untrain.sources.request import classes_in
+from untrain.zoo import trained as models
 from untrain.zoo.recipes import Recipe, recipe_for
 
 NETWORK = {"digits": "digits", "cifar10": "resnet20"}

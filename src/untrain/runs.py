@@ -44,13 +44,15 @@ from untrain.core.train import Trace, predict
 from untrain.evidence import record as records
 from untrain.evidence.verdict import judge, what
 from untrain.sources import convert as converting
-from untrain.sources import data as foreign_data
-from untrain.sources import forget as forgetting
-from untrain.sources import models as foreign
+from untrain.sources import loading, reading
+from untrain.sources import names as naming
 from untrain.sources import recipe as foreign_recipe
+from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
-from untrain.zoo import data as zoo_data
-from untrain.zoo import models
+from untrain.sources.forms import finding
+from untrain.sources.libraries.transformers_nets import disk_names
+from untrain.zoo import sets as zoo_data
+from untrain.zoo import trained as models
 from untrain.zoo.networks import NETWORKS, NORMS, parameters
 from untrain.zoo.recipes import Recipe, recipe_for
 
@@ -131,7 +133,7 @@ def train(
     """
     ours = join_ranks()
     try:
-        _refuse_output(out, (data_root, *map(foreign_data.path_of, (data, test, holdout))))
+        _refuse_output(out, (data_root, *map(finding.path_of, (data, test, holdout))))
         _refuse_below(epochs=(epochs, 0), holdout_every=(holdout_every, 2))
         engine, normed = Engine.of(device, precision), norm_of(norm)
         refuse_unknown(model)
@@ -165,7 +167,7 @@ def train(
             network.eval()
             parts = {"test": source.test} | ({"held out": source.train[held]} if holdout_every else {}) | ({"hold-out": source.holdout} if source.holdout is not None else {})
             accuracy = {name: asdict(_accuracy(network, part.prepared(own))) for name, part in parts.items()}
-            weights = foreign.disk_names(network.module)
+            weights = disk_names(network.module)
             about = {"verb": "train", "recipe": _about_recipe(taught), "data": source.name, "seed": seed, "classes": [], "holdout_every": holdout_every}
             written: dict[str, Any] = records.finite(
                 {
@@ -247,7 +249,7 @@ def unlearn(
     """
     ours = join_ranks()
     try:
-        _refuse_output(out, (weights, data_root, *map(foreign_data.path_of, (data, test, holdout))))
+        _refuse_output(out, (weights, data_root, *map(finding.path_of, (data, test, holdout))))
         _refuse_below(epochs=(epochs, 0))
         engine, normed = Engine.of(device, precision), norm_of(norm)
         forgetting.refuse_unknown(forget)
@@ -300,7 +302,7 @@ def unlearn(
                 # transformers 4 reads no file that does not say that it is PyTorch's.
                 store.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
                 record["output"]["sha256"] = store.sha256(out / WEIGHTS)
-                paths = {name: foreign_data.path_of(spec) for name, spec in (("data", data), ("test", test), ("holdout", holdout)) if spec not in zoo_data.KNOWN}
+                paths = {name: finding.path_of(spec) for name, spec in (("data", data), ("test", test), ("holdout", holdout)) if spec not in zoo_data.KNOWN}
                 _note_inputs(out, weights=weights, data_root=data_root, model=_path(model), forget=forgetting.path_of(forget), **paths)
                 for name, path in given.beside.items():
                     store.write(out / name, path.read_bytes())
@@ -587,7 +589,7 @@ def expects(model: str) -> Expects:
         BadArgument: no such model in the zoo, and no such name of another source.
         MissingExtra: its library is not installed.
     """
-    return Expects() if model in NETWORKS else foreign.expects(model)
+    return Expects() if model in NETWORKS else loading.expects(model)
 
 
 def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, data_root: Path | None = None) -> Model:
@@ -607,7 +609,7 @@ def given_model(model: str, classes: int, *, weights: Path | None = None, norm: 
     """
     own = norm_of(norm) if isinstance(norm, str) else norm
     refuse_unknown(model)
-    given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else foreign.load(model, classes, weights=weights)
+    given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else loading.load(model, classes, weights=weights)
     return given if own is None else replace(given, expects=replace(given.expects, norm=own))
 
 
@@ -617,8 +619,8 @@ def refuse_unknown(model: str) -> None:
     Raises:
         BadArgument: it is neither.
     """
-    if model not in NETWORKS and foreign.named(model) is None:
-        raise BadArgument(f"no model {model!r}; there are {', '.join(NETWORKS)}, and {foreign.GRAMMAR}")
+    if model not in NETWORKS and naming.named(model) is None:
+        raise BadArgument(f"no model {model!r}; there are {', '.join(NETWORKS)}, and {naming.GRAMMAR}")
 
 
 def given_data(
@@ -651,10 +653,10 @@ def given_data(
     if isinstance(data, str) and data in zoo_data.KNOWN and size is None:
         found = zoo_data.load(data, data_root)
         if test is not None or holdout is not None:
-            more = foreign_data.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
+            more = reading.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
             found = replace(more, name=found.name)
     else:
-        found = foreign_data.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects)
+        found = reading.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects)
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
     return found
@@ -700,28 +702,28 @@ def _foreign(record: dict[str, Any]) -> bool:
 
 def _name(model: str | None) -> str | None:
     """A model's or a recipe's name as commands and records say it: without the way to a folder or file."""
-    what = foreign.named(model) if model is not None and model not in NETWORKS else None
+    what = naming.named(model) if model is not None and model not in NETWORKS else None
     return what.shown if what else model
 
 
 def _path(model: str) -> Path | None:
     """The folder or file that a model's name holds."""
-    what = foreign.named(model) if model not in NETWORKS else None
+    what = naming.named(model) if model not in NETWORKS else None
     return what.path if what else None
 
 
 def _full_name(shown: str, path: Path | None) -> str:
     """A model's name out of a record, with the folder or file that was noted."""
-    what = foreign.named(shown) if shown not in NETWORKS else None
+    what = naming.named(shown) if shown not in NETWORKS else None
     return what.at(path) if what and path is not None else shown
 
 
 def _say_code(say: Say, *names: str | None) -> None:
     """Say once, before it is done, whose code is run."""
-    found = [foreign.named(name) for name in names if name is not None and name not in NETWORKS]
+    found = [naming.named(name) for name in names if name is not None and name not in NETWORKS]
     run = dict.fromkeys(what.shown for what in found if what is not None and what.runs_code)
     if run:
-        say(foreign.RUNS_CODE.format(" and ".join(run)))
+        say(naming.RUNS_CODE.format(" and ".join(run)))
 
 
 AnyRecipe = Recipe | foreign_recipe.Recipe
@@ -814,13 +816,13 @@ def _how(precision: Precision, device: str | None) -> list[str]:
 def _shown(data: str, test: str | None, holdout: str | None) -> dict[str, str]:
     """Flags that name data, without the way to a folder or file."""
     given = {"data": data, "test": test, "holdout": holdout}
-    return {flag: spec if spec in zoo_data.KNOWN else foreign_data.shown(spec) for flag, spec in given.items() if spec is not None}
+    return {flag: spec if spec in zoo_data.KNOWN else finding.shown(spec) for flag, spec in given.items() if spec is not None}
 
 
 def _spec(record: dict[str, Any], flag: str, path: Path | None) -> str | None:
     """A name of data out of a record's command, with the folder or file that was noted."""
     said = _said(record["command"], f"--{flag}") or (record["data"]["name"] if flag == "data" else None)
-    return foreign_data.at(said, path) if said is not None and path is not None else said
+    return finding.at(said, path) if said is not None and path is not None else said
 
 
 def _split_again(record: dict[str, Any], source: Data, forget: str | None, noted: Path | None) -> Split:

@@ -1,7 +1,7 @@
 """What the tests of the second environment stand on: `make test-vision` runs them, where every extra is installed."""
 
 # First of all, since timm and transformers import torchvision themselves, which beside a CPU torch fails without it.
-from untrain.sources.vision import import_torchvision
+from untrain.core.vision import import_torchvision
 
 import_torchvision()
 

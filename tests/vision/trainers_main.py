@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from untrain.sources.vision import import_torchvision
+from untrain.core.vision import import_torchvision
 
 import_torchvision()
 

@@ -59,7 +59,7 @@ def questions(scenario: Path, *, into: Path) -> None:
         scenario: A scenario, TOML.
         into: The page, HTML.
     """
-    from untrain.bench import questions as page
+    from untrain.bench import questions_page as page
     from untrain.bench.grid import Scenario
 
     page.draw(Scenario.read(scenario), into)

@@ -49,9 +49,9 @@ from untrain.core.model import Model
 from untrain.core.run import Result, describe, unlearn
 from untrain.evidence import record
 from untrain.evidence.verdict import judge, what
-from untrain.zoo.data import KNOWN, data_root, load
 from untrain.zoo.networks import parameters
 from untrain.zoo.recipes import Recipe, recipe_for
+from untrain.zoo.sets import KNOWN, data_root, load
 
 
 @dataclass(frozen=True)

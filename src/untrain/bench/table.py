@@ -21,6 +21,7 @@ from typing import Any
 
 from untrain.evidence import record
 from untrain.evidence.statistics import limit
+from untrain.report.words import values
 
 TUNED_ON = {"cifar10": (1, 4, 6, 8)}
 """Classes that settings were chosen on, by scenario: shown, and marked."""
@@ -70,16 +71,6 @@ def setting(found: dict[str, Any]) -> str:
     flags = {field: field.replace("_", "-") for field in found["method"]["settings"]}
     changed = [f" {field}={found['method']['settings'][field]}" for field, flag in flags.items() if {f"--{flag}", f"--no-{flag}"} & set(command)]
     return name + own + "".join(changed)
-
-
-def values(found: dict[str, Any], row: str, column: str) -> list[dict[str, Any]]:
-    """A row's values of a column."""
-    for entry in found["audits"]:
-        for line in entry["rows"]:
-            if line["name"] == row:
-                out: list[dict[str, Any]] = line["values"].get(column, [])
-                return out
-    return []
 
 
 def shown(cells: Iterable[dict[str, Any]], form: str) -> str:

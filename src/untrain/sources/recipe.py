@@ -14,7 +14,8 @@ from untrain.core.data import Samples
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.train import Phase
-from untrain.sources.models import call, file_of, named
+from untrain.sources.libraries.functions import call, file_of
+from untrain.sources.names import named
 
 
 @dataclass(frozen=True, eq=False)

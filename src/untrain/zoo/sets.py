@@ -14,7 +14,7 @@ from untrain.core.data import CropFlip, Data, Samples
 from untrain.core.errors import BadData, MissingExtra
 from untrain.core.store import cache_root
 from untrain.core.vision import import_torchvision
-from untrain.sources import data as sources
+from untrain.sources import reading
 
 KNOWN = ("digits", "cifar10", "cifar100")
 """Data sets by name."""
@@ -45,7 +45,7 @@ def load(name: str, root: Path | None = None) -> Data:
         if base is not None and (base / name).is_dir():
             return parquet(base / name, augment=CropFlip(4, flip=True))
         return _downloaded(name)
-    return sources.read(name)
+    return reading.read(name)
 
 
 def folder_of(name: Any, root: Path | None = None) -> Path | None:
@@ -70,7 +70,7 @@ def digits() -> Data:
 
 def parquet(folder: Path, augment: CropFlip | None = None) -> Data:
     """Read `train-*.parquet` and `test-*.parquet` (columns `image` and `label`, class names in the schema)."""
-    return sources.read(folder, augment=augment)
+    return reading.read(folder, augment=augment)
 
 
 def _downloaded(name: str) -> Data:

@@ -12,8 +12,8 @@ from untrain.core import store
 from untrain.core.data import Norm
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects, Model
-from untrain.zoo.data import data_root
 from untrain.zoo.networks import NETWORKS
+from untrain.zoo.sets import data_root
 
 PUBLISHED = {("resnet20", 10): "checkpoints/cifar10_resnet20.safetensors", ("resnet32", 10): "checkpoints/cifar10_resnet32.safetensors"}
 """Published checkpoints in the data folder, by network and number of classes."""

@@ -1,0 +1,60 @@
+"""Image folders: a folder of class folders, or `train/` and others of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from untrain.core.errors import BadData
+from untrain.sources.forms.parts import TESTS, Found, Part, hashed, listed_in, visible
+from untrain.sources.images import Files
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic")
+"""How the names of images end."""
+
+
+def class_folders(path: Path, name: str) -> Found:
+    """Class folders directly inside, or `train/` and others of class folders."""
+    below = [entry for entry in visible(path) if entry.is_dir()]
+    loose = [entry.name for entry in visible(path) if not entry.is_dir() and entry.name.lower().endswith(SUFFIXES)]
+    if not below:
+        raise BadData(f"{name} holds neither class folders of images, nor labels.csv, nor train-*.parquet and test-*.parquet; see `untrain unlearn --help`")
+    # A class may be called train: then images lie in it, and no folders.
+    divided = any(entry.name == "train" and any(inner.is_dir() for inner in visible(path / "train")) for entry in below)
+    if loose:
+        raise BadData(f"{len(loose)} images such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
+    if not divided:
+        return Found(name, {"all": _classes(path, path, name)}, listed_in(path))
+    known = [entry.name for entry in below if entry.name in ("train", "holdout", *TESTS)]
+    extra = [entry.name for entry in below if entry.name not in known]
+    parts = {part: _classes(path / part, path, f"{name}/{part}") for part in known}
+    if extra:
+        parts["train"] = replace(parts["train"], notes=(f"folders beside train/ were left out: {', '.join(extra[:5])}",))
+    return Found(name, parts, listed_in(path))
+
+
+def _classes(folder: Path, root: Path, shown: str) -> Part:
+    classes = [entry.name for entry in visible(folder) if entry.is_dir()]
+    loose = [entry.name for entry in visible(folder) if not entry.is_dir()]
+    if folder != root and loose:
+        raise BadData(f"{len(loose)} files such as {loose[0]} lie in {shown} beside its class folders; put them into the folder of their class, or take them away")
+    paths, labels = [], []
+    for name in classes:
+        inside = sorted(_below(folder / name, root))
+        paths += inside
+        labels += [name] * len(inside)
+    if not paths:
+        raise BadData(f"{shown} holds {len(classes)} class folders and no image in any; give at least one a class")
+    return Part(labels, hashed(root, paths, labels), Files(root, paths), names=tuple(classes), columns={"path": paths})
+
+
+def _below(folder: Path, root: Path) -> Iterator[str]:
+    for entry in visible(folder):
+        path = Path(entry.path)
+        if entry.is_dir() and entry.is_symlink():
+            raise BadData(f"{path.relative_to(root).as_posix()} is a link to a folder, which is not followed; put the images there themselves")
+        if entry.is_dir():
+            yield from _below(path, root)
+        else:
+            yield path.relative_to(root).as_posix()

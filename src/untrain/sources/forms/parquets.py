@@ -1,0 +1,128 @@
+"""Parquet: a file, or a folder of `train-*.parquet` and others, with images as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from untrain.core import store
+from untrain.core.data import LABELS
+from untrain.core.errors import BadData, MissingExtra
+from untrain.sources import images
+from untrain.sources.forms.parts import TESTS, Found, Part, listed_in
+from untrain.sources.images import Rows
+
+
+def parquets(path: Path) -> Found:
+    """A file, or a folder of `train-*.parquet` and others."""
+    files: dict[str, list[Path]] = {}
+    if path.is_dir():
+        for file in sorted(path.glob("*.parquet")):
+            part = re.split(r"[-.]", file.name)[0]
+            files.setdefault(part if part in ("train", "holdout", *TESTS) else "all", []).append(file)
+        if "train" in files and "all" in files:
+            raise BadData(f"{path.name} holds train-*.parquet and also {files['all'][0].name}; call each file by its part, or take it away")
+    else:
+        files["all"] = [path]
+    return Found(path.resolve().name, {part: parquet(some) for part, some in files.items()}, listed_in(path if path.is_dir() else path.parent))
+
+
+def parquet(files: Sequence[Path]) -> Part:
+    """Images and labels out of parquet files; further columns are kept, and class names are those of the schema.
+
+    Raises:
+        BadData: not such files, or none.
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet as pq
+        from pyarrow import ArrowException
+    except ImportError as error:
+        raise MissingExtra(f"reading parquet needs {error.name}: pip install 'untrain[data]'") from error
+    hashes = [store.sha256(file) for file in files]
+    digest = "".join(hashes)
+    large = sum(file.stat().st_size for file in files) > images.FITS
+    held = _Held(store.cache_root() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images" if large else None)
+    labels, names, columns, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
+    for file in files:
+        try:
+            opened = pq.ParquetFile(file)
+            schema = opened.schema_arrow
+            image, label = _column(schema.names, ("image", "img", "bytes")), _column(schema.names, LABELS)
+            names = _class_names(schema.metadata, label) or names
+            kept = [n for n in schema.names if n not in (image, label) and str(schema.field(n).type) in _SCALARS]
+            before = len(rows)
+            for batch in opened.iter_batches(batch_size=512, columns=[image, label, *kept]):
+                column = batch.column(0)
+                binary = column.field("bytes") if hasattr(column.type, "num_fields") and column.type.num_fields else column
+                held.add(value.as_py() for value in binary)
+                if hasattr(column.type, "num_fields") and "path" in [column.type.field(i).name for i in range(column.type.num_fields)]:
+                    columns.setdefault("path", []).extend(value.as_py() for value in column.field("path"))
+                labels += batch.column(1).to_pylist()
+                for i, name in enumerate(kept, 2):
+                    columns.setdefault(name, []).extend(batch.column(i).to_pylist())
+            rows += [(file.name, i) for i in range(len(labels) - before)]
+        except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise BadData(f"{file.name} is not a parquet file of images and labels ({' '.join(str(error).split())[:200]}); get it anew") from error
+    if not labels:
+        raise BadData(f"{files[0].name} holds no image; give at least one a class")
+    bare = next((i for i, label in enumerate(labels) if label is None), None)
+    if bare is not None:
+        raise BadData(f"{rows[bare][0]}, row {rows[bare][1]}: no label; give each image one")
+    columns = {name: values for name, values in columns.items() if len(values) == len(labels) and any(v is not None for v in values)}
+    called = Rows(len(labels), held.reader(), lambda i: f"{rows[i][0]}, row {rows[i][1]}")
+    return Part(labels, digest, called, names=names, columns=columns)
+
+
+_SCALARS = ("string", "large_string", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "float", "double", "halffloat")
+
+
+def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
+    found = next((name for name in wanted if name in names), None)
+    if found is None:
+        raise KeyError(f"columns {', '.join(names[:6])}, and none of {', '.join(wanted)}")
+    return found
+
+
+def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...]:
+    about = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    return tuple(about.get("info", {}).get("features", {}).get(label, {}).get("names") or ())
+
+
+class _Held:
+    """Encoded images: in memory, or one after the other in a file of the cache, where any can be read by itself."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.rows, self.ends = path, list[Any](), [0]
+        self.whole = path is not None and path.is_file()
+        self.writing = None
+        if path is not None and not self.whole:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.writing = path.with_suffix(f".{os.getpid()}.tmp").open("wb")
+
+    def add(self, values: Iterator[Any]) -> None:
+        """Keep further images."""
+        for value in values:
+            if self.path is None:
+                self.rows.append(value if value is not None else b"")
+                continue
+            self.ends.append(self.ends[-1] + len(value or b""))
+            if self.writing is not None:
+                self.writing.write(value or b"")
+
+    def reader(self) -> Callable[[int], bytes]:
+        """What reads one."""
+        if self.path is None:
+            return cast(Callable[[int], bytes], self.rows.__getitem__)
+        if self.writing is not None:
+            self.writing.close()
+            Path(self.writing.name).replace(self.path)
+        file, ends = os.open(self.path, os.O_RDONLY), np.array(self.ends)
+        return lambda i: os.pread(file, int(ends[i + 1] - ends[i]), int(ends[i]))

@@ -1,0 +1,118 @@
+"""What every form of data is read into, and what several forms share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from untrain.core import store
+from untrain.core.data import Samples
+from untrain.core.errors import BadData
+from untrain.sources import images
+from untrain.sources.images import Blobs
+
+TESTS = ("test", "val", "valid", "validation")
+"""Names of a test part, the first that is there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a data set as it was found.
+
+    Args:
+        labels: A name or a number for each sample.
+        digest: Hash of its files, or several one after the other.
+        blobs: Its images.
+        ready: Its samples, where they need no decoding.
+        names: Names of the classes by number, where the source says.
+        columns: Further facts by row.
+        notes: What to tell of it.
+    """
+
+    labels: Sequence[Any]
+    digest: str
+    blobs: Blobs | None = None
+    ready: Samples | None = None
+    names: tuple[str, ...] = ()
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a name of data led to.
+
+    Args:
+        name: How records call it: without the way to a folder.
+        parts: By name; `all` where it is not divided.
+        listed: Classes in the order of their numbers, where the user lists them in classes.txt.
+    """
+
+    name: str
+    parts: dict[str, Part]
+    listed: tuple[str, ...] = ()
+
+
+IGNORED = ("thumbs.db", "desktop.ini", "__macosx", "classes.txt")
+
+
+def visible(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, by name, but for what systems leave there."""
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not e.name.startswith(".") and e.name.lower() not in IGNORED), key=lambda e: e.name)
+
+
+def listed_in(folder: Path) -> tuple[str, ...]:
+    """The classes that classes.txt lists, one a line.
+
+    Raises:
+        BadData: it lists none, or one twice.
+    """
+    file = folder / "classes.txt"
+    if not file.is_file():
+        return ()
+    names = tuple(line.strip() for line in text_of(file).splitlines() if line.strip())
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not names:
+        raise BadData(f"classes.txt lists {f'{twice[0]!r} twice' if twice else 'no class'}; list every class once, one a line, in the order of the model's outputs")
+    return names
+
+
+def text_of(file: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        BadData: it is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadData(f"{file.name} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+
+
+def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
+    """A hash of files by name, bytes and label, whatever order they come in.
+
+    Raises:
+        BadData: some cannot be read.
+    """
+
+    def one(i: int) -> bytes | str:
+        try:
+            return os.fsencode(f"{paths[i]}\0{store.sha256(root / paths[i])}\0{labels[i]}\n")
+        except OSError as error:
+            return f"{paths[i]} ({error.strerror})"
+
+    told = list(images.each(one, len(paths)))
+    bad = [line for line in told if isinstance(line, str)]
+    if bad:
+        raise BadData(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}; remove or mend them")
+    digest = hashlib.sha256()
+    for line in sorted(cast(list[bytes], told)):
+        digest.update(line)
+    return digest.hexdigest()

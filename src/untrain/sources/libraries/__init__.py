@@ -1,0 +1,1 @@
+"""Libraries and files that models come from: a file for each."""

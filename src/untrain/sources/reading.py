@@ -1,0 +1,187 @@
+"""A user's data by name: read into parts, then classes get their numbers, sizes are looked at, a test part is found or set aside.
+
+The forms it comes in are in `forms/`, a file each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from untrain.core import store
+from untrain.core.data import CropFlip, Data, Samples
+from untrain.core.errors import BadArgument, BadData
+from untrain.core.model import Expects
+from untrain.sources import images
+from untrain.sources.forms.finding import found
+from untrain.sources.forms.parts import TESTS, Found, Part
+from untrain.sources.images import Fit
+
+ASIDE = 5
+"""One in so many samples of each class is set aside where there is no test part."""
+
+
+def read(
+    data: Any,
+    *,
+    test: Any = None,
+    holdout: Any = None,
+    size: int | None = None,
+    expects: Expects | None = None,
+    augment: CropFlip | None = None,
+) -> Data:
+    """Data out of any of the forms.
+
+    Args:
+        data: A name (see FORMS), or a Dataset, Samples, or a pair (train, test) of either.
+        test: Another of the same kind for testing, or `split:NAME` for a part of the data.
+        holdout: The same for samples that no model was trained on.
+        size: Height and width that images are brought to; where none is given images of one size stay as they are.
+        expects: What the model says of its images: the size where the data have several, its names of the classes.
+        augment: The random change that suits the data; shifts by an eighth and mirroring where none is named.
+
+    Raises:
+        BadArgument: a name that leads nowhere, or a part that is not there.
+        BadData: files that are broken, labels that do not fit.
+        MissingExtra: a library that is not installed.
+    """
+    if size is not None and not 1 <= size <= 4096:
+        raise BadArgument(f"--size {size}: images are brought to 1 to 4096 pixels a side")
+    look = expects or Expects()
+    main = found(data)
+    train, chosen = _chosen(main, test, holdout)
+    named = {"train": train, **chosen}
+    names, numbers = _numbered(main, named, look.names)
+    fit, shape, notes = _fitted(named, size, look)
+    channels = 1 if look.norm is not None and len(look.norm.mean) == 1 else 3
+    made = {part: _samples(p, numbers[part], names, fit, shape, channels, augment) for part, p in named.items()}
+    notes = [*(note for p in named.values() for note in p.notes), *notes]
+    digest = hashlib.sha256("".join(p.digest for p in named.values()).encode()).hexdigest()
+    whole = None
+    if "test" not in made:
+        whole = made["train"]
+        kept = aside(whole)
+        made["train"], made["test"] = whole[~kept], whole[kept]
+        notes.append(
+            f"no test part was given: {int(kept.sum())} of {len(whole)} samples, 1 in {ASIDE} of each class, were set aside for testing; the model may have been trained on them"
+        )
+    there = set(made["train"].classes)
+    empty = [f"{c} {name}" for c, name in enumerate(names) if c not in there]
+    if empty:
+        notes.append(f"{len(empty)} of {len(names)} classes have no training sample: {', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}")
+    return Data(main.name, made["train"], made["test"], digest, made.get("holdout"), whole, tuple(dict.fromkeys(notes)))
+
+
+def aside(samples: Samples) -> Tensor:
+    """Which samples are set aside for testing: a mask, seeded, the same share of each class and at least one where there are two."""
+    y, g = samples.y, torch.Generator().manual_seed(0)
+    kept = torch.zeros(len(y), dtype=torch.bool)
+    for label in samples.classes:
+        places = (y == label).nonzero().flatten()
+        order = torch.randperm(len(places), generator=g)
+        kept[places[order[: max(round(len(places) / ASIDE), int(len(places) > 1))]]] = True
+    return kept
+
+
+def _chosen(main: Found, test: Any, holdout: Any) -> tuple[Part, dict[str, Part]]:
+    """The training part, and the test and hold-out parts where there are any."""
+    parts = main.parts
+    train = parts.get("train") or (next(iter(parts.values())) if len(parts) == 1 else None)
+    if train is None:
+        raise BadData(f"{main.name} has the parts {', '.join(parts)} and no train; name one so")
+    chosen: dict[str, Part] = {}
+    if test is not None:
+        chosen["test"] = _other(main, test, "test", (*TESTS, "all", "train"))
+    else:
+        own = next((parts[name] for name in TESTS if name in parts and parts[name] is not train), None)
+        chosen |= {"test": own} if own is not None else {}
+    if holdout is not None:
+        chosen["holdout"] = _other(main, holdout, "holdout", ("holdout", "all", *TESTS, "train"))
+    elif "holdout" in parts:
+        chosen["holdout"] = parts["holdout"]
+    return train, chosen
+
+
+def _other(main: Found, given: Any, flag: str, order: Sequence[str]) -> Part:
+    if isinstance(given, str) and given.startswith("split:"):
+        name = given.removeprefix("split:")
+        if name not in main.parts or name == "train":
+            raise BadArgument(f"--{flag} {given}: {main.name} has the parts {', '.join(main.parts)}, and a part other than train is to be named")
+        return main.parts[name]
+    parts = found(given).parts
+    return next((parts[name] for name in order if name in parts), next(iter(parts.values())))
+
+
+def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Names of the classes, and each part's labels as numbers [n]."""
+    train = parts["train"]
+    written = {part: [label if isinstance(label, str) and p.names else _label(label) for label in p.labels] for part, p in parts.items()}
+    own = train.names
+    if not own and not all(isinstance(label, int) for labels in written.values() for label in labels):
+        own = tuple(sorted({str(label) for label in written["train"]}))
+    order = own
+    if main.listed:
+        order, lost = main.listed, [name for name in own if name not in main.listed]
+        if lost:
+            raise BadData(f"classes.txt of {main.name} does not list {lost[0]!r}, a class of the data; list every class, in the order of the model's outputs")
+    elif set(own) <= set(expected) if own else max((int(label) for labels in written.values() for label in labels), default=0) < len(expected):
+        # Names or numbers that the model's own list covers are meant in its order.
+        order = tuple(expected)
+    at = {name: number for number, name in enumerate(order)}
+    numbers = {}
+    for part, labels in written.items():
+        names = parts[part].names or train.names
+        out: list[int] = []
+        missing: Counter[str] = Counter()
+        for label in labels:
+            if names and isinstance(label, int):
+                number = at.get(names[label], -1) if 0 <= label < len(names) else -1
+            else:
+                number = at.get(str(label), -1) if own or isinstance(label, str) else label
+            if number < 0:
+                missing[str(label)] += 1
+            out.append(number)
+        if missing:
+            first, count = missing.most_common(1)[0]
+            known = f"; classes are {', '.join(order[:8])}{', ...' if len(order) > 8 else ''}" if order else "; labels are names, or numbers from 0"
+            raise BadData(f"{main.name}: {sum(missing.values())} samples of the {part} part have a class that the training part lacks, such as {first!r} ({count}){known}")
+        numbers[part] = torch.tensor(out, dtype=torch.long)
+    return order, numbers
+
+
+def _label(label: Any) -> str | int:
+    """A label as it is meant: text that reads as a number is one, but not 007."""
+    if isinstance(label, str):
+        return int(label) if label.isdecimal() and str(int(label)) == label else label
+    return int(label)
+
+
+def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple[Fit | None, tuple[int, int], list[str]]:
+    """How images are brought to one size, that size, and what to tell of it."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for part in parts.values():
+        if part.blobs is not None:
+            sizes.update(images.looked_at(part.blobs, part.digest, store.cache_root()))
+    if not sizes:
+        return None, (0, 0), []
+    target = (size, size) if size else look.size if look.fixed or len(sizes) > 1 else None
+    if target is None and len(sizes) > 1:
+        (h, w), (high, wide) = min(sizes), max(sizes)
+        raise BadData(f"images of {len(sizes)} sizes, {h} x {w} to {high} x {wide}, and the model names none of its own; give one by --size")
+    if target is None or set(sizes) == {target}:
+        return None, next(iter(sizes)), []
+    fit = Fit(target, look.crop if look.size else 1.0, look.interpolation)
+    return fit, target, [f"images of {len(sizes)} size{'s' if len(sizes) > 1 else ''} were brought to {fit}"]
+
+
+def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, shape: tuple[int, int], channels: int, augment: CropFlip | None) -> Samples:
+    if part.ready is not None:
+        return part.ready
+    assert part.blobs is not None
+    x = images.read(part.blobs, part.digest, shape, fit, channels, store.cache_root())
+    return Samples(x, y, names=names, columns=part.columns, augment=augment or CropFlip(max(1, min(shape) // 8), flip=True))
