@@ -1,0 +1,88 @@
+"""The laws that every method keeps: a function for each, and `check_method`, which runs them all.
+
+A law runs the method on a small case: a network trained on five digits, two of which are to be forgotten.
+Where the method breaks it, `LawBroken` (an AssertionError) names the law, the method and the fact.
+General laws stand here by subject; those of one method in `of/NAME.py`, found by the name of the method's file.
+
+>>> from untrain.methods.headonly import HeadOnly
+>>> check_the_repr_is_python(HeadOnly())
+"""
+
+from __future__ import annotations
+
+from untrain.checks.case import CLASSES, GONE, OTHERS, Case, Closed, Shelf, SmallRecipe
+from untrain.checks.chance import (
+    check_another_seed_gives_other_bits,
+    check_the_random_state_of_the_caller_is_neither_used_nor_moved,
+    check_the_same_seed_gives_the_same_bits,
+)
+from untrain.checks.effect import (
+    check_a_small_first_step_moves_the_loss_as_declared,
+    check_the_weights_move,
+    check_without_steps_it_changes_what_it_edits_and_nothing_else,
+)
+from untrain.checks.fields import (
+    check_every_field_is_documented,
+    check_every_field_is_used,
+    check_the_knobs_that_it_names_are_its_own,
+    check_the_repr_is_python,
+)
+from untrain.checks.own import exceptions, own_laws
+from untrain.checks.running import Law, LawBroken, ask, sentence
+from untrain.checks.sight import check_each_part_that_it_names_matters, check_it_sees_only_what_it_names, check_the_order_of_classes_is_nothing_to_it
+from untrain.checks.traces import (
+    check_every_number_that_it_leaves_is_finite,
+    check_nothing_is_left_behind,
+    check_the_given_model_is_left_alone,
+    check_the_mode_of_the_given_model_is_nothing_to_it,
+)
+from untrain.core.method import Method
+
+__all__ = ["CLASSES", "GONE", "LAWS", "OTHERS", "Case", "Closed", "Law", "LawBroken", "Shelf", "SmallRecipe", "ask", "check_method", "exceptions", "own_laws", "sentence"]
+
+LAWS: tuple[Law, ...] = (
+    check_every_field_is_documented,
+    check_the_knobs_that_it_names_are_its_own,
+    check_the_repr_is_python,
+    check_the_given_model_is_left_alone,
+    check_the_weights_move,
+    check_it_sees_only_what_it_names,
+    check_each_part_that_it_names_matters,
+    check_the_same_seed_gives_the_same_bits,
+    check_another_seed_gives_other_bits,
+    check_the_random_state_of_the_caller_is_neither_used_nor_moved,
+    check_the_mode_of_the_given_model_is_nothing_to_it,
+    check_nothing_is_left_behind,
+    check_every_number_that_it_leaves_is_finite,
+    check_without_steps_it_changes_what_it_edits_and_nothing_else,
+    check_a_small_first_step_moves_the_loss_as_declared,
+    check_the_order_of_classes_is_nothing_to_it,
+    check_every_field_is_used,
+)
+"""The laws of all methods, the quick ones first. One that does not concern a method lets it pass."""
+
+__all__ += [law.__name__ for law in LAWS]
+
+
+def check_method(method: Method, *more: Law) -> None:
+    """Run every law on a method, wherever it lives: those of all methods, its own, and these.
+
+    An exception that is granted (`exceptions`) must be made use of: a law that is kept all the same is struck from the list.
+
+    Args:
+        method: A method with its settings.
+        more: Laws of your own, functions of `(method, case=None)` that raise `LawBroken`.
+
+    Raises:
+        LawBroken: the first law that it breaks.
+    """
+    excused = exceptions(method)
+    for law in (*LAWS, *own_laws(method), *more):
+        try:
+            ask(law, method)
+        except LawBroken:
+            if law not in excused:
+                raise
+        else:
+            if law in excused:
+                raise LawBroken(law, method, f"keeps it, though it is excused ({excused[law]}); strike it from the exceptions")

@@ -1,0 +1,117 @@
+"""Laws of what a method says of itself: its fields, knobs and repr."""
+
+from __future__ import annotations
+
+import ast
+import re
+import types
+import typing
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+from untrain.checks.case import Case
+from untrain.checks.running import Law, LawBroken, bits_of
+from untrain.core.errors import BadArgument, Diverged
+from untrain.core.method import Method
+from untrain.core.run import unlearn
+from untrain.core.store import weights_hash
+
+
+def check_every_field_is_documented(method: Method, case: Case | None = None) -> None:
+    """Every field has an entry under `Args:` in its class's docstring, and every entry there is a field."""
+    names, told = [f.name for f in fields(method)], _documented(type(method))
+    missing = [n for n in names if not told.get(n)]
+    if missing:
+        raise LawBroken(check_every_field_is_documented, method, f"does not say what {', '.join(missing)} is, under Args: in its docstring")
+    beyond = [n for n in told if n not in names]
+    if beyond:
+        raise LawBroken(check_every_field_is_documented, method, f"documents {', '.join(beyond)}, which is no field of it")
+
+
+def check_the_knobs_that_it_names_are_its_own(method: Method, case: Case | None = None) -> None:
+    """Each knob is a number among its fields that goes up or down, for a failure that there is; where it has a rate, each failure has advice."""
+    law, failures = check_the_knobs_that_it_names_are_its_own, ("unchanged", "collapsed", "diverged")
+    for failure, moves in method.knobs.items():
+        if failure not in failures:
+            raise LawBroken(law, method, f"states knobs for {failure!r}; there are {', '.join(failures)}")
+        for name, way in moves.items():
+            value = getattr(method, name, None) if name in [f.name for f in fields(method)] else None
+            if not isinstance(value, int | float) or isinstance(value, bool) or way not in (-1, 1):
+                raise LawBroken(law, method, f"states the knob {name}={way} for {failure}, which is no number of its fields to be raised or lowered")
+    for failure in failures:
+        own = [f"--{f.name.replace('_', '-')} " for f in fields(method)]
+        if any(f.name == "lr" or f.name.endswith("_lr") for f in fields(method)) and not any(flag in method.advice(failure) for flag in own):
+            raise LawBroken(law, method, f"advises {method.advice(failure)!r} where it is {failure}, though it has a rate")
+
+
+def _documented(cls: type[Any]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for base in cls.__mro__:
+        _, _, args = (base.__dict__.get("__doc__") or "").partition("Args:\n")
+        for line in args.splitlines():
+            entry = re.match(r"\s{8}(\w+): (.*\S)", line)
+            if entry:
+                out.setdefault(entry[1], entry[2])
+            elif line.strip() and not line.startswith(" " * 8):
+                break
+    return out
+
+
+def check_the_repr_is_python(method: Method, case: Case | None = None) -> None:
+    """The repr is a call of the class with literals, and gives an equal method."""
+    law, cls = check_the_repr_is_python, type(method)
+    try:
+        call = ast.parse(repr(method), mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        assert call.func.id == cls.__name__
+        again = cls(*map(ast.literal_eval, call.args), **{k.arg or "": ast.literal_eval(k.value) for k in call.keywords})
+    except (SyntaxError, ValueError, TypeError, AssertionError) as error:
+        raise LawBroken(law, method, f"has a repr that is no call of {cls.__name__} with literals ({error})") from error
+    if again != method or type(again) is not cls:
+        raise LawBroken(law, method, f"has a repr that makes {again!r}")
+
+
+def check_every_field_is_used(method: Method, case: Case | None = None) -> None:
+    """Every field, changed alone, changes the bits of the method, of its default settings, or of at least one preset."""
+    law, case = check_every_field_is_used, case or Case.fresh()
+    cls, bits = type(method), dict[Method, str]()
+    hints = typing.get_type_hints(cls)
+    settings = [s for s in dict.fromkeys([method, cls(), *cls.presets.values()]) if type(s) is cls]
+    for name in [f.name for f in fields(method) if f.init]:
+        tried = [(s, value) for s in settings for value in _others(hints[name], getattr(s, name))]
+        if not tried:
+            raise LawBroken(law, method, f"has a field {name} of type {hints[name]}, of which no other value is known; number, bool, Literal or a tuple of them")
+        if not any(_matters(law, s, {name: value}, case, bits) for s, value in tried):
+            raise LawBroken(law, method, f"never uses {name}: changed alone, it changes no bit of {len(settings)} setting(s)")
+
+
+def _matters(law: Law, method: Method, change: dict[str, Any], case: Case, bits: dict[Method, str]) -> bool:
+    try:
+        changed = replace(method, **change)
+    except BadArgument:
+        return False
+    if method not in bits:
+        bits[method] = bits_of(law, method, case)
+    try:
+        return weights_hash(unlearn(case.model, case.split, changed, recipe=case.recipe).model.state_dict()) != bits[method]
+    except Diverged:
+        return False
+
+
+def _others(hint: Any, value: Any) -> list[Any]:
+    """Other values of a field."""
+    options = list(typing.get_args(hint))
+    if typing.get_origin(hint) is Literal:
+        return [v for v in options if v != value]
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return [v for option in options for v in ([None] if option is type(None) else _others(option, 1 if value is None else value)) if v != value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [v for v in dict.fromkeys([8, 2, 25, value + 1, value // 2, 0]) if v != value]
+    if isinstance(value, float):
+        return [v for v in dict.fromkeys([value / 2, value * 1.5, 0.1, 0.0]) if v != value]
+    if isinstance(value, tuple) and value:
+        return [value[:-1], *((v, *value[1:]) for v in _others(type(value[0]), value[0]))]
+    return []

@@ -1,0 +1,256 @@
+"""Laws of UNSIR: what its noise is, how much of it there is, and what its repair does."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from untrain.checks.case import CLASSES, GONE, Case
+from untrain.checks.running import Law, LawBroken, raw, several_batches, unequal, values, watched
+from untrain.core.data import Samples, mix
+from untrain.core.engine import seeded
+from untrain.core.network import Network
+from untrain.core.train import Phase, rate
+from untrain.methods.finetune import FineTune
+
+
+@dataclass
+class Noise:
+    """Noise as a method learns it, and the samples it stands beside.
+
+    Args:
+        x: Noise images.
+        y: Their labels.
+        kept: The retained samples that the method uses.
+        phases: What learning them did.
+    """
+
+    x: Tensor
+    y: Tensor
+    kept: Samples
+    phases: list[Phase] = field(default_factory=list)
+
+
+def _learns(method: Any) -> bool:
+    """Whether its noise is learned to maximize the error, as the paper's; its controls' is not."""
+    return bool(method.noise > 0 and method.noise_steps > 0 and method.kind == "maximizing")
+
+
+def _noise(method: Any, case: Case, **change: Any) -> Noise:
+    """What the method learns at seed 0, with some fields changed."""
+    method = replace(method, **change)
+    network, kept = Network(copy.deepcopy(case.model)), case.prepared.retain.at_most(method.samples)
+    with seeded(0, network=network):
+        made, phases = method.learn_noise(network, kept, GONE)
+    x, y = made.batch(torch.arange(len(made)))
+    return Noise(x, y, kept, phases)
+
+
+def _error(case: Case, x: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each image, in evaluation mode, the original model answering."""
+    return F.cross_entropy(copy.deepcopy(case.model).eval()(x), y, reduction="none")
+
+
+def check_learned_noise_is_what_the_model_errs_on(method: Any, case: Case | None = None) -> None:
+    """Learned noise has a higher cross-entropy than the noise it began as and than the forgotten images, and a lower objective than at first."""
+    law, case = check_learned_noise_is_what_the_model_errs_on, case or Case.fresh()
+    if not _learns(method):
+        return
+    began, learned = _noise(method, case, noise_steps=0), _noise(method, case)
+    images, labels = cast(tuple[Tensor, Tensor], case.prepared.forget.batch(torch.arange(len(case.split.forget))))
+    scale = method.penalty * min(1.0, 3072 / began.x[0].numel())
+    with torch.no_grad():
+        for label in GONE:
+            first, last, seen = (float(_error(case, x, y)[y == label].mean()) for x, y in ((began.x, began.y), (learned.x, learned.y), (images, labels)))
+            if not last > max(first, seen):
+                raise LawBroken(law, method, f"learned noise {label} with a cross-entropy of {last:.3f}; it began at {first:.3f}, and the forgotten images have {seen:.3f}")
+        start, end = (float(scale * n.x.square().flatten(1).sum(1).mean() - _error(case, n.x, n.y).mean()) for n in (began, learned))
+    told = [value for phase in learned.phases for value in phase.losses]
+    if not (end < start and told and told[-1] < told[0]):
+        raise LawBroken(law, method, f"began learning noise at an objective of {start:.3f} and ended at {end:.3f}")
+
+
+def check_a_control_of_the_noise_is_what_it_says(method: Any, case: Case | None = None) -> None:
+    """Noise of the kind `minimizing` has a lower cross-entropy than it began with, and noise of the kind `black` is zero."""
+    law, case = check_a_control_of_the_noise_is_what_it_says, case or Case.fresh()
+    if method.noise == 0 or method.kind == "maximizing":
+        return
+    made = _noise(method, case)
+    if method.kind == "black" and bool(made.x.any()):
+        raise LawBroken(law, method, f"is black, but its noise reaches {float(made.x.abs().max()):.3f}")
+    if method.kind == "minimizing":
+        began = _noise(method, case, noise_steps=0)
+        with torch.no_grad():
+            first, last = (float(_error(case, n.x, n.y).mean()) for n in (began, made))
+        if not last < first:
+            raise LawBroken(law, method, f"learned class-like noise with a cross-entropy of {last:.3f}; it began at {first:.3f}")
+
+
+def check_noise_carries_the_class_that_it_was_learned_for(method: Any, case: Case | None = None) -> None:
+    """The first step of learning goes where the objective falls for the label that each image carries, and impairing meets it under that label."""
+    law, case = check_noise_carries_the_class_that_it_was_learned_for, case or Case.fresh()
+    if not _learns(method):
+        return
+    began, step = (_noise(method, case, copies=1, noise_steps=n) for n in (0, 1))
+    if not torch.equal(began.y, step.y):
+        raise LawBroken(law, method, "labels noise by how long it is learned")
+    x = began.x.clone().requires_grad_()
+    scale = method.penalty * min(1.0, 3072 / x[0].numel())
+    objective = scale * x.square().flatten(1).sum(1) - _error(case, x, began.y)
+    (slope,) = torch.autograd.grad(objective.sum(), x)
+    agree = ((step.x - began.x).sign() == -slope.sign()).double().flatten(1).mean(1)
+    for label in GONE:
+        share = float(agree[began.y == label].mean())
+        if not share >= 0.98:
+            raise LawBroken(law, method, f"labels noise {label} that is not learned for {label}: of its pixels {share:.0%} go where the objective for {label} falls")
+    learned = _noise(method, case)
+    met = _met_in_impair(law, method, case)
+    if met != Counter({(_key(x), int(y)): n * method.impair_epochs for (x, y), n in _tally(learned).items()}):
+        raise LawBroken(law, method, "impairs on other noise, or under other labels, than it learned")
+
+
+def check_the_count_of_noise_is_right(method: Any, case: Case | None = None) -> None:
+    """Beside each retained sample stands `noise` noise images in all, shared evenly, the remainder to the lowest classes; none more than `copies` times."""
+    law, case = check_the_count_of_noise_is_right, case or Case.fresh()
+    # 8.7 images: rounded, not cut, and an odd number for two classes, so that there is a remainder.
+    for asked in [method, replace(method, samples=24), replace(method, noise=8.7 / 48), replace(method, noise=8.7 / 48, copies=2)]:
+        met, kept = _met_in_impair(law, asked, case), case.split.retain.at_most(asked.samples)
+        total = round(asked.noise * len(kept))
+        due = {label: total // len(GONE) + (i < total % len(GONE)) if asked.impair_epochs else 0 for i, label in enumerate(GONE)}
+        seen = Counter[int]()
+        for (_, label), n in met.items():
+            seen[label] += n
+        if {k: n / max(1, asked.impair_epochs) for k, n in seen.items() if n} != {k: n for k, n in due.items() if n}:
+            raise LawBroken(law, asked, f"impairs with {dict(seen)} noise images in {asked.impair_epochs} epoch(s), where {due} are due in each")
+        often = max(met.values(), default=0) / max(1, asked.impair_epochs)
+        if often > asked.copies and asked.kind != "black":
+            raise LawBroken(law, asked, f"shows a noise image {often:.0f} times in an epoch")
+
+
+def _key(x: Tensor) -> bytes:
+    return raw(x) or b""
+
+
+def _tally(noise: Noise) -> Counter[tuple[Any, Any]]:
+    met: dict[tuple[bytes, int], tuple[Tensor, Tensor]] = {(_key(x), int(y)): (x, y) for x, y in zip(noise.x, noise.y, strict=True)}
+    counts = Counter((_key(x), int(y)) for x, y in zip(noise.x, noise.y, strict=True))
+    return Counter({met[k]: n for k, n in counts.items()})
+
+
+def _met_in_impair(law: Law, method: Any, case: Case) -> Counter[tuple[bytes, int]]:
+    """How often each noise image was met in the impair step, under which label; the rest must be each retained sample, once an epoch."""
+    kept = case.prepared.retain.at_most(method.samples)
+    known = Counter((_key(x), int(y)) for x, y in zip(*kept.batch(torch.arange(len(kept))), strict=True))
+    met = Counter[tuple[bytes, int]]()
+
+    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
+        if phase == "impair":
+            met.update((_key(image), int(label)) for image, label in zip(x, y, strict=True))
+
+    watched(method, case, watch=watch)
+    for image, n in known.items():
+        if met.pop(image, 0) != n * method.impair_epochs:
+            raise LawBroken(law, method, "does not impair on each of its retained samples once in each epoch")
+    return met
+
+
+def check_the_noise_step_leaves_the_model_alone(method: Any, case: Case | None = None) -> None:
+    """When impairing begins, no buffer and no weight has moved, and no gradient was left."""
+    law, case = check_the_noise_step_leaves_the_model_alone, case or Case.fresh()
+    if not _learns(method):
+        return
+    moved: list[list[str]] = []
+    before = values(case.model)
+
+    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
+        if phase == "impair" and not moved:
+            gradients = [f"the gradient of {name}" for name, p in network.named_parameters().items() if p.grad is not None]
+            moved.append(unequal(before, values(network.module)) + gradients)
+
+    watched(method, case, watch=watch)
+    if not moved:
+        raise LawBroken(law, method, "never impairs")
+    if moved[0]:
+        raise LawBroken(law, method, f"moved {', '.join(moved[0][:3])} while it learned noise")
+
+
+def check_without_noise_it_is_two_finetunes(method: Any, case: Case | None = None) -> None:
+    """With no noise image, repair by labels at a constant rate without augmentation, and the old row: two `FineTune`s by Adam in one run, bit for bit."""
+    law, case = check_without_noise_it_is_two_finetunes, case or Case.fresh()
+    plainest = replace(method, noise=0.0, repair="labels", schedule="constant", augment=False, new_row=False)
+    # Besides the law's own case: several batches of some of the samples, and the method's own schedule and augmentation.
+    settings: list[Any] = [plainest, replace(several_batches(plainest), samples=24), replace(plainest, schedule=method.schedule, augment=method.augment)]
+    for plain in settings:
+        network, retain = Network(copy.deepcopy(case.model)), case.prepared.retain
+        common: dict[str, Any] = {"samples": plain.samples, "batch": plain.batch, "optimizer": "adam", "weight_decay": 0.0}
+        with seeded(0, network=network):
+            FineTune(lr=plain.impair_lr, epochs=plain.impair_epochs, schedule="constant", augment=False, **common)(network, retain=retain)
+            FineTune(lr=plain.repair_lr, epochs=plain.repair_epochs, schedule=plain.schedule, augment=plain.augment, **common)(network, retain=retain)
+        left = watched(plain, case)[0]
+        other = unequal(values(network.module), values(left))
+        if other:
+            raise LawBroken(law, plain, f"is not the two fine-tunings that it should be: {len(other)} tensors differ, {other[0]} first")
+
+
+def check_the_distilled_repair_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
+    """From where repair begins, a plain loop whose teacher was copied before the run comes to the same weights, to 1e-5 of each tensor's norm."""
+    law, case = check_the_distilled_repair_is_the_naive_loop, case or Case.fresh()
+    if method.repair != "distill":
+        return
+    # fp64: a bias before BatchNorm has no gradient but rounding, which Adam would blow up to full steps in fp32.
+    module, method = copy.deepcopy(case.model).double(), several_batches(method)
+    teacher, begun = copy.deepcopy(module).eval(), list[nn.Module]()
+
+    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
+        if phase == "repair" and not begun:
+            begun.append(copy.deepcopy(network.module))
+
+    left, _, run = watched(method, case, module=module, watch=watch)
+    if not begun:
+        raise LawBroken(law, method, "takes no step of repair")
+    student, stay = begun[0].train(), [c for c in range(CLASSES) if c not in GONE]
+    kept, t = case.prepared.retain.at_most(method.samples), method.temperature
+    aimed = round(method.aimed * len(kept))
+    towards = [sorted(GONE)[i % len(GONE)] for i in range(aimed)]
+    both = kept + kept[torch.arange(aimed)].labelled(torch.tensor(towards)) if aimed else kept
+    batches = both.batches(method.batch, epochs=method.repair_epochs, augment=method.augment)
+    adam = torch.optim.Adam(student.parameters(), lr=method.repair_lr)
+    for step, (x, y, _) in enumerate(batches.run(mix(0, run.calls))):
+        assert isinstance(x, Tensor)
+        assert y is not None
+        share = 0.5 * (1 + math.cos(math.pi * step / len(batches))) if method.schedule == "cosine" else rate(method.schedule, step, len(batches))
+        adam.param_groups[0]["lr"] = method.repair_lr * share
+        x = x.double()
+        with torch.no_grad():
+            p = torch.softmax(teacher(x)[:, stay] / t, 1)
+        for i, label in enumerate(y.tolist() if aimed else ()):
+            if label in GONE:
+                row = x[i : i + 1].clone().requires_grad_()
+                (slope,) = torch.autograd.grad(torch.logsumexp(teacher(row), 1).sum() - teacher(row)[0, label], row)
+                x[i] = x[i] - method.aim * slope[0].sign()
+        log_q = torch.log_softmax(student(x) / t, 1)[:, stay]
+        loss = t**2 * (p * (p.log() - log_q)).sum(1).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    for name, value in student.state_dict().items():
+        apart = float((left.state_dict()[name].double() - value.double()).norm())
+        if apart > 1e-5 * float(value.double().norm()):
+            raise LawBroken(law, method, f"repairs {name} to {apart:.1e} off what a plain loop makes of it, at a norm of {float(value.double().norm()):.1e}")
+
+
+EXCEPTIONS: dict[str, dict[Law, str]] = {
+    "notebook": {
+        check_learned_noise_is_what_the_model_errs_on: "the official notebook's faults, reproduced: it learns noise in training mode",
+        check_noise_carries_the_class_that_it_was_learned_for: "the notebook labels all noise with the first of the forgotten classes",
+        check_the_count_of_noise_is_right: "the notebook keeps 3 images of 256, each 20 times, whatever the number of samples",
+        check_the_noise_step_leaves_the_model_alone: "the notebook's noise overwrites BatchNorm's running statistics",
+    }
+}

@@ -1,0 +1,1 @@
+"""Broken methods, in a file named as the method's is."""
