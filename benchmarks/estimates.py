@@ -26,7 +26,7 @@ from untrain.core.data import Norm, Samples, Split
 from untrain.core.discover import found, settings
 from untrain.core.engine import Engine
 from untrain.core.rehearse import peak
-from untrain.core.run import unlearn
+from untrain.core.unlearn import unlearn
 from untrain.zoo.networks import NETWORKS
 from untrain.zoo.recipes import Recipe, recipe_for
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from untrain.bench.grid import kept
-from untrain.core import store
+from untrain.core import files
 from untrain.core.audit import counted
 from untrain.core.data import CropFlip, Norm, Samples, Split
 from untrain.core.engine import Engine, seeded
@@ -48,7 +48,7 @@ class FineTuned:
         net: Any = import_torchvision().models.mobilenet_v2(weights=None)
         root = data_root()
         assert root is not None, "UNTRAIN_DATA names no folder with the checkpoint"
-        state = store.load_weights(root / "checkpoints" / "imagenet1k_mobilenet_v2_fp16.safetensors")
+        state = files.load_weights(root / "checkpoints" / "imagenet1k_mobilenet_v2_fp16.safetensors")
         net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         net.classifier[1] = nn.Linear(net.last_channel, self.classes)
         for module in net.modules():
@@ -80,7 +80,7 @@ def main(*arguments: str) -> None:
     balanced = sum(float(right[labels == c].double().mean()) for c in range(100) if c not in gone) / (100 - len(gone))
     name = f"retrain_{'-'.join(map(str, gone))}_s{seed}" if gone else f"original_s{seed}"
     path = kept("lfw100") / f"{name}.safetensors"
-    store.save_weights(path, network.module.state_dict(), {})
+    files.save_weights(path, network.module.state_dict(), {})
     about = {
         "recipe": asdict(recipe),
         "seed": seed,
@@ -88,11 +88,11 @@ def main(*arguments: str) -> None:
         "passes": run.passes,
         "seconds": round(time.perf_counter() - began),
         "last loss": phase.losses[-1],
-        "sha256": store.sha256(path),
+        "sha256": files.sha256(path),
         "accuracy": {"test, persons trained on": asdict(counted(right[stay])), "balanced": balanced},
     }
     print("\n", about)
-    store.write(Path(__file__).parent / "references" / "lfw100" / f"{name}.json", (json.dumps(about, indent=1) + "\n").encode())
+    files.write(Path(__file__).parent / "references" / "lfw100" / f"{name}.json", (json.dumps(about, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

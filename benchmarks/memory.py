@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 from untrain.core.data import Norm
-from untrain.core.engine import Engine
+from untrain.core.engine import Engine, peak_memory
 from untrain.core.network import Network
-from untrain.core.run import peak_memory, unlearn
 from untrain.core.train import predict
+from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 from untrain.runs import given_data, split_of
 

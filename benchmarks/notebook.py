@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Norm
 from untrain.zoo.networks import NETWORKS
 from untrain.zoo.sets import load
@@ -54,9 +54,9 @@ def main(path: str, epochs: int = 40) -> None:
         accuracy = float((out.argmax(1) == ty).double().mean())
         told.append({"epoch": epoch + 1, "loss": float(torch.stack(losses).mean()), "test": accuracy, "lr": stepper.param_groups[0]["lr"]})
         print(told[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
-    store.save_weights(Path(path), model.state_dict(), {"network": "resnet18", "recipe": "the official notebook's"})
-    store.write(
-        Path(path).with_suffix(".json"), (json.dumps({"epochs": told, "seconds": round(time.perf_counter() - began), "sha256": store.sha256(Path(path))}, indent=1) + "\n").encode()
+    files.save_weights(Path(path), model.state_dict(), {"network": "resnet18", "recipe": "the official notebook's"})
+    files.write(
+        Path(path).with_suffix(".json"), (json.dumps({"epochs": told, "seconds": round(time.perf_counter() - began), "sha256": files.sha256(Path(path))}, indent=1) + "\n").encode()
     )
 
 

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from untrain import runs
 from untrain.bench.grid import Scenario
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Samples, Split
-from untrain.core.run import prepared, unlearn
+from untrain.core.unlearn import prepared, unlearn
 from untrain.evidence import record
 from untrain.zoo.sets import load
 
@@ -62,7 +62,7 @@ def main(out: str) -> None:
         "settings": asdict(cell.method),
         "layer": LAYER,
         "tool": f"captum {version('captum')}, torch {torch.__version__}",
-        "models": [{"column": c, "file": file, "sha256": store.weights_hash(module.state_dict())} for c, (module, file) in models.items()],
+        "models": [{"column": c, "file": file, "sha256": files.weights_hash(module.state_dict())} for c, (module, file) in models.items()],
         "images": [
             {
                 "index": int(row),
@@ -74,7 +74,7 @@ def main(out: str) -> None:
             for i, row in enumerate(rows)
         ],
     }
-    store.write(Path(out), (json.dumps(record.finite(found), indent=1, sort_keys=True) + "\n").encode())
+    files.write(Path(out), (json.dumps(record.finite(found), indent=1, sort_keys=True) + "\n").encode())
     print(f"{out}: {len(rows)} images")
 
 

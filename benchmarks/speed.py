@@ -25,9 +25,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from untrain.core.data import Samples
-from untrain.core.engine import Engine, seeded
+from untrain.core.engine import Engine, peak_memory, seeded
 from untrain.core.network import Network
-from untrain.core.run import peak_memory
 from untrain.core.train import fit
 from untrain.methods.unsir import UNSIR
 from untrain.zoo.networks import NORMS, CifarResNet

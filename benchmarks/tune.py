@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from untrain.core import discover, store
+from untrain.core import discover, files
 from untrain.core.audit import audit
 from untrain.core.data import Split
-from untrain.core.run import unlearn
+from untrain.core.unlearn import unlearn
 from untrain.zoo.networks import NETWORKS
 from untrain.zoo.sets import load
 
@@ -32,7 +32,7 @@ def main(name_of_data: str, weights: str, out: str, *settings: str) -> None:
     data = load(name_of_data)
     held = torch.arange(len(data.train)) % 10 == 9
     model = NETWORKS["resnet20"](data.classes)
-    store.load_into(model, store.load_weights(Path(weights)), weights)
+    files.load_into(model, files.load_weights(Path(weights)), weights)
     path = Path(out)
     lines = json.loads(path.read_text()) if path.is_file() else []
     audits = [discover.lookup("audits", name)() for name in ("accuracy", "prototype")]
@@ -53,7 +53,7 @@ def main(name_of_data: str, weights: str, out: str, *settings: str) -> None:
                 line[key.replace("test", "held out")] = {c: round(v[0]["value"], 4) for c, v in rows[key].items() if v}
             lines.append(line)
             print(line, flush=True)
-            store.write(path, (json.dumps(lines, indent=1) + "\n").encode())
+            files.write(path, (json.dumps(lines, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from untrain.core.audit import audit
 from untrain.core.data import CropFlip, Samples, Split
 from untrain.core.engine import Engine, join_ranks
 from untrain.core.errors import UntrainError
-from untrain.core.run import unlearn
+from untrain.core.unlearn import unlearn
 from untrain.methods.unsir import UNSIR
 
 METHOD = UNSIR(noise=0.5, copies=4, noise_steps=8, impair_epochs=2, repair_epochs=2, batch=21)

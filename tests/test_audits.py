@@ -23,8 +23,8 @@ from untrain.core.audit import Subject, audit, counted
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument
-from untrain.core.run import unlearn
-from untrain.core.store import weights_hash
+from untrain.core.files import weights_hash
+from untrain.core.unlearn import unlearn
 from untrain.evidence import verdict
 from untrain.evidence.statistics import beyond, interval
 from untrain.evidence.verdict import judge

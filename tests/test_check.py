@@ -16,8 +16,8 @@ from scipy.fft import dctn, idctn
 import untrain
 from untrain.checkup import accuracies, look, methods, near_copies
 from untrain.cli import main
-from untrain.core import run as running
-from untrain.core import store
+from untrain.core import files
+from untrain.core import unlearn as running
 from untrain.core.data import Norm, Samples, Split
 from untrain.core.discover import every_setting, found, settings
 from untrain.core.engine import Engine
@@ -275,7 +275,7 @@ def test_a_head_of_another_width_is_a_finding(by_class):
 
 
 def test_the_verb_exits_0_where_the_head_does_not_fit(tmp_path, capsys):
-    store.save_weights(tmp_path / "seven.safetensors", DigitsNet(7).state_dict(), {})
+    files.save_weights(tmp_path / "seven.safetensors", DigitsNet(7).state_dict(), {})
     assert ran("check", *ASKED, "--seconds", 6, "--weights", tmp_path / "seven.safetensors", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert not answer["head"]["fits"]
@@ -384,14 +384,14 @@ def fingerprint(folder: Path):
 
 def test_nothing_is_changed_and_nothing_written(tmp_path, monkeypatch, capsys, model, by_class):
     monkeypatch.chdir(tmp_path)
-    store.save_weights(tmp_path / "w.safetensors", model.state_dict(), {})
-    before, weights, random = fingerprint(tmp_path), store.weights_hash(model.state_dict()), torch.get_rng_state()
+    files.save_weights(tmp_path / "w.safetensors", model.state_dict(), {})
+    before, weights, random = fingerprint(tmp_path), files.weights_hash(model.state_dict()), torch.get_rng_state()
     pixels = by_class.forget.sources[0].x.clone()
     modes = [m.training for m in model.modules()]
     assert ran("check", *ASKED, "--seconds", 6, "--weights", "w.safetensors") == 0
     quick(model, by_class)
     assert fingerprint(tmp_path) == before
-    assert store.weights_hash(model.state_dict()) == weights
+    assert files.weights_hash(model.state_dict()) == weights
     assert torch.equal(by_class.forget.sources[0].x, pixels)
     assert torch.equal(torch.get_rng_state(), random)
     assert [m.training for m in model.modules()] == modes

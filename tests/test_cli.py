@@ -16,7 +16,7 @@ import torch
 
 import untrain
 from untrain.cli import main
-from untrain.core import store
+from untrain.core import files
 from untrain.core.discover import every_setting, found
 from untrain.evidence import record as records
 from untrain.runs import png, setting_flags
@@ -129,9 +129,9 @@ def test_flags_go_before_the_preset(tmp_path: Path) -> None:
 
 def test_weights_are_written_as_they_were_given(tmp_path: Path) -> None:
     given = {k: v.half() for k, v in untrain.load_model("digits").state_dict().items() if not k.endswith("num_batches_tracked")}
-    store.save_weights(tmp_path / "half.safetensors", given, {})
+    files.save_weights(tmp_path / "half.safetensors", given, {})
     assert ran("unlearn", "headonly", *ASKED, "--weights", tmp_path / "half.safetensors", "--out", tmp_path / "run") == 0
-    written = store.load_weights(tmp_path / "run" / "model.safetensors")
+    written = files.load_weights(tmp_path / "run" / "model.safetensors")
     assert {k: v.dtype for k, v in written.items()} == {k: v.dtype for k, v in given.items()}
     changed = {k for k, v in written.items() if not torch.equal(v, given[k])}
     assert changed == {"linear.weight", "linear.bias"}
@@ -234,8 +234,8 @@ def _retrained_on_seven(folder: Path) -> Path:
 def test_the_published_network_keeps_its_keys(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNTRAIN_DATA", str(data_root))
     assert ran("unlearn", "headonly", "--model", "resnet20", "--data", "cifar10", "--forget", "class:cat,dog", "--out", tmp_path / "run") == 0
-    given = store.load_weights(data_root / "checkpoints" / "cifar10_resnet20.safetensors")
-    written = store.load_weights(tmp_path / "run" / "model.safetensors")
+    given = files.load_weights(data_root / "checkpoints" / "cifar10_resnet20.safetensors")
+    written = files.load_weights(tmp_path / "run" / "model.safetensors")
     assert {k: v.dtype for k, v in written.items()} == {k: v.dtype for k, v in given.items()}
     record = records.read(tmp_path / "run")
     assert record["model"]["origin"] == "published checkpoint"

@@ -159,13 +159,13 @@ def test_an_unlearn_that_seeds_the_caller_is_caught(monkeypatch):
             yield run
         torch.manual_seed(seed)
 
-    monkeypatch.setattr("untrain.core.run.seeded", careless)
+    monkeypatch.setattr("untrain.core.unlearn.seeded", careless)
     with pytest.raises(LawBroken, match="moved the caller's random state of torch"):
         checks.check_the_random_state_of_the_caller_is_neither_used_nor_moved(FineTune())
 
 
 def test_an_unlearn_that_leaves_modes_is_caught(monkeypatch):
-    monkeypatch.setattr("untrain.core.run.zip", lambda *a, **k: iter(()), raising=False)
+    monkeypatch.setattr("untrain.core.unlearn.zip", lambda *a, **k: iter(()), raising=False)
     with pytest.raises(LawBroken, match="left the mode of"):
         checks.check_nothing_is_left_behind(FineTune())
 

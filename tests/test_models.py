@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import untrain
 from untrain import runs
 from untrain.cli import main
-from untrain.core import store
+from untrain.core import files
 from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import record as records
 from untrain.evidence.verdict import SENTENCES
@@ -85,7 +85,7 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "helper.py").write_text("WIDTH = 8\n")
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    store.save_weights(tmp_path / "own.safetensors", functions.call("nets.py:make", 10).state_dict(), {})
+    files.save_weights(tmp_path / "own.safetensors", functions.call("nets.py:make", 10).state_dict(), {})
     return tmp_path
 
 
@@ -114,14 +114,14 @@ def test_a_function_with_weights_goes_the_whole_way(nets: Path, tmp_path: Path, 
     jsonschema.validate(record, records.schema())
     assert (record["model"]["name"], record["model"]["origin"]) == ("nets.py:make", "own.safetensors")
     assert record["model"]["norm"] == {"mean": [0.5], "std": [0.5]}
-    given, written = store.load_weights(nets / "own.safetensors"), store.load_weights(nets / "run" / "model.safetensors")
+    given, written = files.load_weights(nets / "own.safetensors"), files.load_weights(nets / "run" / "model.safetensors")
     assert list(written) == list(given)
     assert {k for k in given if not torch.equal(given[k], written[k])} == {"head.weight", "head.bias"}
     assert not any(str(nets) in (nets / "run" / name).read_text() for name in ("record.json", "README.md"))
     # The record's command, run where the files lie, gives the same bits.
     (nets / "run").rename(nets / "first")
     assert main(record["command"]) == 0
-    assert store.sha256(nets / "run" / "model.safetensors") == record["output"]["sha256"]
+    assert files.sha256(nets / "run" / "model.safetensors") == record["output"]["sha256"]
     # The audit finds model and weights from another working folder, and the card then says what it found.
     (nets / "elsewhere").mkdir()
     monkeypatch.chdir(nets / "elsewhere")
@@ -136,7 +136,7 @@ def test_a_function_may_give_a_trained_model(nets: Path) -> None:
     assert record["model"]["origin"] == "made by nets:trained"
     # It draws its weights, and draws the same ones when it is called again.
     given = runs.given_model("nets:trained", 10)
-    assert given.sha256 == record["model"]["sha256"] == store.weights_hash(given.module.state_dict())
+    assert given.sha256 == record["model"]["sha256"] == files.weights_hash(given.module.state_dict())
 
 
 def test_a_norm_on_the_command_line_goes_before_the_models_own(nets: Path) -> None:
@@ -157,11 +157,11 @@ def test_norms_are_read_by_name_and_by_numbers() -> None:
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "net.module."])
 def test_a_prefix_is_taken_off_and_said_and_is_there_again(prefix: str, nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = {prefix + k: v.half() for k, v in store.load_weights(nets / "own.safetensors").items()}
-    store.save_weights(nets / "wrapped.safetensors", given, {})
+    given = {prefix + k: v.half() for k, v in files.load_weights(nets / "own.safetensors").items()}
+    files.save_weights(nets / "wrapped.safetensors", given, {})
     assert asked("--weights", "wrapped.safetensors", "--out", "run") == 0
     assert f"begin with {prefix!r}" in capsys.readouterr().err
-    written = store.load_weights(nets / "run" / "model.safetensors")
+    written = files.load_weights(nets / "run" / "model.safetensors")
     assert {k: v.dtype for k, v in written.items()} == {k: v.dtype for k, v in given.items()}
     assert ran("audit", "run") == 3
 
@@ -199,7 +199,7 @@ def _two(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_weights_of_another_network_are_refused_by_their_first_differences(
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]], words: Sequence[str], nets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store.save_weights(nets / "other.safetensors", change(store.load_weights(nets / "own.safetensors")), {})
+    files.save_weights(nets / "other.safetensors", change(files.load_weights(nets / "own.safetensors")), {})
     assert asked("--weights", "other.safetensors", "--out", "run") == 5
     said = refusal(capsys)
     assert all(word in said for word in words), said
@@ -232,7 +232,7 @@ def test_models_that_cannot_be_had_are_refused_in_one_line(
         (nets / name).mkdir()
         (nets / name / "config.json").write_text(json.dumps({"id2label": {str(i): f"LABEL_{i}" for i in range(width)}}))
     (nets / "ten" / "pytorch_model.bin").write_bytes(b"x")
-    store.save_weights(nets / "full" / "model.safetensors", {"a": torch.zeros(1)}, {})
+    files.save_weights(nets / "full" / "model.safetensors", {"a": torch.zeros(1)}, {})
     assert asked("--out", "run", model=model) == code
     said = refusal(capsys)
     assert all(word in said for word in words), said
@@ -260,9 +260,9 @@ def test_retraining_a_users_model_takes_the_users_recipe(nets: Path, capsys: pyt
     assert "nets.py:recipe" in record["command"]
     (nets / "again").rename(nets / "first")
     assert main(record["command"]) == 0
-    assert store.sha256(nets / "again" / "model.safetensors") == record["output"]["sha256"]
+    assert files.sha256(nets / "again" / "model.safetensors") == record["output"]["sha256"]
     assert ran("audit", "run", "--retrained", "again/model.safetensors") in (3, 4)
-    assert records.read(nets / "run")["references"][0]["about"]["recipe"] == {"function": "nets.py:recipe", "sha256": store.sha256(nets / "nets.py")}
+    assert records.read(nets / "run")["references"][0]["about"]["recipe"] == {"function": "nets.py:recipe", "sha256": files.sha256(nets / "nets.py")}
 
 
 def test_training_by_a_users_recipe(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,7 +284,7 @@ class Canary:
 
 
 def test_a_checkpoint_becomes_safetensors_that_load(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = store.load_weights(nets / "own.safetensors")
+    own = files.load_weights(nets / "own.safetensors")
     module = functions.call("nets.py:make", 10)
     kept = {
         "state_dict": {f"module.{k}": v for k, v in own.items()},
@@ -297,9 +297,9 @@ def test_a_checkpoint_becomes_safetensors_that_load(nets: Path, capsys: pytest.C
     assert "untrain convert kept.pth -o kept.safetensors" in refusal(capsys)
     assert ran("convert", "kept.pth", "-o", "kept.safetensors") == 0
     said = capsys.readouterr()
-    assert store.sha256(nets / "kept.safetensors") in said.out
+    assert files.sha256(nets / "kept.safetensors") in said.out
     assert "'module.', which was taken off" in said.err
-    written = store.load_weights(nets / "kept.safetensors")
+    written = files.load_weights(nets / "kept.safetensors")
     assert written.keys() == own.keys()
     assert all(torch.equal(written[k], own[k]) for k in own)
     assert asked("--weights", "kept.safetensors", "--out", "run") == 0
@@ -484,7 +484,7 @@ def test_python_gives_the_bits_that_the_command_line_gives(tmp_path: Path) -> No
     data = untrain.given_data("digits")
     given = untrain.given_model("digits", data.classes)
     result = untrain.unlearn(given.module, untrain.split_of(data, "class:3"), untrain.NegGrad(), seed=4, norm=given.norm)
-    written = store.load_weights(tmp_path / "run" / "model.safetensors")
+    written = files.load_weights(tmp_path / "run" / "model.safetensors")
     state = given.state(result.model)
     assert written.keys() == state.keys()
     assert all(torch.equal(written[name], value) for name, value in state.items())

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.network import Network, logits
-from untrain.core.run import unlearn
 from untrain.core.train import predict
+from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.zoo.networks import NETWORKS, parameters
@@ -300,7 +300,7 @@ def test_the_published_checkpoints_load_and_name_as_many_test_images_rightly_as_
     """91.73 % and 92.63 %, counted; two images may fall the other way where kernels round differently."""
     module = NETWORKS[name](10)
     path = data_root / "checkpoints" / f"cifar10_{name}.safetensors"
-    store.load_into(module, store.load_weights(path), path.name)
+    files.load_into(module, files.load_weights(path), path.name)
     test = load("cifar10", data_root).test.prepared(module.norm)
     assert np.bincount(test.y).tolist() == [1000] * 10
     out, labels, _ = predict(Network(module), test)
@@ -311,4 +311,4 @@ def test_the_published_checkpoints_load_and_name_as_many_test_images_rightly_as_
 def test_a_checkpoint_of_another_network_is_refused(data_root):
     path = data_root / "checkpoints" / "cifar10_resnet32.safetensors"
     with pytest.raises(BadData, match="does not fit the network"):
-        store.load_into(NETWORKS["resnet20"](10), store.load_weights(path), path.name)
+        files.load_into(NETWORKS["resnet20"](10), files.load_weights(path), path.name)

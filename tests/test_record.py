@@ -20,7 +20,7 @@ from untrain.core.audit import audit
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
 from untrain.core.errors import BadData
-from untrain.core.run import describe, unlearn
+from untrain.core.unlearn import describe, unlearn
 from untrain.evidence import record
 from untrain.evidence.verdict import judge
 from untrain.methods.finetune import FineTune

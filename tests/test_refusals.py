@@ -15,7 +15,7 @@ import torch
 
 import untrain
 from untrain.cli import main
-from untrain.core import store
+from untrain.core import files
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument, BadData
 
@@ -38,10 +38,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     assert main(["unlearn", "headonly", *UNSIR[2:], "--out", str(folder / "run")]) == 0
     sound = untrain.load_model("digits").state_dict()
-    store.save_weights(folder / "sound.safetensors", sound, {})
-    store.save_weights(folder / "nan.safetensors", sound | {"hidden.bias": sound["hidden.bias"] * torch.nan}, {})
-    store.save_weights(folder / "nokey.safetensors", {k: v for k, v in sound.items() if k != "conv1.weight"}, {})
-    store.save_weights(folder / "narrow.safetensors", sound | {"linear.weight": sound["linear.weight"][:9]}, {})
+    files.save_weights(folder / "sound.safetensors", sound, {})
+    files.save_weights(folder / "nan.safetensors", sound | {"hidden.bias": sound["hidden.bias"] * torch.nan}, {})
+    files.save_weights(folder / "nokey.safetensors", {k: v for k, v in sound.items() if k != "conv1.weight"}, {})
+    files.save_weights(folder / "narrow.safetensors", sound | {"linear.weight": sound["linear.weight"][:9]}, {})
     whole = (folder / "sound.safetensors").read_bytes()
     (folder / "truncated.safetensors").write_bytes(whole[:-100])
     (folder / "long.safetensors").write_bytes(whole + b"x")
@@ -225,7 +225,7 @@ def asked(folder: Path, *more: str) -> list[str]:
 def three(folder: Path) -> None:
     from untrain.zoo.networks import NETWORKS
 
-    store.save_weights(folder.parent / "three.safetensors", NETWORKS["resnet20"](3).state_dict(), {})
+    files.save_weights(folder.parent / "three.safetensors", NETWORKS["resnet20"](3).state_dict(), {})
 
 
 def test_a_folder_of_pictures_works_by_name(parquet: Folder) -> None:
@@ -272,7 +272,7 @@ def test_a_head_of_another_width_is_refused(parquet: Folder, capsys: pytest.Capt
     from untrain.zoo.networks import NETWORKS
 
     folder = parquet()
-    store.save_weights(folder.parent / "three.safetensors", NETWORKS["resnet20"](10).state_dict(), {})
+    files.save_weights(folder.parent / "three.safetensors", NETWORKS["resnet20"](10).state_dict(), {})
     assert main(asked(folder, "--forget", "class:dog")) == 5
     assert "[10, 64]" in capsys.readouterr().err
 
@@ -284,7 +284,7 @@ def split(x: torch.Tensor, y: torch.Tensor) -> untrain.Split:
 
 def test_the_library_refuses_what_the_command_line_cannot_be_given() -> None:
     model, y = untrain.load_model("digits"), torch.arange(40) % 4
-    before = store.weights_hash(model.state_dict())
+    before = files.weights_hash(model.state_dict())
     good = torch.rand(40, 1, 8, 8)
     bad = good.clone()
     bad[2, 0, 3, 3] = torch.nan
@@ -302,6 +302,6 @@ def test_the_library_refuses_what_the_command_line_cannot_be_given() -> None:
         untrain.unlearn({"weight": good}, split(good, y), unsir)  # type: ignore[arg-type]
     with pytest.raises(BadArgument, match="empty"):
         untrain.unlearn(model, untrain.Split(split(good, y).forget, split(good, y).retain[:0], split(good, y).test, (1,)), unsir)
-    assert store.weights_hash(model.state_dict()) == before
+    assert files.weights_hash(model.state_dict()) == before
     # What a method does not name is not looked at.
     assert untrain.unlearn(model, split(bad, torch.where(torch.arange(40) == 2, 1, y)), unsir).model is not model

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Samples, Split
 from untrain.core.errors import BadData, Resources
-from untrain.core.run import unlearn
+from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 
 
@@ -77,14 +77,14 @@ def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(tmp_
         failing(step, error)(patched)
         if isinstance(error, OSError):
             with pytest.raises(Resources, match=error.strerror) as caught:
-                store.write(path, b"new and longer")
+                files.write(path, b"new and longer")
             assert caught.value.exit_code == 7
         else:
             with pytest.raises(KeyboardInterrupt):
-                store.write(path, b"new and longer")
+                files.write(path, b"new and longer")
     assert [p.name for p in tmp_path.iterdir()] == (["f.bin"] if there else [])
     assert not there or path.read_bytes() == b"old"
-    store.write(path, b"new")
+    files.write(path, b"new")
     assert path.read_bytes() == b"new"
 
 
@@ -101,12 +101,12 @@ def test_the_order_is_write_then_flush_to_disk_then_rename_then_the_folder(tmp_p
 
         monkeypatch.setattr(os, name, spied)
     path = tmp_path / "deep" / "er" / "f.bin"
-    store.write(path, b"data")
+    files.write(path, b"data")
     assert done == [("fsync", False), ("replace", True), ("fsync", True)]
 
 
 def test_a_file_has_the_rights_that_any_new_file_has(tmp_path):
-    store.write(tmp_path / "a", b"")
+    files.write(tmp_path / "a", b"")
     (tmp_path / "b").write_bytes(b"")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
@@ -114,13 +114,13 @@ def test_a_file_has_the_rights_that_any_new_file_has(tmp_path):
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Resources, match="could not be written"):
-        store.write(tmp_path / "file" / "below", b"")
+        files.write(tmp_path / "file" / "below", b"")
 
 
 def test_a_hash_is_that_of_the_bytes(tmp_path):
     data = os.urandom(3 << 20)
     (tmp_path / "f").write_bytes(data)
-    assert store.sha256(tmp_path / "f") == hashlib.sha256(data).hexdigest()
+    assert files.sha256(tmp_path / "f") == hashlib.sha256(data).hexdigest()
 
 
 # Weights
@@ -131,11 +131,11 @@ def test_saved_weights_have_the_same_bytes_each_time_and_come_back(tmp_path):
     about = {"b": 1, "a": [1, 2], "name": "ü"}
     paths = [tmp_path / f"{i}.safetensors" for i in range(5)]
     for path in paths:
-        store.save_weights(path, state, about)
+        files.save_weights(path, state, about)
     assert len({path.read_bytes() for path in paths}) == 1
-    store.save_weights(paths[0], dict(reversed(state.items())), dict(reversed(about.items())))
+    files.save_weights(paths[0], dict(reversed(state.items())), dict(reversed(about.items())))
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    for found in (store.load_weights(paths[0]), load_file(paths[0])):
+    for found in (files.load_weights(paths[0]), load_file(paths[0])):
         assert found.keys() == state.keys()
         assert all(torch.equal(found[k], state[k]) and found[k].dtype == state[k].dtype for k in state)
 
@@ -143,15 +143,15 @@ def test_saved_weights_have_the_same_bytes_each_time_and_come_back(tmp_path):
 def test_weights_in_any_layout_or_shared_are_saved_by_value(tmp_path):
     image = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
     state = {"a": image, "b": image, "c": image[:, 1:2], "d": torch.tensor(3)}
-    store.save_weights(tmp_path / "f.safetensors", state, {})
-    found = store.load_weights(tmp_path / "f.safetensors")
+    files.save_weights(tmp_path / "f.safetensors", state, {})
+    found = files.load_weights(tmp_path / "f.safetensors")
     assert all(torch.equal(found[k], state[k]) for k in state)
-    assert store.weights_hash(found) == store.weights_hash(state)
+    assert files.weights_hash(found) == files.weights_hash(state)
 
 
 def whole(tmp_path):
     path = tmp_path / "w.safetensors"
-    store.save_weights(path, net().state_dict(), {})
+    files.save_weights(path, net().state_dict(), {})
     return path
 
 
@@ -164,7 +164,7 @@ def test_a_truncated_or_lengthened_file_is_refused(cut, more, tmp_path_factory):
     for broken in (data[: cut % len(data)], data + more):
         path.write_bytes(broken)
         with pytest.raises(BadData, match="is not a whole safetensors file") as caught:
-            store.load_weights(path)
+            files.load_weights(path)
         assert caught.value.exit_code == 5
 
 
@@ -187,7 +187,7 @@ def test_a_pickle_is_refused_unread_whatever_its_name(tmp_path, name, kind):
     else:
         torch.save(Trap(str(mark)), path)
     with pytest.raises(BadData, match="is a pickle by its name" if "." in name and "safe" not in name else "is not a whole"):
-        store.load_weights(path)
+        files.load_weights(path)
     assert not mark.exists()
 
 
@@ -196,32 +196,32 @@ def test_a_foreign_file_is_refused(tmp_path, data):
     path = tmp_path / "f.safetensors"
     path.write_bytes(data)
     with pytest.raises(BadData, match="is not a whole safetensors file"):
-        store.load_weights(path)
+        files.load_weights(path)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "none.safetensors", tmp_path):
         with pytest.raises(BadData, match="no file"):
-            store.load_weights(path)
+            files.load_weights(path)
 
 
 def test_bit_rot_in_a_weight_loads_in_silence_and_is_seen_by_either_hash(tmp_path):
     path = whole(tmp_path)
     data = bytearray(path.read_bytes())
-    file_hash, hash_ = store.sha256(path), store.weights_hash(store.load_weights(path))
+    file_hash, hash_ = files.sha256(path), files.weights_hash(files.load_weights(path))
     (length,) = struct.unpack("<Q", data[:8])
     for place in range(8 + length, len(data), 7):
         rotten = bytearray(data)
         rotten[place] ^= 1
         path.write_bytes(rotten)
-        assert store.weights_hash(store.load_weights(path)) != hash_
-        assert store.sha256(path) != file_hash
+        assert files.weights_hash(files.load_weights(path)) != hash_
+        assert files.sha256(path) != file_hash
 
 
 def test_the_hash_of_weights_is_of_names_types_shapes_and_values_and_of_nothing_else():
     state = {"a": torch.arange(6.0), "b": torch.tensor(1)}
-    first = store.weights_hash(state)
-    assert first == store.weights_hash(dict(reversed(state.items())))
+    first = files.weights_hash(state)
+    assert first == files.weights_hash(dict(reversed(state.items())))
     for other in (
         {"a": state["a"].view(2, 3), "b": state["b"]},
         {"a": state["a"].double(), "b": state["b"]},
@@ -229,14 +229,14 @@ def test_the_hash_of_weights_is_of_names_types_shapes_and_values_and_of_nothing_
         {"a": state["a"]},
         {"a": state["a"] + torch.tensor([0, 0, 0, 0, 0, 1e-6]), "b": state["b"]},
     ):
-        assert store.weights_hash(other) != first
+        assert files.weights_hash(other) != first
 
 
 def test_weights_that_fit_are_put_in():
     module = net(0)
-    store.load_into(module, net(1).state_dict(), "w")
+    files.load_into(module, net(1).state_dict(), "w")
     assert all(torch.equal(a, b) for a, b in zip(module.state_dict().values(), net(1).state_dict().values(), strict=True))
-    store.load_into(module, {k: v.half() if v.is_floating_point() else v for k, v in net(2).state_dict().items()}, "w")
+    files.load_into(module, {k: v.half() if v.is_floating_point() else v for k, v in net(2).state_dict().items()}, "w")
     assert module[0].weight.dtype == torch.float32
     assert torch.equal(module[0].weight, net(2)[0].weight.half().float())
 
@@ -244,7 +244,7 @@ def test_weights_that_fit_are_put_in():
 def test_a_checkpoint_from_before_batches_were_counted_fits():
     module, state = net(0), net(1).state_dict()
     del state["1.num_batches_tracked"]
-    store.load_into(module, state, "w")
+    files.load_into(module, state, "w")
     assert torch.equal(module[0].weight, net(1)[0].weight)
 
 
@@ -264,7 +264,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_put_in(change, said)
     state = {k: v.clone() for k, v in net(1).state_dict().items()}
     change(state)
     with pytest.raises(BadData, match=said):
-        store.load_into(module, state, "w.safetensors")
+        files.load_into(module, state, "w.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(module.state_dict().values(), net(0).state_dict().values(), strict=True))
 
 
@@ -305,7 +305,7 @@ def test_a_broken_file_of_a_run_is_refused_by_name_and_goes_when_deleted(tmp_pat
         save_file(tensors, path)
     else:
         other = {"a": torch.zeros(1)} if rot == "foreign tensors" else tensors | {"parameter.0": torch.zeros(2, 2)}
-        store.save_weights(path, other, {"phase": {"name": "p"}, "sha256": store.weights_hash(other)})
+        files.save_weights(path, other, {"phase": {"name": "p"}, "sha256": files.weights_hash(other)})
     with pytest.raises(BadData, match=r"call-0001\.safetensors"):
         run_in(tmp_path)
     path.unlink()

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import CropFlip, Samples, Split, mix
 from untrain.core.engine import current, seeded
 from untrain.core.errors import Diverged, Resources
 from untrain.core.network import Network
-from untrain.core.run import unlearn
 from untrain.core.train import fit, minimize, predict, rate
+from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 from untrain.methods.neggrad import NegGrad
 from untrain.methods.retrain import Retrain
@@ -493,7 +493,7 @@ def test_sgd_with_momentum_and_a_schedule_goes_on_too(name, phase, step, unbroke
 
 
 def test_a_run_whose_disk_is_full_for_a_while_ends_in_the_same_bits(unbroken, tmp_path, monkeypatch):
-    writes, write = [], store.write
+    writes, write = [], files.write
 
     def full(path, data):
         writes.append(path)
@@ -501,7 +501,7 @@ def test_a_run_whose_disk_is_full_for_a_while_ends_in_the_same_bits(unbroken, tm
             raise Resources("full")
         write(path, data)
 
-    monkeypatch.setattr(store, "write", full)
+    monkeypatch.setattr(files, "write", full)
     for _ in range(2):
         with pytest.raises(Resources):
             long_run(store=tmp_path)

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from untrain.core.errors import UntrainError as UntrainError
     from untrain.core.method import Method as Method
     from untrain.core.network import Network as Network
-    from untrain.core.run import Result as Result
-    from untrain.core.run import unlearn as unlearn
     from untrain.core.train import Trace as Trace
     from untrain.core.train import fit as fit
     from untrain.core.train import minimize as minimize
@@ -52,7 +50,7 @@ _WHERE = {
     "Network": "core.network:Network",
     "Norm": "core.data:Norm",
     "Recipe": "zoo.recipes:Recipe",
-    "Result": "core.run:Result",
+    "Result": "core.unlearn:Result",
     "Samples": "core.data:Samples",
     "Split": "core.data:Split",
     "Suppress": "methods.headonly:HeadOnly",
@@ -73,7 +71,7 @@ _WHERE = {
     "seeded": "core.engine:seeded",
     "split_of": "runs:split_of",
     "trainer_audit": "adapters:trainer_audit",
-    "unlearn": "core.run:unlearn",
+    "unlearn": "core.unlearn:unlearn",
 }
 
 __all__ = [

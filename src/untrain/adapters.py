@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.audit import Audit, audit
 from untrain.core.data import Prepare, Split
 from untrain.core.engine import Engine
 from untrain.core.errors import BadArgument, MissingExtra
 from untrain.core.host import bare
-from untrain.core.run import environment
+from untrain.core.unlearn import environment
 from untrain.core.vision import import_torchvision, import_transformers
 from untrain.evidence import record
 
@@ -89,7 +89,7 @@ class Looks:
         seen = bare(module)
         seen = seen if self.pick is None else self.pick(seen)
         device = self.device or str(next((p.device for p in seen.parameters()), "cpu"))
-        sha256 = store.weights_hash(seen.state_dict())
+        sha256 = files.weights_hash(seen.state_dict())
         # A trainer may call with gradients off; an audit that trains its copy needs them.
         with torch.enable_grad():
             found = audit(seen, self.split, self.audits, original=self.original, retrained=self.retrained, norm=self.norm, head=self.head, device=device, seed=self.seed)
@@ -98,7 +98,7 @@ class Looks:
         if self.out is not None and engine.rank == 0:
             counts = {name: len(part) for name, part in self.split.parts.items()}
             about = {"classes": list(self.split.classes), "counts": counts, "seed": self.seed, "environment": environment(engine.report())}
-            store.write(self.out, record.dumps({"schema": SCHEMA, **about, "looks": self.looks}))
+            files.write(self.out, record.dumps({"schema": SCHEMA, **about, "looks": self.looks}))
 
 
 def lightning_audit(split: Split, audits: Sequence[Audit], **options: Any) -> Any:

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from untrain import runs
 from untrain.core import audit as auditing
-from untrain.core import run as running
-from untrain.core import store
+from untrain.core import files
+from untrain.core import unlearn as running
 from untrain.core.data import Prepare, Samples, Split, moved
 from untrain.core.discover import found
 from untrain.core.engine import Engine, Progress, silent
@@ -185,7 +185,7 @@ def look(
     progress("copies", 2, 3)
     copies = near_copies(split, near, began + seconds)
     if pages is not None:
-        store.write(pages, _page(copies, split))
+        files.write(pages, _page(copies, split))
     progress("copies", 3, 3)
     answer: dict[str, Any] = records.finite(
         {

@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from untrain import runs
-from untrain.core import run as running
-from untrain.core import store
+from untrain.core import files
+from untrain.core import unlearn as running
 from untrain.core.data import Data, Split
 from untrain.core.discover import settings
 from untrain.core.engine import Progress, silent
@@ -72,7 +72,7 @@ def demo(
     split = Split.by_class(source.train, source.test, forget=classes_in(forget))
     given = models.load(network, source.classes, root=data_root)
     references = [runs.reference(path, network, source.classes, split) for path in retrained]
-    store.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
+    files.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
     with runs.locked(out):
         for name in (runs.RECORD, runs.PAGE, runs.WEIGHTS):
             (out / name).unlink(missing_ok=True)
@@ -81,7 +81,7 @@ def demo(
         references = references or _retrained(given.module, split, source, recipe_for(network, source.classes), retrain, progress)
         mask = settings("headonly")
         masked = running.unlearn(given.module, split, mask).model
-        references.append(Reference(MASK, masked, "not kept", store.weights_hash(masked.state_dict()), runs.about_weights(mask, source, split, 0)))
+        references.append(Reference(MASK, masked, "not kept", files.weights_hash(masked.state_dict()), runs.about_weights(mask, source, split, 0)))
         flags = runs.flags(data=data if data != "digits" else None, forget=forget, seed=seed or None, retrain=retrain or None)
         record = records.compose(
             running.describe(result),
@@ -92,11 +92,11 @@ def demo(
             output={"file": runs.WEIGHTS, "sha256": ""},
         )
         # What is audited is what is written: the weights in the types of the file that was given.
-        store.save_weights(out / runs.WEIGHTS, given.state(result.model), runs.about_weights(method, source, split, seed))
-        record["output"]["sha256"] = store.sha256(out / runs.WEIGHTS)
+        files.save_weights(out / runs.WEIGHTS, given.state(result.model), runs.about_weights(method, source, split, seed))
+        record["output"]["sha256"] = files.sha256(out / runs.WEIGHTS)
         written = models.load(network, source.classes, weights=out / runs.WEIGHTS).module
         runs.examine(record, split, written, original=given.module, references=references, show_images=True, progress=progress)
-        store.write(out / runs.RECORD, records.dumps(record))
+        files.write(out / runs.RECORD, records.dumps(record))
         runs.report(out)
     return record
 
@@ -106,11 +106,11 @@ def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, 
     if source.name == "digits":
         return [_trained(original, split, source, recipe, seed, _named(progress, f"retrained model {n} of {len(SEEDS)}")) for n, seed in enumerate(SEEDS, 1)]
     key = hashlib.sha256(records.dumps({"data": source.sha256, "recipe": asdict(recipe), "classes": list(split.classes), "seed": SEEDS[0]})).hexdigest()[:16]
-    kept = store.cache_root() / f"retrained-{recipe.network}-{key}.safetensors"
+    kept = files.cache_root() / f"retrained-{recipe.network}-{key}.safetensors"
     if not kept.is_file() and retrain:
         state = kept.with_suffix(".state")
         made = _trained(original, split, source, recipe, SEEDS[0], _named(progress, "retrained model"), state)
-        store.save_weights(kept, made.module.state_dict(), made.about)
+        files.save_weights(kept, made.module.state_dict(), made.about)
         shutil.rmtree(state, ignore_errors=True)
     return [runs.reference(kept, recipe.network, source.classes, split)] if kept.is_file() else []
 
@@ -118,7 +118,7 @@ def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, 
 def _trained(original: nn.Module, split: Split, source: Data, recipe: Recipe, seed: int, progress: Progress, state: Path | None = None) -> Reference:
     method = settings("retrain")
     module = running.unlearn(original, split, method, seed=seed, recipe=recipe, progress=progress, store=state).model
-    return Reference("retrained", module, "not kept", store.weights_hash(module.state_dict()), runs.about_weights(method, source, split, seed) | {"recipe": asdict(recipe)})
+    return Reference("retrained", module, "not kept", files.weights_hash(module.state_dict()), runs.about_weights(method, source, split, seed) | {"recipe": asdict(recipe)})
 
 
 def _named(progress: Progress, name: str) -> Progress:

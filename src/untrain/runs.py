@@ -31,11 +31,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from untrain.core import audit as auditing
-from untrain.core import run as running
-from untrain.core import store
+from untrain.core import files
+from untrain.core import unlearn as running
 from untrain.core.data import Data, Norm, Samples, Split
 from untrain.core.discover import found, lookup, name_of
-from untrain.core.engine import Engine, Precision, Progress, join_ranks, seeded, silent
+from untrain.core.engine import Engine, Precision, Progress, join_ranks, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
 from untrain.core.method import Method
 from untrain.core.model import Expects, Model
@@ -181,16 +181,16 @@ def train(
                         "phases": running.phases(Trace.of(phase)),
                         "seconds": time.perf_counter() - began,
                         "passes": run.passes,
-                        "peak_memory_bytes": running.peak_memory(engine),
+                        "peak_memory_bytes": peak_memory(engine),
                     },
                     "environment": running.environment(engine.report()),
                     "accuracy": accuracy,
                 }
             )
             if engine.rank == 0:
-                store.save_weights(out / WEIGHTS, weights, about)
-                written["output"] = {"file": WEIGHTS, "sha256": store.sha256(out / WEIGHTS)}
-                store.write(out / TRAINING, records.dumps(written))
+                files.save_weights(out / WEIGHTS, weights, about)
+                written["output"] = {"file": WEIGHTS, "sha256": files.sha256(out / WEIGHTS)}
+                files.write(out / TRAINING, records.dumps(written))
         return written
     finally:
         _part(ours)
@@ -300,15 +300,15 @@ def unlearn(
             )
             if engine.rank == 0:
                 # transformers 4 reads no file that does not say that it is PyTorch's.
-                store.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
-                record["output"]["sha256"] = store.sha256(out / WEIGHTS)
+                files.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
+                record["output"]["sha256"] = files.sha256(out / WEIGHTS)
                 paths = {name: finding.path_of(spec) for name, spec in (("data", data), ("test", test), ("holdout", holdout)) if spec not in zoo_data.KNOWN}
                 _note_inputs(out, weights=weights, data_root=data_root, model=_path(model), forget=forgetting.path_of(forget), **paths)
                 for name, path in given.beside.items():
-                    store.write(out / name, path.read_bytes())
+                    files.write(out / name, path.read_bytes())
                 if _foreign(record):
-                    store.write(out / CARD, card(record).encode())
-                store.write(out / RECORD, records.dumps(record))
+                    files.write(out / CARD, card(record).encode())
+                files.write(out / RECORD, records.dumps(record))
         return record
     finally:
         _part(ours)
@@ -358,7 +358,7 @@ def audit(
     _refuse_audits(skip)
     record = _record(run)
     path = run / record["output"]["file"]
-    if not path.is_file() or store.sha256(path) != record["output"]["sha256"]:
+    if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
     noted = _inputs(run)
     asked = model or _full_name(record["model"]["name"], noted.get("model"))
@@ -397,8 +397,8 @@ def audit(
             progress=progress,
         )
         if _foreign(record):
-            store.write(run / CARD, card(record).encode())
-        store.write(run / RECORD, records.dumps(record))
+            files.write(run / CARD, card(record).encode())
+        files.write(run / RECORD, records.dumps(record))
     return record
 
 
@@ -434,7 +434,7 @@ def report(run: Path, out: Path | None = None) -> Path:
     if os.path.lexists(page) and not _is_page(page):
         raise BadArgument(f"{page.name} exists and is not a page of untrain's; give another name by -o")
     _refuse_unwritable(page)
-    store.write(page, render(record).encode())
+    files.write(page, render(record).encode())
     return page
 
 
@@ -528,7 +528,7 @@ def reference(path: Path, model: str, classes: int, split: Split) -> Reference:
     if not set(gone) <= set(about.get("classes", gone)):
         without = f"without the classes {about['classes']}" if about["classes"] else "on all classes"
         raise BadData(f"{path.name} says that it was trained {without}, not without {list(gone)}; name models that never saw these")
-    return Reference("retrained", module, path.name, store.sha256(path), about)
+    return Reference("retrained", module, path.name, files.sha256(path), about)
 
 
 def setting_flags(method: Method) -> list[str]:
@@ -851,7 +851,7 @@ def _machine(engine: Engine) -> dict[str, Any]:
 def _note_inputs(out: Path, **paths: Path | None) -> None:
     noted = {name: os.path.relpath(path.resolve(), out.resolve()) for name, path in paths.items() if path is not None}
     if noted:
-        store.write(out / INPUTS, records.dumps(noted))
+        files.write(out / INPUTS, records.dumps(noted))
 
 
 def _inputs(run: Path) -> dict[str, Any]:
@@ -1001,7 +1001,7 @@ def _make(out: Path, arguments: dict[str, Any]) -> None:
             umask = os.umask(0)
             os.umask(umask)
             fresh.chmod(0o777 & ~umask)
-            store.write(fresh / STATE / "arguments.json", records.dumps(arguments))
+            files.write(fresh / STATE / "arguments.json", records.dumps(arguments))
             fresh.rename(out)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 import ranks_main
 from untrain import Accuracy, Relearn, UntrainError, audit, lightning_audit, trainer_audit
-from untrain.core import store
+from untrain.core import files
 from untrain.evidence import record
 
 SPLIT = ranks_main.split()
@@ -158,7 +158,7 @@ def test_it_finds_what_an_audit_of_the_finished_module_finds(name, tmp_path):
     module, _ = train(callback, tmp_path)
     (look,) = callback.looks
     assert (look["epoch"], look["step"]) == (2, 4)
-    assert look["weights_sha256"] == store.weights_hash(module.state_dict())
+    assert look["weights_sha256"] == files.weights_hash(module.state_dict())
     found = json.loads(json.dumps(record.finite(audit(module, SPLIT, AUDITS, original=original, seed=5))))
     assert look["audits"] == found
     assert found[0]["rows"]
@@ -181,7 +181,7 @@ def test_every_second_epoch_and_the_end(name, tmp_path):
 def test_a_part_of_the_module_can_be_picked(tmp_path):
     callback = lightning_audit(SPLIT, [Accuracy()], pick=lambda module: module.net)
     module, _ = with_lightning(callback, tmp_path, epochs=1)
-    assert callback.looks[0]["weights_sha256"] == store.weights_hash(module.net.state_dict())
+    assert callback.looks[0]["weights_sha256"] == files.weights_hash(module.net.state_dict())
 
 
 @pytest.mark.parametrize("made", [lightning_audit, trainer_audit])

@@ -21,7 +21,7 @@ from torchvision import models as torchvision_models
 import untrain
 from untrain import runs
 from untrain.cli import main
-from untrain.core import store
+from untrain.core import files
 from untrain.evidence import record as records
 
 NAMES = ("ant", "bee", "cow")
@@ -146,7 +146,7 @@ def test_a_transformers_folder_stays_one(kind: str, pictures: Path, tmp_path: Pa
     (tmp_path / "run").rename(tmp_path / "first")
     (tmp_path / "pictures").symlink_to(pictures)
     assert main(record["command"]) == 0
-    assert store.sha256(tmp_path / "run" / "model.safetensors") == record["output"]["sha256"]
+    assert files.sha256(tmp_path / "run" / "model.safetensors") == record["output"]["sha256"]
     assert ran("audit", "run") in (3, 4)
     assert ran("unlearn", "headonly", "--model", "run", "--data", "pictures", "--forget", "class:ant", "--out", "second") == 0
 

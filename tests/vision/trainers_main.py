@@ -16,7 +16,7 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 import ranks_main  # noqa: E402
-from untrain.core.run import unlearn  # noqa: E402
+from untrain.core.unlearn import unlearn  # noqa: E402
 
 
 def fresh() -> nn.Module:

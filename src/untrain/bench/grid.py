@@ -39,14 +39,14 @@ from typing import Any
 from torch import nn
 
 from untrain import runs
-from untrain.core import discover, store
+from untrain.core import discover, files
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Data, Split
 from untrain.core.engine import Precision
 from untrain.core.errors import BadArgument, Diverged
 from untrain.core.method import Method
 from untrain.core.model import Model
-from untrain.core.run import Result, describe, unlearn
+from untrain.core.unlearn import Result, describe, unlearn
 from untrain.evidence import record
 from untrain.evidence.verdict import judge, what
 from untrain.zoo.networks import parameters
@@ -164,7 +164,7 @@ class Scenario:
 
 def kept(name: str) -> Path:
     """Where trained networks that are too large for the tree are kept: the cache."""
-    return store.cache_root() / "references" / name
+    return files.cache_root() / "references" / name
 
 
 def _blocks(found: dict[str, Any]) -> Iterator[Cell]:
@@ -230,8 +230,8 @@ def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
 def keep_reference(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
     """Write a reference's weights, halved, and beside them what is known of it."""
     halved = {k: v.half() if v.is_floating_point() else v for k, v in module.state_dict().items()}
-    store.save_weights(path, halved, {})
-    store.write(path.with_suffix(".json"), (json.dumps(record.finite(about), indent=1, sort_keys=True) + "\n").encode())
+    files.save_weights(path, halved, {})
+    files.write(path.with_suffix(".json"), (json.dumps(record.finite(about), indent=1, sort_keys=True) + "\n").encode())
 
 
 def run(scenario: Scenario, *, shard: tuple[int, int] = (0, 1), say: Callable[[str], None] = print) -> int:
@@ -253,7 +253,7 @@ def run(scenario: Scenario, *, shard: tuple[int, int] = (0, 1), say: Callable[[s
             # It writes nothing, as the command line would; the cell stays open, and the table says so.
             say(f"{cell.name}: {error}")
             continue
-        store.write(scenario.records / cell.name, record.dumps(found))
+        files.write(scenario.records / cell.name, record.dumps(found))
         say(f"{cell.name}: {found['verdict']['code']}")
         count += 1
     return count
@@ -276,14 +276,14 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
         model={
             "name": cell.model,
             "origin": "published checkpoint" if weights is None else weights.name,
-            "sha256": store.weights_hash(model.state_dict()),
+            "sha256": files.weights_hash(model.state_dict()),
             "parameters": parameters(model),
             "norm": None if norm is None else asdict(norm),
         },
         data={"name": data.name, "sha256": data.sha256, "counts": {name: len(part) for name, part in split.parts.items()}},
-        output={"file": "model.safetensors", "sha256": store.weights_hash(result.model.state_dict())},
+        output={"file": "model.safetensors", "sha256": files.weights_hash(result.model.state_dict())},
     )
-    found["references"] = [{"column": "retrained", "file": p.name, "sha256": store.sha256(p), "about": _about(p)} for p in paths]
+    found["references"] = [{"column": "retrained", "file": p.name, "sha256": files.sha256(p), "about": _about(p)} for p in paths]
     audits = [discover.lookup("audits", name)() for name in cell.audits or discover.found("audits")]
     said = audit(result.model, split, audits, original=model, retrained=retrained, norm=norm, subjects=subjects)
     subjects.pop(id(result.model))

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from untrain.bench.grid import Cell, Scenario
-from untrain.core import store
+from untrain.core import files
 from untrain.core.errors import BadData
 from untrain.evidence import record
 from untrain.report.questions import Asked, Evidence, render
@@ -20,7 +20,7 @@ def draw(scenario: Scenario, into: Path) -> None:
         scenario: The runs.
         into: The page; links to records are relative to its folder.
     """
-    store.write(into, render(evidence(scenario, into)).encode())
+    files.write(into, render(evidence(scenario, into)).encode())
 
 
 def evidence(scenario: Scenario, into: Path) -> Evidence:

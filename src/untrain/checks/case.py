@@ -18,8 +18,8 @@ from untrain.core.data import CropFlip, Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.run import prepared
 from untrain.core.train import Phase
+from untrain.core.unlearn import prepared
 from untrain.zoo import recipes
 from untrain.zoo.networks import DigitsNet
 

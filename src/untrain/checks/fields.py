@@ -12,9 +12,9 @@ from typing import Any, Literal
 from untrain.checks.case import Case
 from untrain.checks.running import Law, LawBroken, bits_of
 from untrain.core.errors import BadArgument, Diverged
+from untrain.core.files import weights_hash
 from untrain.core.method import Method
-from untrain.core.run import unlearn
-from untrain.core.store import weights_hash
+from untrain.core.unlearn import unlearn
 
 
 def check_every_field_is_documented(method: Method, case: Case | None = None) -> None:

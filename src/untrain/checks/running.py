@@ -14,11 +14,11 @@ from untrain.checks.case import Case
 from untrain.core.data import Split
 from untrain.core.engine import Run, seeded
 from untrain.core.errors import Diverged
+from untrain.core.files import weights_hash
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.run import unlearn
-from untrain.core.store import weights_hash
 from untrain.core.train import Trace
+from untrain.core.unlearn import unlearn
 
 Law = Callable[..., None]
 """`(method, case=None)`: a law makes a case of its own where none is given."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from untrain.checks.case import GONE, OTHERS, Case, Closed, SmallRecipe
 from untrain.checks.running import LawBroken, bits_of, watched
 from untrain.core.data import Split
+from untrain.core.files import weights_hash
 from untrain.core.method import Method
-from untrain.core.store import weights_hash
 
 
 def check_it_sees_only_what_it_names(method: Method, case: Case | None = None) -> None:

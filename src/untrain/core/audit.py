@@ -16,8 +16,8 @@ from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Progress, seeded, silent
 from untrain.core.host import bare, own_copy
 from untrain.core.network import Network
-from untrain.core.run import prepared
 from untrain.core.train import predict
+from untrain.core.unlearn import prepared
 
 Ideal = Literal["high", "low", "as retrained"]
 
@@ -116,6 +116,9 @@ class Audit:
     names are the evidence it is given*: parts of the split, `classes`, and other models: `original`, and
     `retrained`, always a tuple. Side by side is made of it by `audit`. It does not know which method ran.
     """
+
+    found_in: ClassVar[str] = "audits"
+    """The room whose files are looked through for its like."""
 
     question: ClassVar[str] = ""
     rows: ClassVar[dict[str, Row]] = {}

@@ -42,12 +42,10 @@ class Found:
 
     def load(self) -> type[Any]:
         """The class: the one method or audit that its module defines."""
-        from untrain.core.audit import Audit
-        from untrain.core.method import Method
-
-        base = Method if self.kind == "methods" else Audit
         module = importlib.import_module(self.module)
-        found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, base) and v.__module__ == self.module and not v.__name__.startswith("_")]
+        found = [
+            v for v in vars(module).values() if isinstance(v, type) and getattr(v, "found_in", None) == self.kind and v.__module__ == self.module and not v.__name__.startswith("_")
+        ]
         if len(found) != 1:
             raise BadArgument(f"{self.module} defines {len(found)} {self.kind}; a file holds one")
         return found[0]

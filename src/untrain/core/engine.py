@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from untrain.core.data import mix
 from untrain.core.errors import BadArgument
-
-if TYPE_CHECKING:
-    from untrain.core.network import Network
+from untrain.core.seeds import mix, stream
 
 Precision = Literal["fp32", "bf16"]
 
@@ -40,6 +39,14 @@ class Watch(Protocol):
 
     def __call__(self, phase: str, x: Any, y: Tensor) -> None:
         """Look, and leave everything as it is."""
+        ...
+
+
+class View(Protocol):
+    """What a run asks of a network that belongs to its state."""
+
+    def buffers(self) -> list[Tensor]:
+        """The buffers, such as BatchNorm's running statistics."""
         ...
 
 
@@ -114,6 +121,17 @@ class Engine:
         return {"device": name, "precision": self.precision, "layout": "channels_last", "threads": torch.get_num_threads(), "ranks": self.world}
 
 
+def peak_memory(engine: Engine) -> int:
+    """Bytes: most allocated on the GPU, or the process's largest resident set."""
+    if engine.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(engine.device)
+    # On Linux the kernel's own high-water mark: that of getrusage is inherited from the process that started this one.
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return next(int(line.split()[1]) * 1024 for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 @dataclass
 class Run:
     """The state of one seeded run: its seed, the number of the last core call, and the passes so far.
@@ -131,7 +149,7 @@ class Run:
     engine: Engine = field(default_factory=Engine)
     progress: Progress = silent
     store: Path | None = None
-    network: Network | None = None
+    network: View | None = None
     calls: int = 0
     passes: int = 0
     watch: Watch | None = None
@@ -143,6 +161,11 @@ class Run:
 
 
 _current: ContextVar[Run | None] = ContextVar("untrain_run", default=None)
+
+
+def going_on() -> Run | None:
+    """The run that is going on, if one is."""
+    return _current.get()
 
 
 def current() -> Run:
@@ -158,15 +181,14 @@ def current() -> Run:
 
 
 @contextlib.contextmanager
-def seeded(seed: int, *, engine: Engine | None = None, progress: Progress = silent, store: Path | None = None, network: Network | None = None) -> Iterator[Run]:
+def seeded(seed: int, *, engine: Engine | None = None, progress: Progress = silent, store: Path | None = None, network: View | None = None) -> Iterator[Run]:
     """One seeded run. The caller's random state is neither used nor moved.
 
     What a method draws comes from one stream; each core call has a stream of its own and leaves the
     method's where it was, so that a call that is read back instead of run changes no later draw.
     """
     run = Run(seed, engine or Engine(), progress, store, network)
-    with torch.random.fork_rng(devices=_cuda_devices(run.engine)):
-        torch.manual_seed(mix(seed))
+    with stream(mix(seed), _cuda_devices(run.engine)):
         token = _current.set(run)
         try:
             yield run
@@ -177,8 +199,7 @@ def seeded(seed: int, *, engine: Engine | None = None, progress: Progress = sile
 @contextlib.contextmanager
 def own_stream(run: Run, seed: int) -> Iterator[None]:
     """Random numbers of a core call: seeded by the call, rank by rank, and put back afterwards."""
-    with torch.random.fork_rng(devices=_cuda_devices(run.engine)):
-        torch.manual_seed(mix(seed, 2, run.engine.rank))
+    with stream(mix(seed, 2, run.engine.rank), _cuda_devices(run.engine)):
         yield
 
 

@@ -21,6 +21,9 @@ class Method:
     `retain` or any further part of the split but `test`, and `classes` and `recipe`.
     """
 
+    found_in: ClassVar[str] = "methods"
+    """The room whose files are looked through for its like."""
+
     paper: ClassVar[str] = ""
     """Where it comes from: authors, title, year, arXiv number."""
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from untrain.core.data import Batches, Samples
-from untrain.core.engine import Engine, current
+from untrain.core.engine import Engine, current, peak_memory
 
 FIRST = 2
 """Rows of the first cut-down batch."""
@@ -195,8 +195,6 @@ def _settle(engine: Engine) -> None:
 @contextlib.contextmanager
 def peak(engine: Engine) -> Iterator[list[int]]:
     """Peak memory of the block alone, as far as the system lets its high-water mark be put back; else of the process so far."""
-    from untrain.core.run import peak_memory
-
     found: list[int] = []
     if engine.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(engine.device)

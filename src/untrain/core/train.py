@@ -11,51 +11,24 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from untrain.core import store
+from untrain.core import resume
 from untrain.core.data import Batches, Inputs, Samples, mix
 from untrain.core.engine import Run, current, own_stream
 from untrain.core.errors import Diverged
 from untrain.core.network import Network
 from untrain.core.rehearse import rehearsal
+from untrain.core.trace import Phase as Phase
+from untrain.core.trace import Trace as Trace
 
 Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["constant", "cosine", "onecycle"]
 Loss = Callable[[Any, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """What one piece of work did.
-
-    Args:
-        name: The paper's name for it.
-        losses: Loss of each step, mean over the step's samples.
-        steps: Optimizer steps.
-        passes: Images through any network: forward 1, backward to the input 1, full backward 2.
-        seconds: Wall time, over all sittings.
-    """
-
-    name: str
-    losses: list[float] = field(default_factory=list)
-    steps: int = 0
-    passes: int = 0
-    seconds: float = 0.0
-
-
-class Trace(dict[str, Phase]):
-    """Phases by name, in the paper's order."""
-
-    @classmethod
-    def of(cls, *phases: Phase) -> Trace:
-        """A trace of these phases."""
-        return cls({phase.name: phase for phase in phases})
 
 
 def rate(schedule: Schedule, step: int, steps: int) -> float:
@@ -129,7 +102,7 @@ def minimize(
     losses: list[Tensor] = []
     with own_stream(run, seed), _cleared(moved):
         stepper = _optimizer(optimizer, moved, lr, momentum, weight_decay)
-        saved = store.resume(run, number, moved, stepper)
+        saved = resume.resume(run, number, moved, stepper)
         if saved is not None:
             losses = list(torch.tensor(saved.losses, dtype=torch.float64))
             run.passes += saved.passes
@@ -162,7 +135,7 @@ def minimize(
                 kept = Phase(phase, _refuse_nan(phase, losses, moved), step + 1, run.passes - before, time.perf_counter() - began)
                 if step + 1 == steps:
                     _agree(run)
-                store.keep(run, number, moved, stepper, kept)
+                resume.keep(run, number, moved, stepper, kept)
         if start == steps:
             kept = Phase(phase, _refuse_nan(phase, losses, moved), steps, run.passes - before, time.perf_counter() - began)
     return kept

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.errors import BadArgument, BadData
 
 
@@ -57,9 +57,9 @@ def convert(source: Path, out: Path, *, network: str | None = None) -> Converted
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "out.safetensors"
         notes = _sandboxed(source, written, network)
-        state, digest = store.load_weights(written), store.sha256(source)
-    store.save_weights(out, state, {"verb": "convert", "source": digest})
-    return Converted(out.name, store.sha256(out), digest, len(state), notes)
+        state, digest = files.load_weights(written), files.sha256(source)
+    files.save_weights(out, state, {"verb": "convert", "source": digest})
+    return Converted(out.name, files.sha256(out), digest, len(state), notes)
 
 
 def _sandboxed(source: Path, target: Path, network: str | None) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.errors import BadData, MissingExtra, Resources
 
 T = TypeVar("T")
@@ -295,7 +295,7 @@ def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]
     _refuse(bad, len(blobs))
     if len(blobs) >= KEEP:
         with suppress(Resources):
-            store.write(kept, json.dumps([[h, w, n] for (h, w), n in sizes.items()]).encode())
+            files.write(kept, json.dumps([[h, w, n] for (h, w), n in sizes.items()]).encode())
     return sizes
 
 
@@ -349,7 +349,7 @@ def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channe
             if pixels is not None:
                 file = io.BytesIO()
                 np.save(file, pixels)
-                store.write(kept, file.getvalue())
+                files.write(kept, file.getvalue())
             else:
-                store.write(seen, b"")
+                files.write(seen, b"")
     return lazy if pixels is None else torch.from_numpy(pixels)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Norm
 from untrain.core.errors import BadData
 from untrain.core.model import Expects, Model
@@ -77,10 +77,10 @@ def load(model: str, classes: int, *, weights: Path | None = None) -> Model:
         state = module.state_dict()
         refuse_nan(state, what.shown)
         refuse_width(module, classes, what.shown)
-        return Model(what.shown, module, f"made by {what.shown}", store.weights_hash(state), {k: v.dtype for k, v in state.items()}, look)
-    prefix, notes = fill(module, store.load_weights(weights), weights.name, classes)
-    kept = {k: v.dtype for k, v in store.load_weights(weights).items()}
-    return Model(what.shown, module, weights.name, store.sha256(weights), kept, look, prefix, notes)
+        return Model(what.shown, module, f"made by {what.shown}", files.weights_hash(state), {k: v.dtype for k, v in state.items()}, look)
+    prefix, notes = fill(module, files.load_weights(weights), weights.name, classes)
+    kept = {k: v.dtype for k, v in files.load_weights(weights).items()}
+    return Model(what.shown, module, weights.name, files.sha256(weights), kept, look, prefix, notes)
 
 
 def _module_expects(module: nn.Module) -> Expects:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import CropFlip, Data, Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
@@ -166,7 +166,7 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
     sizes: Counter[tuple[int, int]] = Counter()
     for part in parts.values():
         if part.blobs is not None:
-            sizes.update(images.looked_at(part.blobs, part.digest, store.cache_root()))
+            sizes.update(images.looked_at(part.blobs, part.digest, files.cache_root()))
     if not sizes:
         return None, (0, 0), []
     target = (size, size) if size else look.size if look.fixed or len(sizes) > 1 else None
@@ -183,5 +183,5 @@ def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, sha
     if part.ready is not None:
         return part.ready
     assert part.blobs is not None
-    x = images.read(part.blobs, part.digest, shape, fit, channels, store.cache_root())
+    x = images.read(part.blobs, part.digest, shape, fit, channels, files.cache_root())
     return Samples(x, y, names=names, columns=part.columns, augment=augment or CropFlip(max(1, min(shape) // 8), flip=True))

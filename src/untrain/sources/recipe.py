@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
@@ -69,7 +69,7 @@ def recipe(name: str, classes: int) -> Recipe:
     lacks = [part for part in ("build", "train") if not callable(getattr(made, part, None))]
     if lacks:
         raise BadArgument(f"{what.shown} gave a {type(made).__name__} without {' and '.join(lacks)}; a recipe has build() and train(model, samples)")
-    return Recipe(what.shown, store.sha256(Path(file_of(what))), made)
+    return Recipe(what.shown, files.sha256(Path(file_of(what))), made)
 
 
 def refuse_other(found: Recipe, model: nn.Module, name: str) -> None:

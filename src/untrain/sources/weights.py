@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.errors import BadData, OtherHead
 from untrain.core.network import Network
 
@@ -35,7 +35,7 @@ def fill(module: nn.Module, state: dict[str, Tensor], origin: str, classes: int 
             ways = " or ".join(f"--network {p}" for p in fitting)
             raise BadData(f"{origin} holds more than this network ({', '.join(parts[:6])}); take a part by `untrain convert {origin} -o FILE.safetensors {ways}`")
     _refuse_other_head(module, bare, origin, classes)
-    store.load_into(module, bare, origin)
+    files.load_into(module, bare, origin)
     note = f"names in {origin} begin with {prefix!r}, which the network's do not: it was taken off to read them, and is there again in what is written"
     return prefix, (note,) if prefix else ()
 

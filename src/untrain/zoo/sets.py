@@ -12,7 +12,7 @@ import torch
 
 from untrain.core.data import CropFlip, Data, Samples
 from untrain.core.errors import BadData, MissingExtra
-from untrain.core.store import cache_root
+from untrain.core.files import cache_root
 from untrain.core.vision import import_torchvision
 from untrain.sources import reading
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from importlib import resources
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Norm
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects, Model
@@ -50,7 +50,7 @@ def load(name: str, classes: int, *, weights: Path | None = None, root: Path | N
         return _filled(name, classes, weights, weights.name)
     key, base = (name, classes), root or data_root()
     if key in BUNDLED:
-        with as_file(files("untrain.zoo").joinpath(BUNDLED[key])) as path:
+        with resources.as_file(resources.files("untrain.zoo").joinpath(BUNDLED[key])) as path:
             return _filled(name, classes, path, "bundled")
     if key in PUBLISHED and base is not None and (base / PUBLISHED[key]).is_file():
         return _filled(name, classes, base / PUBLISHED[key], "published checkpoint")
@@ -59,12 +59,12 @@ def load(name: str, classes: int, *, weights: Path | None = None, root: Path | N
 
 
 def _filled(name: str, classes: int, path: Path, origin: str) -> Model:
-    state = store.load_weights(path)
+    state = files.load_weights(path)
     with torch.random.fork_rng(devices=[]):
         module = NETWORKS[name](classes)
-    store.load_into(module, state, path.name)
+    files.load_into(module, state, path.name)
     own = getattr(module, "norm", None)
-    return Model(name, module.eval(), origin, store.sha256(path), {k: v.dtype for k, v in state.items()}, Expects(own if isinstance(own, Norm) else None))
+    return Model(name, module.eval(), origin, files.sha256(path), {k: v.dtype for k, v in state.items()}, Expects(own if isinstance(own, Norm) else None))
 
 
 def load_model(name: str, classes: int = 10, *, weights: Path | None = None, root: Path | None = None) -> nn.Module:

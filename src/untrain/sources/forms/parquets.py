@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import LABELS
 from untrain.core.errors import BadData, MissingExtra
 from untrain.sources import images
@@ -34,7 +34,7 @@ def parquets(path: Path) -> Found:
     return Found(path.resolve().name, {part: parquet(some) for part, some in files.items()}, listed_in(path if path.is_dir() else path.parent))
 
 
-def parquet(files: Sequence[Path]) -> Part:
+def parquet(paths: Sequence[Path]) -> Part:
     """Images and labels out of parquet files; further columns are kept, and class names are those of the schema.
 
     Raises:
@@ -46,12 +46,12 @@ def parquet(files: Sequence[Path]) -> Part:
         from pyarrow import ArrowException
     except ImportError as error:
         raise MissingExtra(f"reading parquet needs {error.name}: pip install 'untrain[data]'") from error
-    hashes = [store.sha256(file) for file in files]
+    hashes = [files.sha256(file) for file in paths]
     digest = "".join(hashes)
-    large = sum(file.stat().st_size for file in files) > images.FITS
-    held = _Held(store.cache_root() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images" if large else None)
+    large = sum(file.stat().st_size for file in paths) > images.FITS
+    held = _Held(files.cache_root() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images" if large else None)
     labels, names, columns, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
-    for file in files:
+    for file in paths:
         try:
             opened = pq.ParquetFile(file)
             schema = opened.schema_arrow
@@ -72,7 +72,7 @@ def parquet(files: Sequence[Path]) -> Part:
         except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise BadData(f"{file.name} is not a parquet file of images and labels ({' '.join(str(error).split())[:200]}); get it anew") from error
     if not labels:
-        raise BadData(f"{files[0].name} holds no image; give at least one a class")
+        raise BadData(f"{paths[0].name} holds no image; give at least one a class")
     bare = next((i for i, label in enumerate(labels) if label is None), None)
     if bare is not None:
         raise BadData(f"{rows[bare][0]}, row {rows[bare][1]}: no label; give each image one")

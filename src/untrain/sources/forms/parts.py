@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Samples
 from untrain.core.errors import BadData
 from untrain.sources import images
@@ -104,7 +104,7 @@ def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
 
     def one(i: int) -> bytes | str:
         try:
-            return os.fsencode(f"{paths[i]}\0{store.sha256(root / paths[i])}\0{labels[i]}\n")
+            return os.fsencode(f"{paths[i]}\0{files.sha256(root / paths[i])}\0{labels[i]}\n")
         except OSError as error:
             return f"{paths[i]} ({error.strerror})"
 

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from typing import Any
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.vision import import_torchvision
 from untrain.sources.forms.objects import of_dataset
@@ -27,7 +27,7 @@ def torchvision_set(name: str) -> Found:
         near = [n for n in sets.__all__ if n.lower() == name.lower()]
         raise BadArgument(f"torchvision has no data set {name!r}{f'; did you mean {near[0]!r}?' if near else ', such as CIFAR10'}")
     assert vision is not None
-    parameters, root = inspect.signature(kind.__init__).parameters, str(store.cache_root() / "torchvision")
+    parameters, root = inspect.signature(kind.__init__).parameters, str(files.cache_root() / "torchvision")
     ways: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}} if "train" in parameters else {"train": {"split": "train"}, "test": {"split": "test"}}
     if "train" not in parameters and "split" not in parameters:
         ways = {"all": {}}

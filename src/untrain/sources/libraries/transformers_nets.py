@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from untrain.core import store
+from untrain.core import files
 from untrain.core.data import Norm
 from untrain.core.errors import BadData, MissingExtra, OtherHead
 from untrain.core.model import Expects, Model
@@ -39,12 +39,12 @@ def load(what: Named, classes: int, weights: Path | None) -> Model:
     width = _width(folder)
     if width != classes:
         raise OtherHead(f"{what.shown} answers with {width} classes by its {CONFIG}, the data has {classes}; give the data it was trained on, or a model trained on this data")
-    files = [weights] if weights is not None else _files(folder, what.shown)
-    state = {name: value for file in files for name, value in store.load_weights(file).items()}
+    paths = [weights] if weights is not None else _files(folder, what.shown)
+    state = {name: value for file in paths for name, value in files.load_weights(file).items()}
     origin = weights.name if weights is not None else what.shown.removeprefix("hf:")
     refuse_nan(state, origin)
-    module = _pretrained(folder, files if weights is not None else None, origin)
-    hashes = [store.sha256(file) for file in files]
+    module = _pretrained(folder, paths if weights is not None else None, origin)
+    hashes = [files.sha256(file) for file in paths]
     digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     beside = {name: folder / name for name in (CONFIG, PROCESSOR) if (folder / name).is_file()}
     made = Model(what.shown, module.eval(), origin, digest, {k: v.dtype for k, v in state.items()}, expects(folder), beside=beside)
@@ -143,14 +143,14 @@ def _width(folder: Path) -> int:
     return len(config["id2label"]) if config.get("id2label") else int(config.get("num_labels", 2))
 
 
-def _pretrained(folder: Path, files: list[Path] | None, origin: str) -> nn.Module:
+def _pretrained(folder: Path, paths: list[Path] | None, origin: str) -> nn.Module:
     """The module by transformers itself, refused where any name or shape differs."""
     transformers = import_transformers()
     with contextlib.ExitStack() as stack:
-        if files is not None:
+        if paths is not None:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             shutil.copy(folder / CONFIG, made / CONFIG)
-            (made / SAFE).symlink_to(files[0].resolve())
+            (made / SAFE).symlink_to(paths[0].resolve())
             folder = made
         stack.enter_context(_quiet(transformers))
         try:
@@ -172,7 +172,7 @@ def _saved(module: nn.Module) -> dict[str, Tensor]:
     """A transformers model's weights under the names that `save_pretrained` gives them."""
     with tempfile.TemporaryDirectory() as folder, _quiet(import_transformers()):
         cast(Any, module).save_pretrained(folder, max_shard_size="1000GB")
-        return store.load_weights(Path(folder) / SAFE)
+        return files.load_weights(Path(folder) / SAFE)
 
 
 def disk_names(module: nn.Module) -> dict[str, Tensor]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -17,7 +15,7 @@ from torch import nn
 
 from untrain.core.data import Norm, Prepare, Samples, Split
 from untrain.core.discover import found, name_of
-from untrain.core.engine import Engine, Precision, Progress, seeded, silent
+from untrain.core.engine import Precision, Progress, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.host import Host, bare, own_copy
 from untrain.core.method import Method
@@ -146,17 +144,6 @@ def prepared(model: nn.Module, split: Split, norm: Prepare | None = None) -> Spl
     """The split with the network's own normalisation (or this one) where its parts have none."""
     own = getattr(model, "norm", None)
     return split.prepared(norm or (own if isinstance(own, Norm) else None))
-
-
-def peak_memory(engine: Engine) -> int:
-    """Bytes: most allocated on the GPU, or the process's largest resident set."""
-    if engine.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(engine.device)
-    # On Linux the kernel's own high-water mark: that of getrusage is inherited from the process that started this one.
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return next(int(line.split()[1]) * 1024 for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:

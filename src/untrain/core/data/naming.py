@@ -1,0 +1,132 @@
+"""Which samples and which classes are meant by a name: of a class, of a file, of a value in a column."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from untrain.core.data.samples import Samples
+from untrain.core.errors import BadArgument
+
+
+def places_where(train: Samples, column: str, values: Sequence[Any]) -> list[int]:
+    """Places of the samples whose column holds one of these values.
+
+    Raises:
+        BadArgument: a column or a value that is not there.
+
+    >>> import torch
+    >>> places_where(Samples(torch.zeros(3, 1), [0, 1, 0], columns={"who": ["a", "b", "a"]}), "who", ["a"])
+    [0, 2]
+    """
+    if column not in train.columns:
+        raise BadArgument(f"no column {column!r}; there are {sorted(train.columns)}")
+    held, wanted = train.columns[column], set(values)
+    there = set(held)
+    absent = sorted(wanted - there, key=str)
+    if absent:
+        shown = ", ".join(sorted(map(str, there))[:5])
+        raise BadArgument(f"column {column!r} of the training samples holds no {absent[0]!r}; it holds {len(there)} values, such as {shown}")
+    return [i for i, value in enumerate(held) if value in wanted]
+
+
+def places_of_files(train: Samples, named: Sequence[str], *, elsewhere: Mapping[str, Samples] | None = None) -> list[int]:
+    """Places of the samples of these files: each name is a path of the data, or as much of its end as tells it apart.
+
+    Args:
+        train: Where they are looked for.
+        named: Names.
+        elsewhere: Other parts by name, for the message where a name is one of theirs.
+
+    Raises:
+        BadArgument: names that fit no file, or several, or that are given twice.
+
+    >>> import torch
+    >>> places_of_files(Samples(torch.zeros(3, 1), [0, 1, 0], columns={"path": ["cat/1.png", "dog/1.png", "cat/2.png"]}), ["dog/1.png", "2.png"])
+    [1, 2]
+    """
+    if "path" not in train.columns:
+        raise BadArgument("the data has no file names (no column 'path'); name samples by their places, or by another column")
+    ends: dict[str, list[int]] = {}
+    for place, path in enumerate(train.columns["path"]):
+        for end in _ends(str(path)):
+            ends.setdefault(end, []).append(place)
+    found, lost, several = list[int](), list[str](), list[str]()
+    for name in named:
+        # A whole path begins with folders that lie outside of the data.
+        outside = PurePosixPath(name).is_absolute() or name.startswith("..")
+        fits = next((ends[end] for end in (_ends(name) if outside else [_ends(name)[0]]) if end in ends), [])
+        exact = [place for place in fits if str(train.columns["path"][place]) == name]
+        fits = exact if len(exact) == 1 else fits
+        (found.append(fits[0]) if len(fits) == 1 else several.append(name) if fits else lost.append(name))
+    if lost:
+        close = difflib.get_close_matches(lost[0], [str(p) for p in train.columns["path"][:5000]], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; a name is a path such as {train.columns['path'][0]!r}" if len(train) else ""
+        for part, samples in (elsewhere or {}).items():
+            theirs = {end for path in samples.columns.get("path", ()) for end in _ends(str(path))}
+            if count := sum(_ends(name)[0] in theirs for name in lost):
+                hint = f"; {count} of them are {part} samples, which no model learned from"
+        raise BadArgument(f"{len(lost)} of {len(named)} names fit no training sample: {_few(lost)}{hint}")
+    if several:
+        raise BadArgument(f"{len(several)} of {len(named)} names fit several training samples each: {_few(several)}; write more of their paths")
+    seen: dict[int, str] = {}
+    twice = [name for name, place in zip(named, found, strict=True) if seen.setdefault(place, name) is not name]
+    if twice:
+        raise BadArgument(f"{len(twice)} of {len(named)} names are given twice: {_few(twice)}; name each file once")
+    return found
+
+
+def _ends(path: str) -> list[str]:
+    """A path and every shorter end of it.
+
+    >>> _ends("./a/b/c.png")
+    ['a/b/c.png', 'b/c.png', 'c.png']
+    """
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
+    return ["/".join(parts[i:]) for i in range(len(parts))] or [path]
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(repr(name) for name in names[:most]) + (", ..." if len(names) > most else "")
+
+
+def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ...]:
+    """Class numbers, sorted, of classes given by number or by name.
+
+    Raises:
+        BadArgument: a class that is not there (says which are), none, or all.
+
+    >>> import torch
+    >>> class_numbers(Samples(torch.zeros(2, 1), [0, 1], names=["cat", "dog"]), ["dog"])
+    (1,)
+    """
+    there, names = samples.classes, samples.names
+    found = set()
+    for given in named:
+        number = names.index(given) if isinstance(given, str) and given in names else None
+        if number is None and not isinstance(given, bool):
+            text = str(given)
+            number = int(text) if text.isdecimal() else None
+        if number is None or number not in there:
+            known = [f"{c} {names[c]}" if c < len(names) and names[c] != str(c) else str(c) for c in there]
+            shown = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
+            meant = next((name for name in names if name.casefold() == str(given).casefold()), None)
+            hint = f"; {given!r} has no training sample" if given == meant or (number is not None and number < len(names)) else f"; did you mean {meant!r}?" if meant else ""
+            raise BadArgument(f"no class {given!r}; there are {shown}{hint}")
+        found.add(number)
+    refuse_all_or_none(len(found), len(there), "classes")
+    return tuple(sorted(found))
+
+
+def refuse_all_or_none(some: int, of: int, what: str) -> None:
+    """Refuse a list that names nothing, or leaves nothing.
+
+    Raises:
+        BadArgument: which of the two.
+    """
+    if some == 0:
+        raise BadArgument(f"nothing to forget: no {what} named")
+    if some == of:
+        raise BadArgument(f"all {of} {what} are named to be forgotten, and nothing is left to retain; name fewer")

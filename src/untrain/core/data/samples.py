@@ -1,0 +1,362 @@
+"""Samples: labelled, indexable, in memory or lazily over a Dataset, with the same members either way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from untrain.core.data.batches import Batches, Inputs, moved, take
+from untrain.core.data.pixels import Augment, Prepare
+from untrain.core.errors import BadData
+
+
+def _put(out: Inputs | None, x: Inputs, at: Tensor, n: int) -> Inputs:
+    """Scatter a source's rows into the batch they belong to; of two precisions the batch has the higher."""
+    if isinstance(x, dict):
+        base = cast(dict[str, Tensor], out or {k: v.new_empty((n, *v.shape[1:])) for k, v in x.items()})
+        for key, value in x.items():
+            base[key][at] = value
+        return base
+    whole = x.new_empty((n, *x.shape[1:])) if out is None else cast(Tensor, out)
+    if whole.is_floating_point() and x.is_floating_point():
+        dtype = torch.promote_types(whole.dtype, x.dtype)
+        whole, x = whole.to(dtype), x.to(dtype)
+    whole[at] = x
+    return whole
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where samples come from: tensors in memory, or a map-style Dataset read when asked.
+
+    Args:
+        x: The inputs, or a Dataset whose items begin with one input. One that has `workers` above 0 says that its
+            items are tensors, the same whoever asks and when: so many threads put them into `empty(n)`, ahead of their use.
+        y: Labels [n], int64.
+        prepare: What turns raw inputs into network inputs; None passes them on.
+        augment: The random change that suits this data; None where there is none.
+    """
+
+    x: Inputs | Dataset[Any]
+    y: Tensor
+    prepare: Prepare | None = None
+    augment: Augment | None = None
+
+    @property
+    def lazy(self) -> bool:
+        """Whether inputs are read from a Dataset when asked for."""
+        return not isinstance(self.x, Tensor | dict)
+
+    def raw(self, rows: Tensor) -> Inputs:
+        """The raw inputs at these rows."""
+        return self.ask(rows)()
+
+    def ask(self, rows: Tensor) -> Callable[[], Inputs]:
+        """Begin to read the raw inputs at these rows, where workers can; calling the answer waits for them."""
+        if isinstance(self.x, Tensor | dict):
+            kept = self.x
+            return lambda: take(kept, rows)
+        data, places, workers = self.x, rows.tolist(), int(getattr(self.x, "workers", 0))
+        if not workers:
+            # A Dataset of another's making may draw random numbers: it is read here, in order, when its turn comes.
+            return lambda: _collated([data[i] for i in places])
+        whole: Tensor = cast(Any, data).empty(len(places))
+
+        def fill(start: int) -> None:
+            for at, place in enumerate(places[start : start + 8], start):
+                whole[at] = data[place]
+
+        reads = [_workers(os.getpid(), workers).submit(fill, start) for start in range(0, len(places), 8)]
+
+        def wait() -> Tensor:
+            for read in reads:
+                read.result()
+            return whole
+
+        return wait
+
+
+GIVE_BACK = 16 * 2**20
+"""Bytes read by workers after which freed memory is given back."""
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, where its C library can.
+
+    Batches that threads fill are freed at odd times; glibc does not fill all the gaps again, and by the clock's chance
+    the process grew by up to a GB over a few hundred batches (`benchmarks/memory.py`).
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@functools.cache
+def _workers(process: int, workers: int) -> ThreadPoolExecutor:
+    """Threads that read: decoding lets go of the interpreter. A forked process makes its own."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="untrain-read")
+
+
+LABELS = ("label", "labels", "target", "targets", "fine_label")
+"""What a Dataset with dict items may call its label."""
+
+
+def _collated(items: list[Any]) -> Inputs:
+    """One batch of inputs; of a pair the first, of a dict all but the label, and a single input as it is."""
+    return cast(Inputs, default_collate([_input(item) for item in items]))
+
+
+def _input(item: Any) -> Any:
+    if isinstance(item, tuple | list):
+        return item[0]
+    if isinstance(item, dict):
+        rest = {key: value for key, value in item.items() if key not in LABELS}
+        return next(iter(rest.values())) if len(rest) == 1 else rest
+    return item
+
+
+def _label(item: Any) -> int:
+    if isinstance(item, dict):
+        key = next((key for key in LABELS if key in item), None)
+        if key is None:
+            raise BadData(f"items have {sorted(map(str, item))} and none of {', '.join(LABELS)}; give labels y")
+        return int(item[key])
+    return int(item[1])
+
+
+class Samples:
+    """Labelled samples, in memory or lazily over a Dataset; the same members either way.
+
+    Args:
+        x: Inputs [n, ...] (uint8 pixels, floats, or a dict of tensors), or a map-style Dataset of (x, y) or of dicts with a `label`.
+        y: Labels [n]; may be left out for a Dataset that has `targets`, or that is cheap to read once.
+        names: Names of the classes, by number.
+        columns: Further facts by row (a group, a file), for `Split.by_group`.
+        prepare: What turns raw inputs into network inputs, by the batch, on the device.
+        augment: The random change that suits this data, used where a method or a recipe asks for it.
+
+    Raises:
+        BadData: no samples, or labels that do not fit them.
+
+    >>> s = Samples(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
+    >>> len(s), s.shape, s.first(1).index.tolist()
+    (4, (2,), [0, 1])
+    """
+
+    def __init__(
+        self,
+        x: Inputs | Dataset[Any],
+        y: Tensor | Sequence[int] | None = None,
+        *,
+        names: Sequence[str] = (),
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        prepare: Prepare | None = None,
+        augment: Augment | None = None,
+    ) -> None:
+        if y is None:
+            if isinstance(x, Tensor | dict):
+                raise BadData("Samples(x) of tensors needs labels y")
+            known = getattr(x, "targets", None)
+            sized = cast(Any, x)
+            y = [_label(sized[i]) for i in range(len(sized))] if known is None else known
+        labels = torch.as_tensor(y)
+        if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise BadData(f"labels are whole numbers [n]; these are {labels.dtype} {list(labels.shape)}")
+        labels = labels.long()
+        rows = len(next(iter(x.values()))) if isinstance(x, dict) else len(cast(Any, x))
+        if rows != len(labels):
+            raise BadData(f"{rows} inputs, but {len(labels)} labels")
+        self.sources: tuple[Source, ...] = (Source(x, labels, prepare, augment),)
+        self.which = torch.zeros(rows, dtype=torch.long)
+        self.index = torch.arange(rows)
+        self.names = tuple(names)
+        self.columns: dict[str, list[Any]] = {key: list(value) for key, value in (columns or {}).items()}
+        for key, value in self.columns.items():
+            if len(value) != rows:
+                raise BadData(f"column {key!r} has {len(value)} rows, the samples {rows}")
+
+    def _with(self, sources: tuple[Source, ...], which: Tensor, index: Tensor, columns: dict[str, list[Any]]) -> Samples:
+        other = object.__new__(Samples)
+        other.sources, other.which, other.index = sources, which, index
+        other.names, other.columns = self.names, columns
+        return other
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, index: Any) -> Samples:
+        """The samples at these places: a slice, a mask, or numbers."""
+        places = index if isinstance(index, slice) else torch.as_tensor(index)
+        if isinstance(places, Tensor) and places.numel() == 0:
+            places = places.long()
+        rows = torch.arange(len(self))[places].reshape(-1)
+        at = rows.tolist() if self.columns else []
+        columns = {key: [value[i] for i in at] for key, value in self.columns.items()}
+        return self._with(self.sources, self.which[rows], self.index[rows], columns)
+
+    def __add__(self, other: Samples) -> Samples:
+        """Both, each side with its own `prepare` and `augment`."""
+        columns = {k: v + other.columns[k] for k, v in self.columns.items() if k in other.columns}
+        which = torch.cat([self.which, other.which + len(self.sources)])
+        return self._with(self.sources + other.sources, which, torch.cat([self.index, other.index]), columns)
+
+    @property
+    def y(self) -> Tensor:
+        """Labels [n], read from the source now."""
+        labels = torch.empty(len(self), dtype=torch.long)
+        for number, source in enumerate(self.sources):
+            at = self.which == number
+            labels[at] = source.y[self.index[at]]
+        return labels
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes that occur, sorted."""
+        return tuple(torch.unique(self.y).tolist())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input, as the network reads it."""
+        return tuple(cast(Tensor, self.batch(torch.tensor([0]))[0]).shape[1:])
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Two samples with the same key hold the same rows of the same sources, labelled and prepared alike."""
+        return (*((id(s.x), id(s.y), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes())
+
+    def first(self, per_class: int) -> Samples:
+        """The first `per_class` samples of each class, in the order they stand in."""
+        y = self.y
+        keep = torch.zeros(len(y), dtype=torch.bool)
+        for label in self.classes:
+            keep[(y == label).nonzero().flatten()[:per_class]] = True
+        return self[keep]
+
+    def at_most(self, n: int) -> Samples:
+        """The first n // k samples of each of its k classes: at most n in all, whatever the number of classes."""
+        return self.first(max(1, n // max(1, len(self.classes))))
+
+    def labelled(self, y: Tensor) -> Samples:
+        """The same samples under other labels [n]."""
+        sources = tuple(replace(s, y=s.y.clone()) for s in self.sources)
+        for number, source in enumerate(sources):
+            mine = self.which == number
+            source.y[self.index[mine]] = y[mine]
+        return self._with(sources, self.which, self.index, self.columns)
+
+    def prepared(self, prepare: Prepare | None) -> Samples:
+        """The same samples, with this preparation where they have none of their own."""
+        sources = tuple(s if s.prepare is not None else replace(s, prepare=prepare) for s in self.sources)
+        return self._with(sources, self.which, self.index, self.columns)
+
+    def batches(self, size: int, *, epochs: int = 1, shuffle: bool = True, augment: bool = False) -> Batches:
+        """A plan of batches; the seed comes from the work that runs it.
+
+        Args:
+            size: Samples in a batch, over all ranks; a remainder of one joins the batch before it.
+            epochs: Passes over the samples.
+            shuffle: Whether each epoch has an order of its own.
+            augment: Whether to use the random change that the data carries.
+        """
+        return Batches(self, size, epochs, shuffle, augment)
+
+    def batch(self, rows: Tensor, u: Tensor | None = None, device: torch.device | None = None) -> tuple[Inputs, Tensor]:
+        """Prepared inputs and labels at these rows, augmented where numbers u [n, draws] are given."""
+        return self._made(rows, u, device or torch.device("cpu"), self._asked(rows))
+
+    def stream(self, plan: Iterable[tuple[Tensor, Tensor | None]], device: torch.device | None = None) -> Iterator[tuple[Inputs, Tensor]]:
+        """The batches of a plan of rows and numbers u, in its order; where workers read, the next one is read while this one is used."""
+        device = device or torch.device("cpu")
+        waiting: deque[tuple[Tensor, Tensor | None, dict[int, Callable[[], Inputs]]]] = deque()
+        room = sum(s.x.empty(1).nbytes for s in self.sources if getattr(s.x, "workers", 0))  # type: ignore[union-attr]
+        used = 0
+        for rows, u in plan:
+            waiting.append((rows, u, self._asked(rows)))
+            if len(waiting) > 1:
+                now = waiting.popleft()
+                yield self._made(now[0], now[1], device, now[2])
+                used += room * len(now[0])
+                if used > GIVE_BACK:
+                    used = 0
+                    give_back()
+        for rows, u, asked in waiting:
+            yield self._made(rows, u, device, asked)
+
+    def _asked(self, rows: Tensor) -> dict[int, Callable[[], Inputs]]:
+        which, index = self.which[rows], self.index[rows]
+        return {number: self.sources[number].ask(index[which == number]) for number in torch.unique(which).tolist()}
+
+    def _made(self, rows: Tensor, u: Tensor | None, device: torch.device, asked: dict[int, Callable[[], Inputs]]) -> tuple[Inputs, Tensor]:
+        which, index = self.which[rows], self.index[rows]
+        out: Inputs | None = None
+        labels = torch.empty(len(rows), dtype=torch.long)
+        for number, read in asked.items():
+            source, at = self.sources[number], (which == number).nonzero().flatten()
+            x = moved(read(), device)
+            if u is not None and source.augment is not None and isinstance(x, Tensor):
+                x = source.augment(x, u[at, : source.augment.draws].to(device))
+            x = x if source.prepare is None else source.prepare(x)
+            _refuse_nan(x, index[at])
+            labels[at] = source.y[index[at]]
+            out = x if len(at) == len(rows) else _put(out, x, at.to(device), len(rows))
+        if out is None:
+            raise BadData("a batch of no samples")
+        return out, labels.to(device)
+
+    @property
+    def draws(self) -> int:
+        """How many uniform numbers a row's augmentation takes."""
+        return max((s.augment.draws for s in self.sources if s.augment is not None), default=0)
+
+    def __repr__(self) -> str:
+        lazy = ", lazy" if any(s.lazy for s in self.sources) else ""
+        return f"Samples({len(self)} of {len(self.classes)} classes{lazy})"
+
+
+def _refuse_nan(x: Inputs, index: Tensor) -> None:
+    """Inputs that are not finite end the run before they reach a weight (host side only: no device waits)."""
+    for value in x.values() if isinstance(x, dict) else (x,):
+        # One sum tells whether any is NaN or infinite; only then is it looked at which.
+        if value.is_floating_point() and value.device.type == "cpu" and not bool(value.sum().isfinite()):
+            bad = ~torch.isfinite(value.flatten(1)).all(1)
+            if bad.any():
+                places = index[bad][:3].tolist()
+                raise BadData(f"{int(bad.sum())} samples hold pixels that are NaN or infinite, at places {places} of the data; remove or mend them")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: its name, training and test samples, and a hash of its files.
+
+    Args:
+        name: Its name, or the name of its folder or file.
+        train: Training samples.
+        test: Test samples.
+        sha256: Hash of the bytes it was read from, with names and labels.
+        holdout: Samples of the same kind that no model was trained on, where there are any.
+        whole: What train and test were cut from, where the data had no test part of its own.
+        notes: How it was read, a sentence each: what was set aside, resized, left out.
+    """
+
+    name: str
+    train: Samples
+    test: Samples
+    sha256: str
+    holdout: Samples | None = None
+    whole: Samples | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: of their names, or up to the highest label."""
+        return len(self.train.names) or 1 + max(int(part.y.max()) for part in (self.train, self.test))
