@@ -23,7 +23,7 @@ from untrain.checks.running import contents
 from untrain.core.data import Inputs, Samples
 from untrain.core.discover import every_setting, found
 from untrain.core.engine import Run, seeded
-from untrain.core.method import Method
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Trace, minimize
 from untrain.methods.finetune import FineTune
@@ -124,7 +124,7 @@ class Elsewhere(Method):
         epochs: Passes over the forget set.
     """
 
-    moves: ClassVar = {"level": +1}
+    moves: ClassVar = {"level": Move(+1)}
 
     lr: float = 0.01
     epochs: int = 2

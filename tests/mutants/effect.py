@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from mutants.breaking import bent, breaks, turned
 from untrain import checks
 from untrain.core.data import Samples
+from untrain.core.method import Move
 from untrain.core.network import Network
 from untrain.core.train import Trace, minimize
 from untrain.methods.finetune import FineTune
@@ -93,7 +94,7 @@ class EditsOtherRows(HeadOnly):
         return super().__call__(model, classes=(*classes, 4))
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class Descends(NegGrad):
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
@@ -101,7 +102,7 @@ class Descends(NegGrad):
             return super().__call__(model, forget=forget)
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class Ascends(FineTune):
     def __call__(self, model: Network, *, retain: Samples) -> Trace:
@@ -109,7 +110,31 @@ class Ascends(FineTune):
             return super().__call__(model, retain=retain)
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class SaysNothingOfItsDirection(NegGrad):
     moves: ClassVar = {}
+
+
+@breaks(checks.check_each_phase_moves_what_it_declares)
+@dataclass(frozen=True)
+class PromisesNothingAndSaysNotWhy(NegGrad):
+    moves: ClassVar = {"ascend": Move(0)}
+
+
+@breaks(checks.check_each_phase_moves_what_it_declares)
+@dataclass(frozen=True)
+class MovesByANumber(NegGrad):
+    moves: ClassVar = {"ascend": +1}
+
+
+@breaks(checks.check_each_phase_moves_what_it_declares)
+@dataclass(frozen=True)
+class StaysNearTheOriginal(FineTune):
+    moves: ClassVar = {"finetune": Move(-1, of="distance from original", on="retain", over="phase")}
+
+
+@breaks(checks.check_each_phase_moves_what_it_declares)
+@dataclass(frozen=True)
+class NamesTheForgottenMore(NegGrad):
+    moves: ClassVar = {"ascend": Move(+1, of="p of forgotten", on="forget")}

@@ -17,7 +17,7 @@ from untrain.checks.chance import (
     check_the_same_seed_gives_the_same_bits,
 )
 from untrain.checks.effect import (
-    check_a_small_first_step_moves_the_loss_as_declared,
+    check_each_phase_moves_what_it_declares,
     check_the_weights_move,
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
 )
@@ -55,7 +55,7 @@ LAWS: tuple[Law, ...] = (
     check_nothing_is_left_behind,
     check_every_number_that_it_leaves_is_finite,
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
-    check_a_small_first_step_moves_the_loss_as_declared,
+    check_each_phase_moves_what_it_declares,
     check_the_order_of_classes_is_nothing_to_it,
     check_every_field_is_used,
 )

@@ -19,7 +19,7 @@ from untrain.core.engine import seeded
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Phase
-from untrain.core.unlearn import prepared
+from untrain.core.unlearn import given_to, prepared
 from untrain.zoo import recipes
 from untrain.zoo.networks import DigitsNet
 
@@ -125,8 +125,7 @@ class Case:
 
     def given(self, method: Method, **exchanged: Any) -> dict[str, Any]:
         """What the method names, with some things exchanged for others."""
-        known = {**self.prepared.parts, "classes": self.split.classes, "recipe": self.recipe, **exchanged}
-        return {name: known[name] for name in method.needs}
+        return given_to(method, self.prepared, self.recipe) | exchanged
 
     def other(self, name: str) -> Samples:
         """Other images of the same number and classes as this part's."""

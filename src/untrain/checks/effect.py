@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case, SmallRecipe
-from untrain.checks.running import LawBroken, left_by, moved_rows, watched
-from untrain.core.data import Inputs
-from untrain.core.method import Method
+from untrain.checks.running import Law, LawBroken, left_by, moved_rows, watched
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.methods.nothing import Nothing
 
@@ -40,66 +39,118 @@ def counts_steps(name: str) -> bool:
 
 
 def check_without_steps_it_changes_what_it_edits_and_nothing_else(method: Method, case: Case | None = None) -> None:
-    """With every field that counts steps or epochs at 0, the bits stay, but for the entries that the method declares as edited."""
+    """With every field that counts steps or epochs at 0, the bits stay, but for entries that the method declares as edited, of which at least one changes."""
     law, case = check_without_steps_it_changes_what_it_edits_and_nothing_else, case or Case.fresh()
     still = replace(method, **{f.name: 0 for f in fields(method) if counts_steps(f.name)})
     edits = still.edits(Network(copy.deepcopy(case.model)), case.split.classes)
-    left = left_by(law, still, case, recipe=SmallRecipe(epochs=0)).state_dict()
+    left, edited = left_by(law, still, case, recipe=SmallRecipe(epochs=0)).state_dict(), False
     for name, value in case.model.state_dict().items():
         moved, rows = moved_rows(value, left[name]), edits.get(name, ())
         declared = set(range(len(value.reshape(-1)) if value.ndim == 0 else len(value)) if rows is None else rows)
         if moved - declared:
             raise LawBroken(law, method, f"takes no step, but changes the rows {sorted(moved - declared)[:5]} of {name}, which it does not declare as edited")
-        if declared and not moved:
-            raise LawBroken(law, method, f"declares that it edits {name}, but leaves it as it was")
+        edited |= bool(moved)
     unknown = edits.keys() - left.keys()
     if unknown:
         raise LawBroken(law, method, f"declares that it edits {sorted(unknown)}, which the model does not have")
+    if edits and not edited:
+        raise LawBroken(law, method, f"declares that it edits {', '.join(list(edits)[:3])}, but leaves all of it as it was")
 
 
-def check_a_small_first_step_moves_the_loss_as_declared(method: Method, case: Case | None = None) -> None:
-    """In each phase, a small step where the first one goes moves the cross-entropy of its batch the way that `moves` says."""
-    law, case = check_a_small_first_step_moves_the_loss_as_declared, case or Case.fresh()
-    begun: dict[str, tuple[nn.Module, Inputs, Tensor]] = {}
-    stepped: dict[str, nn.Module] = {}
+@dataclass
+class _Seen:
+    """A phase as it was met: the model before its first step and that step's batch, behind it, and behind the first turn of the phase."""
 
-    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
-        if phase not in begun:
-            # An aimed image's label says what it is moved towards, not what it should be called.
-            own = ~torch.isin(y, torch.tensor(GONE)) if phase == "repair" and getattr(method, "aimed", 0.0) > 0 else torch.ones(len(y), dtype=torch.bool)
-            begun[phase] = (copy.deepcopy(network.module), copy.deepcopy(x)[own], y[own].clone())
+    before: nn.Module
+    x: Any
+    y: Any
+    step: nn.Module | None = None
+    phase: nn.Module | None = None
+    over: bool = False
+
+
+def check_each_phase_moves_what_it_declares(method: Method, case: Case | None = None) -> None:
+    """Each phase that moves weights declares what it moves, and its first step (or all of it) goes that way; one that promises nothing says why."""
+    law, case = check_each_phase_moves_what_it_declares, case or Case.fresh()
+    declared = {phase: moves if isinstance(moves, tuple) else (moves,) for phase, moves in method.moves.items()}
+    for phase, moves in declared.items():
+        for move in moves:
+            if not isinstance(move, Move):
+                raise LawBroken(law, method, f"declares {phase}={move!r}, which is no Move; Move(+1) says that the cross-entropy of its batch goes up")
+            if move.way == 0 and len(move.why.split()) < 4:
+                raise LawBroken(law, method, f"declares that {phase} promises nothing, and does not say why: Move(0, why=...)")
+    seen: dict[str, _Seen] = {}
+
+    def watch(network: Network, phase: str, x: Any, y: Any) -> None:
+        for name, other in seen.items():
+            other.over |= name != phase
+        if phase not in seen:
+            seen[phase] = _Seen(copy.deepcopy(network.module), copy.deepcopy(x), copy.deepcopy(y))
 
     def after(network: Network, phase: str, step: int) -> None:
-        if step == 1 and phase not in stepped:
-            stepped[phase] = copy.deepcopy(network.module)
+        met = seen.get(phase)
+        if met is not None and met.step is None:
+            met.step = copy.deepcopy(network.module)
+        if met is not None and not met.over and any(isinstance(m, Move) and m.over == "phase" for m in declared.get(phase, ())):
+            met.phase = copy.deepcopy(network.module)
 
     watched(method, case, watch=watch, after=after)
-    found = {phase: _direction(*begun[phase], module) for phase, module in stepped.items()}
-    for phase, way in method.moves.items():
-        if getattr(method, f"{phase}_epochs", 1) == 0:
+    for phase, moves in declared.items():
+        if any(getattr(method, f"{phase}_{count}", 1) == 0 for count in ("epochs", "steps")):
             continue
-        if phase not in found:
-            raise LawBroken(law, method, f"declares how {phase} moves the loss, but took no step of that name")
-        if way and found[phase] != way:
-            raise LawBroken(law, method, f"declares {phase}={way:+d}, but its first step goes {found[phase]:+d}")
-    silent = [phase for phase, way in found.items() if way and phase not in method.moves]
+        if phase not in seen:
+            raise LawBroken(law, method, f"declares what {phase} moves, but took no step of that name")
+        for move in moves:
+            went = _went(law, method, phase, move, seen[phase], case)
+            if move.way and went != move.way:
+                what = f"the {move.of} of {'its batch' if move.on == 'batch' else f'the {move.on} set'}"
+                raise LawBroken(law, method, f"declares that {phase} moves {what} {_WAY[move.way]}, but its {'first step' if move.over == 'step' else 'whole'} goes {_WAY[went]}")
+    silent = [phase for phase, met in seen.items() if phase not in declared and met.step is not None and _apart(met.before, met.step)]
     if silent:
-        raise LawBroken(law, method, f"moves weights in {silent[0]}, and does not declare which way the loss goes")
+        raise LawBroken(law, method, f"moves weights in {silent[0]}, and does not declare what that does")
 
 
-def _direction(before: nn.Module, x: Inputs, y: Tensor, after: nn.Module) -> int:
-    """Which way cross-entropy goes on the way from `before` to `after`: -1, +1, or 0 where no weight moved."""
-    start = [p.detach().double() for p in before.parameters()]
-    step = [p.detach().double() - s for p, s in zip(after.parameters(), start, strict=True)]
+_WAY = {1: "up", -1: "down", 0: "nowhere"}
+
+
+def _apart(a: nn.Module, b: nn.Module) -> bool:
+    return not all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def _went(law: Law, method: Method, phase: str, move: Move, met: _Seen, case: Case) -> int:
+    """Which way a quantity goes by a phase's first step, or by all of its first turn: -1, +1, or 0 where no weight moved."""
+    if move.on != "batch":
+        x, y = case.prepared.parts[move.on].batch(torch.arange(len(case.split.parts[move.on])))
+    elif isinstance(met.y, Tensor):
+        x, y = met.x, met.y
+    else:
+        raise LawBroken(law, method, f"declares what {phase} moves on its batch, which is of several streams: say on='forget' or on='retain'")
+    original = copy.deepcopy(case.model).double().eval()
+
+    def told(module: nn.Module) -> float:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            said = F.log_softmax(Network(module)(x), 1)
+            if move.of == "cross-entropy":
+                return float(F.nll_loss(said, y))
+            if move.of == "p of forgotten":
+                return float(said[:, list(GONE)].exp().sum(1).mean())
+            return float(F.kl_div(said, F.log_softmax(Network(original)(x), 1), reduction="batchmean", log_target=True))
+
+    if move.over == "phase":
+        assert met.phase is not None
+        first, last = (told(copy.deepcopy(module).double().eval()) for module in (met.before, met.phase))
+        return (last > first) - (last < first)
+    assert met.step is not None
+    start = [p.detach().double() for p in met.before.parameters()]
+    step = [p.detach().double() - s for p, s in zip(met.step.parameters(), start, strict=True)]
     length, size = (float(torch.cat([t.reshape(-1) for t in ts]).norm()) for ts in (step, start))
     if length == 0:
         return 0
-
-    def loss(share: float) -> float:
-        module = copy.deepcopy(before).double()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    ends = []
+    for share in (0.0, min(1.0, 1e-3 * size / length)):
+        module = copy.deepcopy(met.before).double()
+        with torch.no_grad():
             for p, s, d in zip(module.parameters(), start, step, strict=True):
                 p.copy_(s + share * d)
-            return float(F.cross_entropy(Network(module)(x), y))
-
-    return 1 if loss(min(1.0, 1e-3 * size / length)) > loss(0.0) else -1
+        ends.append(told(module))
+    return 1 if ends[1] > ends[0] else -1

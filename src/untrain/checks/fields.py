@@ -13,7 +13,7 @@ from untrain.checks.case import Case
 from untrain.checks.running import Law, LawBroken, bits_of
 from untrain.core.errors import BadArgument, Diverged
 from untrain.core.files import weights_hash
-from untrain.core.method import Method
+from untrain.core.method import FAILURES, Method
 from untrain.core.unlearn import unlearn
 
 
@@ -30,7 +30,7 @@ def check_every_field_is_documented(method: Method, case: Case | None = None) ->
 
 def check_the_knobs_that_it_names_are_its_own(method: Method, case: Case | None = None) -> None:
     """Each knob is a number among its fields that goes up or down, for a failure that there is; where it has a rate, each failure has advice."""
-    law, failures = check_the_knobs_that_it_names_are_its_own, ("unchanged", "collapsed", "diverged")
+    law, failures = check_the_knobs_that_it_names_are_its_own, FAILURES
     for failure, moves in method.knobs.items():
         if failure not in failures:
             raise LawBroken(law, method, f"states knobs for {failure!r}; there are {', '.join(failures)}")

@@ -5,11 +5,34 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.train import Trace
+
+FAILURES = ("unchanged", "collapsed", "diverged", "remembers")
+"""How a run can fail: nothing moved; too much did; it went to NaN; the forgotten are named as before."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """Which way a phase moves a quantity.
+
+    Args:
+        way: +1 up, -1 down; 0 is a phase that promises neither, and says why.
+        of: What it moves: the `cross-entropy` of the labels, the `distance from original` (KL of the answers from those of the model
+            that was given), or the `p of forgotten`, the probability of the classes to forget.
+        on: Of which samples: the phase's own first `batch`, with the labels that it carries, or a part of the split under its true ones: `forget` or `retain`.
+        over: By a small `step` where the first one goes, in the mode of that step, or by the whole `phase` (of several turns the first), in evaluation mode.
+        why: Why it promises nothing, in a sentence.
+    """
+
+    way: Literal[-1, 0, 1]
+    of: Literal["cross-entropy", "distance from original", "p of forgotten"] = "cross-entropy"
+    on: Literal["batch", "forget", "retain"] = "batch"
+    over: Literal["step", "phase"] = "step"
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,12 +59,18 @@ class Method:
     draws: ClassVar[bool] = True
     """Whether it draws random numbers; one that does not gives the same bits for every seed."""
 
-    moves: ClassVar[dict[str, int]] = {}
-    """By phase: which way a small first step moves the cross-entropy of its batch (-1 down, +1 up; 0 is a phase that promises neither)."""
+    forgets: ClassVar[bool] = True
+    """Whether it sets out to forget; a control that does not says so."""
+
+    moves: ClassVar[dict[str, Move | tuple[Move, ...]]] = {}
+    """By phase that moves weights: what it moves, and which way; several promises in a tuple."""
+
+    small: ClassVar[dict[str, Any]] = {}
+    """Fields as the laws set them, where a run's length does not follow the data, or a threshold does not fit a few images."""
 
     knobs: ClassVar[dict[str, dict[str, int]]] = {}
-    """By failure (`unchanged`, `collapsed`, `diverged`): fields to move, the likeliest first, and which way (+1 up, -1 down).
-    Where none are stated: rates and epochs, up where nothing changed, down where too much did."""
+    """By failure (`unchanged`, `collapsed`, `diverged`, `remembers`): fields to move, the likeliest first, and which way (+1 up, -1 down).
+    Where none are stated: rates and epochs, up where nothing changed or the forgotten are remembered, down where too much did."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -67,7 +96,7 @@ class Method:
         """Which knob to move after a failure, in a few words and in terms of its own flags.
 
         Args:
-            failure: `unchanged`, `collapsed` or `diverged`.
+            failure: `unchanged`, `collapsed`, `diverged` or `remembers`.
             phase: The phase that it happened in, where that is known; its own rate goes before the others.
         """
         moves = self.knobs.get(failure) or self._usual_knobs(failure, phase)
@@ -75,7 +104,7 @@ class Method:
         if said:
             return " or ".join(said)
         if "recipe" in self.needs:
-            return "its training is the recipe's: raise --epochs" if failure == "unchanged" else "its training is the recipe's: lower the rate there"
+            return "its training is the recipe's: raise --epochs" if failure in ("unchanged", "remembers") else "its training is the recipe's: lower the rate there"
         return "it has no setting that would help; `untrain methods` lists others"
 
     def _usual_knobs(self, failure: str, phase: str) -> dict[str, int]:
@@ -84,10 +113,13 @@ class Method:
         epochs = [n for n in names if n == "epochs" or n.endswith("_epochs")]
         if failure == "diverged":
             return dict.fromkeys([n for n in rates if n == f"{phase}_lr"] or rates, -1)
-        return dict.fromkeys(rates + epochs, 1 if failure == "unchanged" else -1)
+        return dict.fromkeys(rates + epochs, 1 if failure in ("unchanged", "remembers") else -1)
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
-        """Entries that it changes even if it takes no step: rows by tensor name, None for the whole tensor."""
+        """Entries that it may change by hand, without a step: rows by tensor name, None for the whole tensor.
+
+        At least one of them does change, and nothing else.
+        """
         return {}
 
     def __call__(self, *args: Any, **given: Any) -> Trace:

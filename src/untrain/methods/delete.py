@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Samples
-from untrain.core.method import Method
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Trace, minimize
 
@@ -34,7 +34,7 @@ class DELETE(Method):
     """
 
     paper = "Zhou et al., Decoupled Distillation to Erase, CVPR 2025, arXiv:2503.23751"
-    moves: ClassVar = {"distill": +1}
+    moves: ClassVar = {"distill": Move(+1)}
 
     lr: float = 1e-3
     epochs: int = 20

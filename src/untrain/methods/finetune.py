@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from untrain.core.data import Samples
-from untrain.core.method import Method
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Schedule, Trace, fit
 
@@ -27,7 +27,8 @@ class FineTune(Method):
     """
 
     paper = "a baseline of Golatkar et al., 2020, arXiv:1911.04933; settings of Liu et al., 2023, arXiv:2304.04934"
-    moves: ClassVar = {"finetune": -1}
+    forgets: ClassVar = False
+    moves: ClassVar = {"finetune": Move(-1)}
 
     samples: int = 9000
     lr: float = 0.01

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Samples
-from untrain.core.method import Method
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Trace, minimize
 
@@ -26,7 +26,7 @@ class NegGrad(Method):
     """
 
     paper = "Golatkar et al., Eternal Sunshine of the Spotless Net, 2020, arXiv:1911.04933; settings of Liu et al., 2023, arXiv:2304.04934"
-    moves: ClassVar = {"ascend": +1}
+    moves: ClassVar = {"ascend": Move(+1)}
 
     lr: float = 1e-4
     epochs: int = 5

@@ -16,6 +16,7 @@ class Nothing(Method):
 
     paper = "a control"
     draws: ClassVar = False
+    forgets: ClassVar = False
 
     def __call__(self, model: Network) -> Trace:
         """Do nothing."""

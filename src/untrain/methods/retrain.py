@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from torch import nn
 
 from untrain.core.data import Samples
-from untrain.core.method import Method
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Phase, Trace
 
@@ -34,7 +34,7 @@ class Retrain(Method):
     """
 
     paper = "the exact method by definition; Bourtoule et al., Machine Unlearning, 2021, arXiv:1912.03817, section III"
-    moves: ClassVar = {"train": -1}
+    moves: ClassVar = {"train": Move(-1)}
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """Everything."""

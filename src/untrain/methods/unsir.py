@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Samples
-from untrain.core.method import Method
+from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Phase, Schedule, Trace, fit, minimize
 
@@ -63,7 +63,7 @@ class UNSIR(Method):
     """
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
-    moves: ClassVar = {"impair": -1, "repair": -1}
+    moves: ClassVar = {"impair": Move(-1), "repair": Move(-1, on="retain")}
     knobs: ClassVar = {"unchanged": {"impair_lr": +1, "impair_epochs": +1}, "collapsed": {"impair_lr": -1, "repair_epochs": +1}}
 
     samples: int = 9000

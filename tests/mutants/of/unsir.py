@@ -16,6 +16,7 @@ from untrain import checks
 from untrain.checks.of import unsir as laws
 from untrain.core.data import Samples
 from untrain.core.engine import current
+from untrain.core.method import Move
 from untrain.core.network import Network
 from untrain.core.train import Phase, Trace, fit, minimize
 from untrain.methods.unsir import UNSIR
@@ -37,7 +38,7 @@ class DeclaresWhatItLeaves(UNSIR):
         return dict(model.head.rows(classes))
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class ImpairsUpwards(UNSIR):
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
@@ -45,7 +46,7 @@ class ImpairsUpwards(UNSIR):
             return super().__call__(model, retain=retain, classes=classes)
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class RepairsUpwards(UNSIR):
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
@@ -53,10 +54,10 @@ class RepairsUpwards(UNSIR):
             return super().repair_on(model, teacher, kept, classes)
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class NeverTakesThePhaseItDeclares(UNSIR):
-    moves: ClassVar = {**UNSIR.moves, "heal": -1}
+    moves: ClassVar = {**UNSIR.moves, "heal": Move(-1)}
 
 
 @breaks(checks.check_the_order_of_classes_is_nothing_to_it)
