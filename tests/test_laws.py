@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from mutants import MUTANTS
+from mutants.forgetting import Relabels
 from untrain import checks
 from untrain.checks import LAWS, Case, LawBroken, check_method, running
 from untrain.checks.case import STORED, case_made_anew
@@ -27,6 +28,7 @@ from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Trace, minimize
 from untrain.methods.finetune import FineTune
+from untrain.methods.neggrad import NegGrad
 from untrain.zoo.sets import digits
 
 SETTINGS = every_setting()
@@ -101,6 +103,11 @@ def test_the_stored_case_is_what_training_makes_of_the_digits():
             torch.testing.assert_close(made[name], value, rtol=1e-2, atol=1e-2)
         else:
             assert torch.equal(made[name], value)
+
+
+@pytest.mark.parametrize("method", [Relabels(), NegGrad(lr=0.003)], ids=["relabels", "neggrad"])
+def test_what_is_broken_or_excused_forgets_in_other_settings(method):
+    checks.check_it_forgets_what_it_is_told_to(method)
 
 
 @pytest.mark.parametrize("lazy", [False, True])

@@ -18,8 +18,11 @@ from untrain.core.train import Optimizer, Trace, minimize
 class NegGrad(Method):
     """Maximise CE(f(x; theta), y) over the forget set, in training mode: theta <- theta + lr grad CE(D_f).
 
+    The default rate is that of Liu et al.'s code, for thousands of forgotten samples. In the few steps that some hundred of them make,
+    it changes next to nothing: raise `lr` or `epochs` until the forgotten are no longer named.
+
     Args:
-        lr: Learning rate; 1e-4 in Liu et al.'s code.
+        lr: Learning rate; 1e-4 in Liu et al.'s code, too low for a few hundred samples.
         epochs: Passes over the forget set; 5 in Liu et al.'s code.
         batch: Batch size.
         optimizer: sgd with Nesterov momentum 0.9, or adam.
