@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -38,7 +38,12 @@ KEEP = 1000
 
 
 class Blobs(Protocol):
-    """Images not yet decoded, by their place; read by several threads at once."""
+    """Images not yet decoded, by their place."""
+
+    @property
+    def together(self) -> bool:
+        """Whether several threads may read at once; else they are read in order, by whoever asks."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -62,6 +67,7 @@ class Files:
 
     root: Path
     paths: Sequence[str]
+    together: bool = field(default=True, init=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,11 +89,14 @@ class Rows:
         n: How many.
         get: Bytes or a Pillow image at a place.
         called: Name of an image.
+        together: Whether several threads may call `get` at once. What others wrote may hold one open file, or a cursor:
+            two threads then read each other's bytes, and nothing says so.
     """
 
     n: int
     get: Callable[[int], Any]
     called: Callable[[int], str]
+    together: bool = False
 
     def __len__(self) -> int:
         return self.n
@@ -135,7 +144,7 @@ class Fit:
 
 
 class Images(Dataset[Tensor]):
-    """Images [channels, h, w] as bytes, decoded when asked for; the same whoever asks, so threads may.
+    """Images [channels, h, w] as bytes, decoded when asked for, by threads where the images may be read so.
 
     Args:
         blobs: The images.
@@ -146,7 +155,7 @@ class Images(Dataset[Tensor]):
 
     def __init__(self, blobs: Blobs, shape: tuple[int, int], fit: Fit | None = None, channels: int = 3) -> None:
         self.blobs, self.shape, self.fit, self.channels = blobs, shape, fit, channels
-        self.workers = workers()
+        self.workers = workers() if blobs.together else 0
 
     def empty(self, n: int) -> Tensor:
         """Room for n of them."""
@@ -159,7 +168,7 @@ class Images(Dataset[Tensor]):
         try:
             return torch.from_numpy(_pixels(self.blobs.read(i), self.fit, self.channels))
         except Exception as error:  # what a decoder raises on a stranger's file has no common class
-            raise BadData(f"{self.blobs.name(i)}: {_why(error)}; remove or mend it") from error
+            raise BadData(f"{self.blobs.name(i)}: {why(error)}; remove or mend it") from error
 
 
 def workers() -> int:
@@ -201,6 +210,15 @@ def _turned(opened: Any) -> int:
     return turned if turned in range(1, 9) else 1
 
 
+def kept(found: Any) -> Any | None:
+    """A copy of a Pillow image that stands by itself and shows the same; None where there is no such copy."""
+    if not hasattr(found, "convert"):
+        return None
+    copy = found.copy()
+    copy.format = getattr(found, "format", None)
+    return copy if _turned(copy) == _turned(found) else None
+
+
 def size_of(found: Any) -> tuple[int, int]:
     """Height and width, as the image is shown."""
     opened = _opened(found)
@@ -234,7 +252,7 @@ def _pixels(found: Any, fit: Fit | None, channels: int) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """What is wrong with an image, in words."""
     if isinstance(error, BadData):
         return str(error)
@@ -248,8 +266,11 @@ def _why(error: Exception) -> str:
     return f"not a whole image ({' '.join(str(error).split())[:80] or kind})"
 
 
-def each(work: Callable[[int], T], n: int) -> Iterator[T]:
-    """The answers of work(0) ... work(n - 1), in order, by several threads, a few at a time so that memory does not grow with n."""
+def each(work: Callable[[int], T], n: int, together: bool = True) -> Iterator[T]:
+    """The answers of work(0) ... work(n - 1), in order, by several threads where they may, a few at a time so that memory does not grow with n."""
+    if not together:
+        yield from map(work, range(n))
+        return
     with ThreadPoolExecutor(workers(), thread_name_prefix="untrain-look") as pool:
         for start in range(0, n, 512):
             yield from pool.map(work, range(start, min(n, start + 512)))
@@ -279,7 +300,7 @@ def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]
         try:
             return size_of(blobs.read(i))
         except Exception as error:  # see Images
-            return f"{blobs.name(i)} ({_why(error)})"
+            return f"{blobs.name(i)} ({why(error)})"
 
     kept = cache / f"{_short(key)}.sizes.json"
     if kept.is_file():
@@ -287,12 +308,12 @@ def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]
     sizes: dict[tuple[int, int], int] = {}
     bad: list[str] = []
     with _strict():
-        for found in each(look, len(blobs)):
+        for found in each(look, len(blobs), blobs.together):
             if isinstance(found, str):
                 bad.append(found)
             else:
                 sizes[found] = sizes.get(found, 0) + 1
-    _refuse(bad, len(blobs))
+    refuse_broken(bad, len(blobs))
     if len(blobs) >= KEEP:
         with suppress(Resources):
             files.write(kept, json.dumps([[h, w, n] for (h, w), n in sizes.items()]).encode())
@@ -303,7 +324,12 @@ def _short(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _refuse(bad: Sequence[str], n: int) -> None:
+def refuse_broken(bad: Sequence[str], n: int) -> None:
+    """Refuse data in which some of n images cannot be read.
+
+    Raises:
+        BadData: how many, and the first three.
+    """
     if bad:
         raise BadData(f"{len(bad)} of {n} images cannot be read: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}; remove or mend them")
 
@@ -336,13 +362,13 @@ def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channe
         try:
             found = _pixels(blobs.read(i), fit, channels)
         except Exception as error:  # see Images
-            return f"{blobs.name(i)} ({_why(error)})"
+            return f"{blobs.name(i)} ({why(error)})"
         if pixels is not None:
             pixels[i] = found
         return None
 
     with _strict():
-        _refuse([bad for bad in each(decode, n) if bad is not None], n)
+        refuse_broken([bad for bad in each(decode, n, blobs.together) if bad is not None], n)
     if n >= KEEP:
         # A cache that cannot be written costs time, and nothing else.
         with suppress(Resources):

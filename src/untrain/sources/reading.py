@@ -6,6 +6,7 @@ The forms it comes in are in `forms/`, a file each.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
 from untrain.sources import images
 from untrain.sources.forms.finding import found
-from untrain.sources.forms.parts import TESTS, Found, Part
+from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part
 from untrain.sources.images import Fit
 
 ASIDE = 5
@@ -34,6 +35,7 @@ def read(
     size: int | None = None,
     expects: Expects | None = None,
     augment: CropFlip | None = None,
+    columns: Columns = PLAIN,
 ) -> Data:
     """Data out of any of the forms.
 
@@ -43,7 +45,9 @@ def read(
         holdout: The same for samples that no model was trained on.
         size: Height and width that images are brought to; where none is given images of one size stay as they are.
         expects: What the model says of its images: the size where the data have several, its names of the classes.
-        augment: The random change that suits the data; shifts by an eighth and mirroring where none is named.
+        augment: The random change that suits the data; shifts by an eighth where none is named. Nothing is mirrored unless it is
+            asked for: a mirrored digit, letter or traffic sign is another one, or none.
+        columns: Which columns of the data, and of those for testing, hold the image and the label.
 
     Raises:
         BadArgument: a name that leads nowhere, or a part that is not there.
@@ -53,8 +57,8 @@ def read(
     if size is not None and not 1 <= size <= 4096:
         raise BadArgument(f"--size {size}: images are brought to 1 to 4096 pixels a side")
     look = expects or Expects()
-    main = found(data)
-    train, chosen = _chosen(main, test, holdout)
+    main = found(data, columns)
+    train, chosen = _chosen(main, test, holdout, columns)
     named = {"train": train, **chosen}
     names, numbers = _numbered(main, named, look.names)
     fit, shape, notes = _fitted(named, size, look)
@@ -74,6 +78,10 @@ def read(
     empty = [f"{c} {name}" for c, name in enumerate(names) if c not in there]
     if empty:
         notes.append(f"{len(empty)} of {len(names)} classes have no training sample: {', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}")
+    untested = [f"{c} {names[c]}" if c < len(names) else str(c) for c in made["train"].classes if c not in set(made["test"].classes)]
+    if untested:
+        some = f"{', '.join(untested[:5])}{', ...' if len(untested) > 5 else ''}"
+        notes.append(f"{len(untested)} of {len(there)} classes have no test sample: {some}; what a model still knows of them cannot be measured")
     return Data(main.name, made["train"], made["test"], digest, made.get("holdout"), whole, tuple(dict.fromkeys(notes)))
 
 
@@ -88,7 +96,7 @@ def aside(samples: Samples) -> Tensor:
     return kept
 
 
-def _chosen(main: Found, test: Any, holdout: Any) -> tuple[Part, dict[str, Part]]:
+def _chosen(main: Found, test: Any, holdout: Any, columns: Columns) -> tuple[Part, dict[str, Part]]:
     """The training part, and the test and hold-out parts where there are any."""
     parts = main.parts
     train = parts.get("train") or (next(iter(parts.values())) if len(parts) == 1 else None)
@@ -96,31 +104,31 @@ def _chosen(main: Found, test: Any, holdout: Any) -> tuple[Part, dict[str, Part]
         raise BadData(f"{main.name} has the parts {', '.join(parts)} and no train; name one so")
     chosen: dict[str, Part] = {}
     if test is not None:
-        chosen["test"] = _other(main, test, "test", (*TESTS, "all", "train"))
+        chosen["test"] = _other(main, test, "test", (*TESTS, "all", "train"), columns)
     else:
         own = next((parts[name] for name in TESTS if name in parts and parts[name] is not train), None)
         chosen |= {"test": own} if own is not None else {}
     if holdout is not None:
-        chosen["holdout"] = _other(main, holdout, "holdout", ("holdout", "all", *TESTS, "train"))
+        chosen["holdout"] = _other(main, holdout, "holdout", ("holdout", "all", *TESTS, "train"), columns)
     elif "holdout" in parts:
         chosen["holdout"] = parts["holdout"]
     return train, chosen
 
 
-def _other(main: Found, given: Any, flag: str, order: Sequence[str]) -> Part:
+def _other(main: Found, given: Any, flag: str, order: Sequence[str], columns: Columns) -> Part:
     if isinstance(given, str) and given.startswith("split:"):
         name = given.removeprefix("split:")
         if name not in main.parts or name == "train":
             raise BadArgument(f"--{flag} {given}: {main.name} has the parts {', '.join(main.parts)}, and a part other than train is to be named")
         return main.parts[name]
-    parts = found(given).parts
+    parts = found(given, columns).parts
     return next((parts[name] for name in order if name in parts), next(iter(parts.values())))
 
 
 def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Tensor]]:
     """Names of the classes, and each part's labels as numbers [n]."""
     train = parts["train"]
-    written = {part: [label if isinstance(label, str) and p.names else _label(label) for label in p.labels] for part, p in parts.items()}
+    written = _written(main, parts)
     own = train.names
     if not own and not all(isinstance(label, int) for labels in written.values() for label in labels):
         own = tuple(sorted({str(label) for label in written["train"]}))
@@ -133,16 +141,24 @@ def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -
         # Names or numbers that the model's own list covers are meant in its order.
         order = tuple(expected)
     at = {name: number for number, name in enumerate(order)}
+    several = {name for name, count in Counter(order).items() if count > 1}
     numbers = {}
     for part, labels in written.items():
         names = parts[part].names or train.names
+        several_here = several | {name for name, count in Counter(names).items() if count > 1}
         out: list[int] = []
         missing: Counter[str] = Counter()
         for label in labels:
-            if names and isinstance(label, int):
-                number = at.get(names[label], -1) if 0 <= label < len(names) else -1
+            if names and isinstance(label, int) and (not 0 <= label < len(names) or tuple(names) == order):
+                # Two classes of ImageNet are called crane: by its number each is itself.
+                number = label if 0 <= label < len(names) else -1
+            elif own or isinstance(label, str):
+                name = names[label] if names and isinstance(label, int) else str(label)
+                if name in several_here:
+                    raise BadData(f"{main.name}: {name!r} is the name of several classes, and its samples could be of any; give classes names that differ, or labels as numbers")
+                number = at.get(name, -1)
             else:
-                number = at.get(str(label), -1) if own or isinstance(label, str) else label
+                number = label
             if number < 0:
                 missing[str(label)] += 1
             out.append(number)
@@ -154,11 +170,25 @@ def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -
     return order, numbers
 
 
-def _label(label: Any) -> str | int:
-    """A label as it is meant: text that reads as a number is one, but not 007."""
-    if isinstance(label, str):
-        return int(label) if label.isdecimal() and str(int(label)) == label else label
-    return int(label)
+_WHOLE, _NUMBER = re.compile(r"(0|[1-9]\d*)(\.0+)?"), re.compile(r"[+-]?\d*\.?\d+([eE][+-]?\d+)?")
+
+
+def _written(main: Found, parts: Mapping[str, Part]) -> dict[str, list[str | int]]:
+    """Labels as they are meant: text that reads as a number is one, but not 007, and 2.0 only where all others are numbers too."""
+    texts = {label for part in parts.values() if not part.names for label in part.labels if isinstance(label, str)}
+    floats = bool(texts) and all(_WHOLE.fullmatch(text) for text in texts)
+    if texts and not floats and all(_NUMBER.fullmatch(text) for text in texts) and (odd := next((t for t in sorted(texts) if "." in t and not _WHOLE.fullmatch(t)), None)):
+        raise BadData(f"{main.name}: labels such as {odd!r} are numbers and no classes; give whole numbers from 0, or names")
+
+    def meant(label: Any, named: bool) -> str | int:
+        if isinstance(label, str):
+            whole = None if named else _WHOLE.fullmatch(label)
+            return int(whole[1]) if whole and (floats or not whole[2]) else label
+        if label is None or (isinstance(label, float) and not label.is_integer()):
+            raise BadData(f"{main.name}: {label!r} is no class; give each sample a whole number from 0, or a name")
+        return int(label)
+
+    return {name: [meant(label, bool(part.names)) for label in part.labels] for name, part in parts.items()}
 
 
 def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple[Fit | None, tuple[int, int], list[str]]:
@@ -166,7 +196,7 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
     sizes: Counter[tuple[int, int]] = Counter()
     for part in parts.values():
         if part.blobs is not None:
-            sizes.update(images.looked_at(part.blobs, part.digest, files.cache_root()))
+            sizes.update(part.sizes if part.sizes is not None else images.looked_at(part.blobs, part.digest, files.cache_root()))
     if not sizes:
         return None, (0, 0), []
     target = (size, size) if size else look.size if look.fixed or len(sizes) > 1 else None
@@ -181,7 +211,24 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
 
 def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, shape: tuple[int, int], channels: int, augment: CropFlip | None) -> Samples:
     if part.ready is not None:
-        return part.ready
+        if names == part.ready.names and torch.equal(part.ready.y, y):
+            return part.ready
+        made = part.ready.labelled(y)
+        made.names = names
+        return made
     assert part.blobs is not None
     x = images.read(part.blobs, part.digest, shape, fit, channels, files.cache_root())
-    return Samples(x, y, names=names, columns=part.columns, augment=augment or CropFlip(max(1, min(shape) // 8), flip=True))
+    return Samples(x, y, names=names, columns=part.columns, augment=augment or CropFlip(max(1, min(shape) // 8), flip=False))
+
+
+def why_other_width(data: Data) -> str:
+    """What in the labels may be why a model has another number of classes than the data; empty where nothing is."""
+    y = torch.cat([part.y for part in (data.train, data.test) if len(part)])
+    names, there = data.train.names, set(y.tolist())
+    empty = [name for c, name in enumerate(names) if c not in there]
+    if empty:
+        some = f"{', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}"
+        return f"{len(empty)} of the {len(names)} classes have no sample ({some}): if the model does not know them, take them away"
+    if not names and int(y.min()) == 1 and there == set(range(1, len(there) + 1)):
+        return f"the labels run from 1 to {len(there)}, and classes are counted from 0: give each label less one, or names"
+    return ""

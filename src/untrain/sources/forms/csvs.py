@@ -9,22 +9,36 @@ from typing import Any
 
 from untrain.core.data import LABELS
 from untrain.core.errors import BadData
-from untrain.sources.forms.parts import Found, Part, hashed, listed_in, text_of
+from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, text_of
 from untrain.sources.images import Files
 
 PATHS = ("path", "file", "filename", "file_name", "image")
+"""What a column of paths is usually called."""
 
 
-def table(file: Path, name: str | None = None) -> Found:
-    """A header with `path` and `label`, and where the data are divided `split`; further columns are kept. Paths are seen from the file's folder."""
+def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Found:
+    """A header with `path` and `label`, and where the data are divided `split`; further columns are kept. Paths are seen from the file's folder.
+
+    Args:
+        file: The table.
+        name: What the data are called; its own name where none is given.
+        columns: Which columns hold the path and the label.
+
+    Raises:
+        BadArgument: it lacks a column that was named.
+        BadData: it lacks the usual ones, lists nothing, or one file twice; a line that is not as the first says.
+    """
     lines = text_of(file).splitlines()
     delimiter = max(",;\t", key=(lines[0] if lines else "").count)
     rows = list(csv.reader(lines, delimiter=delimiter))
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
-    at = next((head.index(c) for c in PATHS if c in head), None)
-    of = next((head.index(c) for c in (*LABELS, "class") if c in head), None)
-    if at is None or of is None:
-        raise BadData(f"{file.name} begins with {', '.join(head[:6]) or 'nothing'}; its first line is to name the columns path and label")
+    # As a header is read: without regard to capitals.
+    columns = Columns(*(asked and asked.strip().lower() for asked in (columns.image, columns.label)))
+    if not (columns.image or set(PATHS) & set(head)) or not (columns.label or {*LABELS, "class"} & set(head)):
+        raise BadData(
+            f"{file.name} begins with {', '.join(head[:6]) or 'nothing'}; its first line is to name the columns path and label, or name yours by --image-column and --label-column"
+        )
+    at, of = (head.index(columns.among(head, which, file.name, usual)) for which, usual in (("image", PATHS), ("label", (*LABELS, "class"))))
     parts: dict[str, tuple[list[str], list[str], dict[str, list[Any]]]] = {}
     extra = [i for i, column in enumerate(head) if i not in (at, of) and column and column != "split"]
     for number, row in enumerate(rows[1:], 2):
@@ -34,11 +48,11 @@ def table(file: Path, name: str | None = None) -> Found:
             what = f"has {len(row)} cells, the header {len(head)}" if len(row) != len(head) else f"names no {'label' if row[at].strip() else 'path'}"
             raise BadData(f"{file.name}, line {number} {what}; mend or remove it")
         part = (row[head.index("split")].strip() if "split" in head else "") or "all"
-        paths, labels, columns = parts.setdefault(part, ([], [], {head[i]: [] for i in extra}))
+        paths, labels, more = parts.setdefault(part, ([], [], {head[i]: [] for i in extra}))
         paths.append(row[at].strip())
         labels.append(row[of].strip())
         for i in extra:
-            columns[head[i]].append(row[i].strip())
+            more[head[i]].append(row[i].strip())
     if not parts:
         raise BadData(f"{file.name} lists no image; give a line for each, with path and label")
     twice = [path for path, count in Counter(path for paths, _, _ in parts.values() for path in paths).items() if count > 1]
@@ -46,7 +60,7 @@ def table(file: Path, name: str | None = None) -> Found:
         raise BadData(f"{file.name} lists {len(twice)} files twice or more, such as {twice[0]}; list each once")
     root = file.parent
     made = {
-        part: Part(labels, hashed(root, paths, labels), Files(root, paths), columns={"path": paths} | {k: v for k, v in columns.items() if k != "path"})
-        for part, (paths, labels, columns) in parts.items()
+        part: Part(labels, hashed(root, paths, labels), Files(root, paths), columns={"path": paths} | {k: v for k, v in more.items() if k != "path"})
+        for part, (paths, labels, more) in parts.items()
     }
     return Found(name or file.resolve().name, made, listed_in(root))

@@ -12,7 +12,7 @@ from untrain.sources.forms.csvs import table
 from untrain.sources.forms.folders import class_folders
 from untrain.sources.forms.objects import objects
 from untrain.sources.forms.parquets import parquets
-from untrain.sources.forms.parts import Found
+from untrain.sources.forms.parts import PLAIN, Columns, Found
 from untrain.sources.forms.torchvision_sets import torchvision_set
 from untrain.sources.libraries.functions import call
 from untrain.sources.names import named
@@ -24,27 +24,31 @@ FORMS = (
 """How data are named that the zoo does not have."""
 
 
-def found(data: Any) -> Found:
+def found(data: Any, columns: Columns = PLAIN) -> Found:
     """What a name, or an object, leads to.
 
+    Args:
+        data: The name or the object.
+        columns: Which columns hold the image and the label.
+
     Raises:
-        BadArgument: it leads nowhere (says which forms there are).
+        BadArgument: it leads nowhere (says which forms there are), or has no columns where some are named.
     """
     if not isinstance(data, str | os.PathLike):
-        return Found("data", objects(data))
+        return Found("data", objects(data, columns=columns))
     name = str(data)
     path, kind = Path(name), name.partition(":")[0]
     if kind == "hf":
-        return _hf(name.partition(":")[2])
+        return _hf(name.partition(":")[2], columns)
     if kind == "torchvision":
         return torchvision_set(name.partition(":")[2])
     if path.is_dir():
-        return _directory(path)
+        return _directory(path, columns)
     if path.is_file() and not name.endswith(".py"):
-        return table(path) if path.suffix.lower() in (".csv", ".tsv") else parquets(path)
+        return table(path, columns=columns) if path.suffix.lower() in (".csv", ".tsv") else parquets(path, columns)
     asked = named(name)
     if asked is not None and asked.runs_code:
-        return Found(asked.shown, objects(call(name, None), asked.shown))
+        return Found(asked.shown, objects(call(name, None), asked.shown, columns))
     raise BadArgument(f"no data {name!r}: it is not there by that name; give digits, cifar10, cifar100, {FORMS}")
 
 
@@ -82,21 +86,23 @@ def at(data: str, path: Path) -> str:
     return f"{path}{data.removeprefix(str(own))}"
 
 
-def _directory(path: Path) -> Found:
+def _directory(path: Path, columns: Columns) -> Found:
     name = path.resolve().name
     if hf_sets.saved(path):
-        return _hf(str(path))
+        return _hf(str(path), columns)
     if any(path.glob("*.parquet")):
-        return parquets(path)
+        return parquets(path, columns)
     if (path / "labels.csv").is_file():
-        return table(path / "labels.csv", name)
+        return table(path / "labels.csv", name, columns)
+    if columns != PLAIN:
+        raise BadArgument(f"{name} is a folder of class folders and has no columns; leave out --image-column and --label-column")
     return class_folders(path, name)
 
 
-def _hf(name: str) -> Found:
+def _hf(name: str, columns: Columns) -> Found:
     """A folder of files as `datasets` would read them is read here; what it wrote itself, and what lies on the Hub, it reads."""
     folder = Path(name)
     saved = hf_sets.saved(folder)
     if folder.is_dir() and not saved:
-        return _directory(folder)
-    return Found(folder.resolve().name if saved else f"hf:{name}", objects(hf_sets.loaded(name), folder.name if saved else name))
+        return _directory(folder, columns)
+    return Found(folder.resolve().name if saved else f"hf:{name}", objects(hf_sets.loaded(name), folder.name if saved else name, columns))

@@ -8,10 +8,9 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from untrain.core.data import LABELS
 from untrain.core.errors import BadData, MissingExtra
 from untrain.sources import images
-from untrain.sources.forms.parts import Part
+from untrain.sources.forms.parts import PLAIN, Columns, Part
 from untrain.sources.images import Rows
 
 
@@ -44,13 +43,24 @@ def loaded(name: str) -> Any:
         ) from error
 
 
-def of_hf(data: Any, shown: str) -> Part:
-    """A `datasets.Dataset` with an image and a label."""
+def of_hf(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
+    """A `datasets.Dataset` with an image and a label.
+
+    Args:
+        data: The data set.
+        shown: What it is called in a message.
+        columns: Which columns hold the image and the label; those of these types where none are named.
+
+    Raises:
+        BadArgument: a column that was named is not there.
+        BadData: it lacks one of images or labels, or a label is missing.
+    """
     features = data.features
-    image = next((n for n, f in features.items() if type(f).__name__ == "Image"), None)
-    label = next((n for n, f in features.items() if type(f).__name__ == "ClassLabel"), None) or next((n for n in LABELS if n in features), None)
-    if image is None or label is None:
-        raise BadData(f"{shown} has the columns {', '.join(features)}; give one of images and one of labels (label)")
+    known, there = {type(f).__name__: n for n, f in reversed(features.items())}, list(features)
+    image = columns.among(there, "image", shown) if columns.image or "Image" not in known else known["Image"]
+    label = columns.among(there, "label", shown) if columns.label or "ClassLabel" not in known else known["ClassLabel"]
+    if type(features[image]).__name__ != "Image":
+        raise BadData(f"{shown} holds no images in its column {image}, but {features[image]}; name their column by --image-column")
     names = tuple(getattr(features[label], "names", None) or ())
     kind = type(features[image])
     raw = data.with_format(None).cast_column(image, kind(decode=False))
@@ -64,13 +74,14 @@ def of_hf(data: Any, shown: str) -> Part:
     bare = next((i for i, value in enumerate(labels) if value is None), None)
     if bare is not None:
         raise BadData(f"{shown}, row {bare}: no label; give each image one")
-    columns = {n: list(small[n][:]) for n, f in features.items() if n not in (image, label) and getattr(f, "dtype", "") in ("string", "large_string", "bool", *_NUMBERS)}
-    rows = Rows(len(raw), get, lambda i: f"{shown}, row {i}")
+    more = {n: list(small[n][:]) for n, f in features.items() if n not in (image, label) and getattr(f, "dtype", "") in ("string", "large_string", "bool", *_NUMBERS)}
+    # Arrow tables are read-only maps of files: threads may read them.
+    rows = Rows(len(raw), get, lambda i: f"{shown}, row {i}", together=True)
     digest = hashlib.sha256()
     for line in images.each(lambda i: hashlib.sha256(get(i)).digest(), len(raw)):
         digest.update(line)
     digest.update(json.dumps([str(v) for v in labels]).encode())
-    return Part(labels, digest.hexdigest(), rows, names=names, columns=columns)
+    return Part(labels, digest.hexdigest(), rows, names=names, columns=more)
 
 
 _NUMBERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")

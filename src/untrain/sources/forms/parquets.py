@@ -13,15 +13,19 @@ from typing import Any, cast
 import numpy as np
 
 from untrain.core import files
-from untrain.core.data import LABELS
-from untrain.core.errors import BadData, MissingExtra
+from untrain.core.errors import BadData, MissingExtra, UntrainError
 from untrain.sources import images
-from untrain.sources.forms.parts import TESTS, Found, Part, listed_in
+from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, listed_in
 from untrain.sources.images import Rows
 
 
-def parquets(path: Path) -> Found:
-    """A file, or a folder of `train-*.parquet` and others."""
+def parquets(path: Path, columns: Columns = PLAIN) -> Found:
+    """A file, or a folder of `train-*.parquet` and others.
+
+    Args:
+        path: The file or folder.
+        columns: Which columns hold the image and the label.
+    """
     files: dict[str, list[Path]] = {}
     if path.is_dir():
         for file in sorted(path.glob("*.parquet")):
@@ -31,13 +35,18 @@ def parquets(path: Path) -> Found:
             raise BadData(f"{path.name} holds train-*.parquet and also {files['all'][0].name}; call each file by its part, or take it away")
     else:
         files["all"] = [path]
-    return Found(path.resolve().name, {part: parquet(some) for part, some in files.items()}, listed_in(path if path.is_dir() else path.parent))
+    return Found(path.resolve().name, {part: parquet(some, columns) for part, some in files.items()}, listed_in(path if path.is_dir() else path.parent))
 
 
-def parquet(paths: Sequence[Path]) -> Part:
+def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
     """Images and labels out of parquet files; further columns are kept, and class names are those of the schema.
 
+    Args:
+        paths: The files.
+        columns: Which columns hold the image and the label.
+
     Raises:
+        BadArgument: a column that was named is not there.
         BadData: not such files, or none.
         MissingExtra: pyarrow is not installed.
     """
@@ -50,12 +59,12 @@ def parquet(paths: Sequence[Path]) -> Part:
     digest = "".join(hashes)
     large = sum(file.stat().st_size for file in paths) > images.FITS
     held = _Held(files.cache_root() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images" if large else None)
-    labels, names, columns, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
+    labels, names, more, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
     for file in paths:
         try:
             opened = pq.ParquetFile(file)
             schema = opened.schema_arrow
-            image, label = _column(schema.names, ("image", "img", "bytes")), _column(schema.names, LABELS)
+            image, label = columns.among(schema.names, "image", file.name), columns.among(schema.names, "label", file.name)
             names = _class_names(schema.metadata, label) or names
             kept = [n for n in schema.names if n not in (image, label) and str(schema.field(n).type) in _SCALARS]
             before = len(rows)
@@ -64,11 +73,13 @@ def parquet(paths: Sequence[Path]) -> Part:
                 binary = column.field("bytes") if hasattr(column.type, "num_fields") and column.type.num_fields else column
                 held.add(value.as_py() for value in binary)
                 if hasattr(column.type, "num_fields") and "path" in [column.type.field(i).name for i in range(column.type.num_fields)]:
-                    columns.setdefault("path", []).extend(value.as_py() for value in column.field("path"))
+                    more.setdefault("path", []).extend(value.as_py() for value in column.field("path"))
                 labels += batch.column(1).to_pylist()
                 for i, name in enumerate(kept, 2):
-                    columns.setdefault(name, []).extend(batch.column(i).to_pylist())
+                    more.setdefault(name, []).extend(batch.column(i).to_pylist())
             rows += [(file.name, i) for i in range(len(labels) - before)]
+        except UntrainError:
+            raise
         except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise BadData(f"{file.name} is not a parquet file of images and labels ({' '.join(str(error).split())[:200]}); get it anew") from error
     if not labels:
@@ -76,19 +87,12 @@ def parquet(paths: Sequence[Path]) -> Part:
     bare = next((i for i, label in enumerate(labels) if label is None), None)
     if bare is not None:
         raise BadData(f"{rows[bare][0]}, row {rows[bare][1]}: no label; give each image one")
-    columns = {name: values for name, values in columns.items() if len(values) == len(labels) and any(v is not None for v in values)}
-    called = Rows(len(labels), held.reader(), lambda i: f"{rows[i][0]}, row {rows[i][1]}")
-    return Part(labels, digest, called, names=names, columns=columns)
+    more = {name: values for name, values in more.items() if len(values) == len(labels) and any(v is not None for v in values)}
+    called = Rows(len(labels), held.reader(), lambda i: f"{rows[i][0]}, row {rows[i][1]}", together=True)
+    return Part(labels, digest, called, names=names, columns=more)
 
 
 _SCALARS = ("string", "large_string", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "float", "double", "halffloat")
-
-
-def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
-    found = next((name for name in wanted if name in names), None)
-    if found is None:
-        raise KeyError(f"columns {', '.join(names[:6])}, and none of {', '.join(wanted)}")
-    return found
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from untrain.core import files
-from untrain.core.data import Samples
-from untrain.core.errors import BadData
+from untrain.core.data import LABELS, Samples
+from untrain.core.errors import BadArgument, BadData
 from untrain.sources import images
 from untrain.sources.images import Blobs
 
@@ -32,6 +32,7 @@ class Part:
         names: Names of the classes by number, where the source says.
         columns: Further facts by row.
         notes: What to tell of it.
+        sizes: How many of its images have each height and width, where that is known.
     """
 
     labels: Sequence[Any]
@@ -41,6 +42,52 @@ class Part:
     names: tuple[str, ...] = ()
     columns: dict[str, list[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sizes: Mapping[tuple[int, int], int] | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table, or entries of an item, hold the image and the label; None where the usual names tell.
+
+    Args:
+        image: The image, or the path to it.
+        label: The label.
+    """
+
+    image: str | None = None
+    label: str | None = None
+
+    def among(self, there: Sequence[str], which: Literal["image", "label"], shown: str, usual: Sequence[str] | None = None) -> str:
+        """The column of this kind.
+
+        Args:
+            there: The columns that there are.
+            which: `image` or `label`.
+            shown: What the data are called.
+            usual: Names that tell; those of labels or images where none are given.
+
+        Raises:
+            BadArgument: there is none of the name that was asked for.
+            BadData: none is called as usual.
+        """
+        asked = self.image if which == "image" else self.label
+        listed = f"{', '.join(map(str, there[:8]))}{', ...' if len(there) > 8 else ''}"
+        if asked is not None:
+            if asked not in there:
+                raise BadArgument(f"--{which}-column {asked}: {shown} has the columns {listed}")
+            return asked
+        names = usual or (IMAGES if which == "image" else LABELS)
+        found = next((name for name in names if name in there), None)
+        if found is None:
+            raise BadData(f"{shown} has the columns {listed or 'none'}, and none for the {which} that is called {', '.join(names[:4])}; name it by --{which}-column")
+        return found
+
+
+IMAGES = ("image", "img", "bytes")
+"""What a column of images is usually called."""
+
+PLAIN = Columns()
+"""The usual names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +156,7 @@ def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
             return f"{paths[i]} ({error.strerror})"
 
     told = list(images.each(one, len(paths)))
-    bad = [line for line in told if isinstance(line, str)]
-    if bad:
-        raise BadData(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}; remove or mend them")
+    images.refuse_broken([line for line in told if isinstance(line, str)], len(paths))
     digest = hashlib.sha256()
     for line in sorted(cast(list[bytes], told)):
         digest.update(line)

@@ -1,0 +1,80 @@
+"""What a Dataset of torch's says without an item being read, and the Dataset that a DataLoader stands over."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import sampler as samplers
+
+from untrain.core.errors import BadArgument, BadData
+
+KEPT_IN = ("targets", "labels")
+"""Where a Dataset may keep the labels of all its items."""
+
+
+def labels_of(data: Any) -> list[Any] | None:
+    """The labels that a Dataset keeps, seen through Subset and ConcatDataset; None where only its items tell.
+
+    >>> from torch import arange, zeros
+    >>> whole = TensorDataset(zeros(4, 1), arange(4))
+    >>> labels_of(ConcatDataset([Subset(whole, [3, 1]), whole]))
+    [3, 1, 0, 1, 2, 3]
+    """
+    if isinstance(data, Subset):
+        whole = labels_of(data.dataset)
+        return None if whole is None else [whole[int(i)] for i in data.indices]
+    if isinstance(data, ConcatDataset):
+        parts = [labels_of(part) for part in data.datasets]
+        return None if any(part is None for part in parts) else list(chain.from_iterable(part or () for part in parts))
+    if isinstance(data, TensorDataset):
+        kept: Any = data.tensors[1] if len(data.tensors) > 1 else None
+    else:
+        kept = next((found for name in KEPT_IN if (found := getattr(data, name, None)) is not None), None)
+    if kept is None or callable(kept) or not hasattr(kept, "__len__") or isinstance(kept, str | dict) or len(kept) != len(data):
+        return None
+    labels = kept.tolist() if hasattr(kept, "tolist") else [value.item() if hasattr(value, "item") else value for value in kept]
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in labels):
+        return None
+    # What is kept is what the files say; items are changed by this.
+    change = getattr(data, "target_transform", None)
+    return labels if change is None else [int(change(value)) for value in labels]
+
+
+def dataset_of(data: Any, called: str = "data") -> Any:
+    """The Dataset under a DataLoader, or what was given where it is none.
+
+    The order in which a DataLoader gives its items does not matter here, but which it gives does.
+
+    Args:
+        data: A DataLoader, or something else.
+        called: What it is called in a message.
+
+    Raises:
+        BadArgument: a DataLoader over a stream, or one that draws some items more often than others.
+    """
+    if not isinstance(data, DataLoader):
+        return data
+    under, sampler = data.dataset, data.sampler
+    if isinstance(under, IterableDataset):
+        raise BadArgument(f"{called} is a DataLoader over a stream, {type(under).__name__}; give a map-style Dataset: samples are found again by their places")
+    if isinstance(sampler, samplers.SubsetRandomSampler):
+        return Subset(under, list(sampler.indices))
+    if isinstance(sampler, samplers.WeightedRandomSampler) or (isinstance(sampler, samplers.RandomSampler) and sampler.replacement):
+        raise BadArgument(f"{called} is a DataLoader whose {type(sampler).__name__} draws some samples more often than others; give its Dataset")
+    return under
+
+
+def refuse_no_dataset(data: Any, called: str) -> None:
+    """Refuse what is no map-style Dataset of inputs and labels.
+
+    Raises:
+        BadArgument: it has no length, or no items by place (says what it is).
+        BadData: it holds nothing, or its items are images that nothing has made a tensor of.
+    """
+    kind = type(data).__name__
+    if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, str | bytes):
+        raise BadArgument(f"{called} is a {kind}; give Samples, a map-style Dataset of (input, label), or a DataLoader over one")
+    if len(data) == 0:
+        raise BadData(f"{called} holds nothing; give at least one sample a class")

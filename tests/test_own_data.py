@@ -1,0 +1,261 @@
+"""Data of one's own that went wrong in silence, or was refused for another reason than the true one: each case named by its fault."""
+
+from __future__ import annotations
+
+import io
+import random
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
+
+from test_sources import Image, cache, folder_of, labelled, pa, plain, pq, put  # noqa: F401 the fixture is used by name
+from untrain.core.datasets import dataset_of, labels_of
+from untrain.core.errors import BadArgument, BadData
+from untrain.core.model import Expects
+from untrain.runs import given_data, split_of
+from untrain.sources.forms.parts import Columns
+from untrain.sources.reading import read, why_other_width
+
+
+def picture(i, size=6):
+    return Image.fromarray(np.random.default_rng(i).integers(0, 255, (size, size, 3), dtype=np.uint8))
+
+
+class OneHandle(Dataset):
+    """600 images in one open file: seek, then read, which no two threads may do at once."""
+
+    def __init__(self, n=600):
+        self.n = n
+        self.file, self.reads, self.threads = io.BytesIO(b"".join(picture(i).tobytes() for i in range(n))), 0, set()
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        self.reads += 1
+        self.threads.add(threading.get_ident())
+        self.file.seek(i * 108)
+        return Image.frombytes("RGB", (6, 6), self.file.read(108)), i % 3
+
+
+def test_a_dataset_with_one_open_file_is_read_by_one_thread(monkeypatch):
+    """Fault 17: several threads took each other's bytes, and other digests came of it each time."""
+    one = OneHandle()
+    found = read(one)
+    assert one.threads == {threading.get_ident()}
+    whole = torch.stack([torch.from_numpy(np.array(picture(i))).permute(2, 0, 1) for i in range(600)])
+    assert torch.equal(found.whole.batch(torch.arange(600))[0], whole)
+    assert read(OneHandle()).sha256 == found.sha256
+    # Too large to be kept, it is read as the run goes on: by one thread as well.
+    monkeypatch.setattr("untrain.sources.images.FITS", 1000)
+    lazy = read(one)
+    assert torch.equal(lazy.whole.batch(torch.arange(600))[0], whole)
+    assert one.threads == {threading.get_ident()}
+
+
+def test_each_item_of_a_dataset_is_read_once():
+    """Fault 40: a label, its image, a digest and the pixels were a reading each."""
+    one = OneHandle(400)
+    read(Subset(one, range(400)))
+    assert one.reads == 400 + 32
+    counted = Counted(400)
+    read(Subset(counted, range(400)))
+    assert counted.reads == 400 + 32
+
+
+class Counted(Dataset):
+    """Tensors, counted as they are read; labels are kept beside them."""
+
+    def __init__(self, n):
+        self.x, self.targets, self.reads = torch.rand(n, 1, 4, 4), [i % 4 for i in range(n)], 0
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        self.reads += 1
+        return self.x[i], self.targets[i]
+
+
+def test_labels_are_seen_through_subsets_and_what_is_joined():
+    """Fault 40: a Subset has no targets of its own, so that each label was an item read."""
+    data = Counted(12)
+    assert labels_of(ConcatDataset([Subset(data, [5, 2]), Subset(Subset(data, [3, 7, 1]), torch.tensor([2, 0]))])) == [1, 2, 1, 3]
+    assert data.reads == 0
+    data.target_transform = lambda y: 3 - y
+    assert labels_of(Subset(data, [0, 1])) == [3, 2]
+    data.targets = ["a"] * 12
+    assert labels_of(data) is None
+    data.targets = [0, 1]
+    assert labels_of(data) is None
+    assert labels_of(TensorDataset(torch.rand(3, 2), torch.tensor([2, 0, 1]))) == [2, 0, 1]
+
+
+def changed(draw):
+    class Changed(Counted):
+        def __getitem__(self, i):
+            x, y = super().__getitem__(i)
+            return draw(x), y
+
+    return Changed
+
+
+def pictured(draw):
+    class Pictured(Dataset):
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, i):
+            return draw(picture(i)), i % 4
+
+    return Pictured()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        changed(lambda x: x + torch.rand(()))(40),
+        changed(lambda x: x.flip(-1) if random.random() < 0.5 else x)(40),
+        changed(lambda x: x.flip(-1) if np.random.rand() < 0.5 else x)(3),
+        pictured(lambda image: image.transpose(0) if random.random() < 0.5 else image),
+    ],
+    ids=["torch", "random", "numpy", "pillow"],
+)
+def test_a_random_transform_is_refused_with_the_way_out(data):
+    """Fault 18: such data had another digest at each reading, and no run on them could be audited or continued."""
+    with pytest.raises(BadData, match=r"is another each time it is read; give it without its random transform: .* augment="):
+        read((data, data))
+    assert len(read((Counted(40), Counted(40))).train) == 40
+
+
+def test_float_labels_in_a_table_are_numbers(tmp_path):
+    """Fault 46: with more than ten classes 2.0 stood after 10.0, as text does."""
+    floats = [f"{i}.0" for i in range(12)]
+    found = given_data(labelled(tmp_path / "a", floats * 2), test=labelled(tmp_path / "t", floats))
+    assert found.train.names == ()
+    assert split_of(found, "class:2").classes == (2,)
+    assert split_of(found, "class:2").forget.y.unique().tolist() == [2]
+    versions = given_data(labelled(tmp_path / "v", ["2.0", "beta", "10.0"]), test=labelled(tmp_path / "w", ["beta"]))
+    assert versions.train.names == ("10.0", "2.0", "beta")
+    with pytest.raises(BadData, match=r"'1\.5' are numbers and no classes"):
+        given_data(labelled(tmp_path / "h", ["1.5", "2.0"]))
+
+
+def parquet(path, columns):
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_labels_of_a_fraction_are_refused(tmp_path):
+    """Fault 46: 2.7 became class 2 in silence."""
+    name = parquet(tmp_path / "x.parquet", {"image": [plain(i) for i in range(4)], "label": [0.0, 1.0, 2.7, 0.0]})
+    with pytest.raises(BadData, match=r"2\.7 is no class"):
+        given_data(name)
+    whole = parquet(tmp_path / "y.parquet", {"image": [plain(i) for i in range(4)], "label": [0.0, 1.0, 1.0, 0.0]})
+    assert given_data(whole).classes == 2
+
+
+def test_columns_are_named_where_they_are_called_otherwise(tmp_path):
+    """Faults 48 and 49: a parquet file with other column names was said to be damaged, and nothing could name them."""
+    pixels = [plain(i) for i in range(4)]
+    name = parquet(tmp_path / "x.parquet", {"pixel_values": pixels, "coarse_label": [0, 1, 0, 1], "fine_label": [3, 2, 1, 0]})
+    with pytest.raises(BadData, match="columns pixel_values, coarse_label, fine_label, and none for the image .* --image-column") as refused:
+        given_data(name)
+    assert "anew" not in str(refused.value)
+    found = read(name, columns=Columns("pixel_values", "coarse_label"))
+    assert found.whole.y.tolist() == [0, 1, 0, 1]
+    assert found.whole.columns["fine_label"] == [3, 2, 1, 0]
+    with pytest.raises(BadArgument, match="--label-column other: x.parquet has the columns pixel_values"):
+        read(name, columns=Columns("pixel_values", "other"))
+    put(tmp_path / "d", {f"{i}.png": plain(i) for i in range(4)})
+    (tmp_path / "d" / "labels.csv").write_text("Img,Kind,label\n" + "".join(f"{i}.png,{'ab'[i % 2]},{i}\n" for i in range(4)))
+    assert read(str(tmp_path / "d"), columns=Columns("Img", "Kind")).train.names == ("a", "b")
+    with pytest.raises(BadData, match="--image-column"):
+        read(str(tmp_path / "d"))
+    with pytest.raises(BadArgument, match="has no columns"):
+        read(str(folder_of(tmp_path / "f")), columns=Columns("image"))
+
+
+def test_entries_of_items_are_named_too():
+    """Fault 49: of a dict only the usual names were found."""
+
+    class Dicts(Dataset):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, i):
+            return {"id": i, "img_tensor": torch.full((1, 2, 2), float(i)), "kind": i % 2}
+
+    with pytest.raises(BadData, match="--label-column"):
+        read(Dicts())
+    found = read(Dicts(), columns=Columns("img_tensor", "kind"))
+    assert found.whole.y.tolist() == [0, 1] * 4
+    assert found.whole.shape == (1, 2, 2)
+
+
+def test_two_classes_of_one_name_stay_apart(tmp_path):
+    """Fault 21: the samples of the first crane became those of the second."""
+
+    class Cranes(Counted):
+        classes = ("crane", "cat", "crane", "dog")
+
+    found = read((Cranes(8), Cranes(8)))
+    assert found.train.y.tolist() == [0, 1, 2, 3] * 2
+    with pytest.raises(BadData, match="'crane' is the name of several classes"):
+        read((Cranes(8), Cranes(8)), expects=Expects(names=("dog", "cat", "crane", "crane")))
+
+
+def test_names_of_a_dataset_of_tensors_stand_in_the_models_order():
+    """The numbers were worked out and not used."""
+
+    class Named(Counted):
+        classes = ("a", "b", "c", "d")
+
+    found = read((Named(8), Named(8)), expects=Expects(names=("d", "c", "b", "a")))
+    assert found.train.names == ("d", "c", "b", "a")
+    assert found.train.y.tolist() == [3, 2, 1, 0] * 2
+
+
+def test_a_class_without_a_test_sample_is_said(tmp_path):
+    """Fault 45: nothing was said until the audit ended in an error."""
+    root = folder_of(tmp_path / "d", classes=("cat", "dog", "eel"), parts=("train", "test"))
+    for file in (root / "test" / "eel").iterdir():
+        file.unlink()
+    assert any("1 of 3 classes have no test sample: 2 eel" in note for note in given_data(str(root)).notes)
+
+
+def test_why_the_model_has_another_width(tmp_path):
+    """Fault 48: labels from 1 to N, and an empty class folder, were answered by "give the data it was trained on"."""
+    assert "run from 1 to 3" in why_other_width(given_data(labelled(tmp_path / "a", [1, 2, 3] * 4), test=labelled(tmp_path / "t", [1, 2, 3])))
+    root = folder_of(tmp_path / "d")
+    (root / "fox").mkdir()
+    assert "1 of the 3 classes have no sample (fox)" in why_other_width(given_data(str(root)))
+    assert why_other_width(given_data(str(folder_of(tmp_path / "f")))) == ""
+
+
+def test_nothing_is_mirrored_unless_it_is_asked_for(tmp_path):
+    """Suspected: a mirrored digit or traffic sign is another class, and any folder's images were mirrored."""
+    for part in (given_data(str(folder_of(tmp_path / "d"))).train,):
+        assert not part.sources[0].augment.flip
+
+
+def test_a_loader_stands_for_its_dataset():
+    """Fault 50: what everybody has ended in an AttributeError."""
+    data = Counted(12)
+    for loader in (DataLoader(data, batch_size=4, shuffle=True), DataLoader(data), DataLoader(data, batch_size=None)):
+        assert dataset_of(loader) is data
+        assert read((loader, data)).train.y.tolist() == data.targets
+    some = DataLoader(data, sampler=torch.utils.data.SubsetRandomSampler([4, 1]))
+    assert labels_of(dataset_of(some)) == [0, 1]
+    with pytest.raises(BadArgument, match="more often than others; give its Dataset"):
+        dataset_of(DataLoader(data, sampler=WeightedRandomSampler([1.0] * 12, 12)))
+    with pytest.raises(BadArgument, match="over a stream"):
+        dataset_of(DataLoader(Stream()))
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([])
