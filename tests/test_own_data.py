@@ -162,13 +162,13 @@ def test_columns_are_named_where_they_are_called_otherwise(tmp_path):
     """Faults 48 and 49: a parquet file with other column names was said to be damaged, and nothing could name them."""
     pixels = [plain(i) for i in range(4)]
     name = parquet(tmp_path / "x.parquet", {"pixel_values": pixels, "coarse_label": [0, 1, 0, 1], "fine_label": [3, 2, 1, 0]})
-    with pytest.raises(BadData, match="columns pixel_values, coarse_label, fine_label, and none for the image .* --image-column") as refused:
+    with pytest.raises(BadData, match=r"columns pixel_values, coarse_label, fine_label, and none for the image .* --image-column") as refused:
         given_data(name)
     assert "anew" not in str(refused.value)
     found = read(name, columns=Columns("pixel_values", "coarse_label"))
     assert found.whole.y.tolist() == [0, 1, 0, 1]
     assert found.whole.columns["fine_label"] == [3, 2, 1, 0]
-    with pytest.raises(BadArgument, match="--label-column other: x.parquet has the columns pixel_values"):
+    with pytest.raises(BadArgument, match=r"--label-column other: x\.parquet has the columns pixel_values"):
         read(name, columns=Columns("pixel_values", "other"))
     put(tmp_path / "d", {f"{i}.png": plain(i) for i in range(4)})
     (tmp_path / "d" / "labels.csv").write_text("Img,Kind,label\n" + "".join(f"{i}.png,{'ab'[i % 2]},{i}\n" for i in range(4)))
