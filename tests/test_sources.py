@@ -658,7 +658,7 @@ def test_a_list_goes_the_whole_way(ready, tmp_path, capsys):
     assert any("set aside" in note for note in record["data"]["notes"])
     assert not any(told in text for told in ("cat/1.png", "dog/2.png", str(tmp_path)))
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads((Path(untrain.__file__).parent / "core" / "record.schema.json").read_text())
+    schema = json.loads((Path(untrain.__file__).parent / "evidence" / "record.schema.json").read_text())
     jsonschema.validate(record, schema)
     assert main(["audit", str(tmp_path / "run")]) in (3, 4)
     audited = json.loads((tmp_path / "run" / "record.json").read_text())

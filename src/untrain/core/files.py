@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,51 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from untrain.core.errors import BadData, OtherHead, Resources
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, flushed to disk, then renamed.
-
-    Raises:
-        Resources: the disk is full or the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise Resources(f"{path} could not be written: {error.strerror or error}; no part of it was left") from error
-
-
-def cache_root() -> Path:
-    """Where decoded images are kept: UNTRAIN_CACHE, or a folder under the user's cache."""
-    return Path(os.environ.get("UNTRAIN_CACHE") or Path.home() / ".cache" / "untrain")
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+from untrain.core.disk import cache_root as cache_root
+from untrain.core.disk import sha256 as sha256
+from untrain.core.disk import write as write
+from untrain.core.errors import BadData, OtherHead
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:

@@ -1,22 +1,38 @@
 """Reads a pickled checkpoint and writes its tensors as safetensors; run as a file, in a process of its own, by `convert`.
 
-It is started with `python -I -B sandbox.py`, imports nothing of untrain, and gives its answer as one JSON object on stdout.
-`weights_only=True` lets a pickle build tensors and plain containers alone. Should that wall have a hole, this process has
-next to no memory and time, and opens no socket, starts no program, and opens nothing for writing (safetensors writes below Python).
+It is started with `python -I -B sandbox.py`, imports nothing of untrain but the file beside it, and gives its answer as one JSON
+object on stdout. A state dict as `torch.save` writes it is read by `plainfile`; only what that does not know is left to torch, which is
+five sixths of the time: its import alone takes seconds. There `weights_only=True` lets a pickle build tensors and plain
+containers alone. Should either wall have a hole, this process has next to no memory and time, and opens no socket, starts no
+program, and opens nothing for writing but the file it was told to write, before it reads (safetensors writes below Python).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from untrain.sources import plainfile
+else:
+    # By its file: an isolated process looks for modules neither here nor where untrain may lie.
+    _spec = importlib.util.spec_from_file_location("plainfile", Path(__file__).with_name("plainfile.py"))
+    plainfile = importlib.util.module_from_spec(_spec)
+    sys.modules.setdefault("plainfile", plainfile)
+    _spec.loader.exec_module(plainfile)
 
 NETWORKS = ("model", "net", "network", "student", "teacher", "ema", "ema_model", "model_ema", "generator", "discriminator", "actor", "critic", "target", "online")
 """What people call a network inside a Lightning module."""
 
 WRAPPERS = ("module", "_orig_mod", "_forward_module")
 """What DataParallel, torch.compile and Fabric put before each name."""
+
+LOSSES = ("criterion", "criteria", "loss", "losses", "loss_fn", "loss_func", "loss_function", "metric", "metrics")
+"""What people call a loss or a measure inside a Lightning module: its class weights are no layer of the network."""
 
 DENIED = ("socket.", "subprocess.", "shutil.", "ctypes.", "urllib.", "ftplib.", "smtplib.", "pty.", "webbrowser.", "winreg.")
 DENIED_OS: tuple[str, ...] = ("exec", "fork", "forkpty", "posix_spawn", "spawn", "system", "startfile", "kill")
@@ -96,11 +112,9 @@ def _why(error: Exception) -> str:
 
 def states(loaded: Any, depth: int = 2) -> dict[str, dict[str, Any]]:
     """The state dicts in a checkpoint, by the name they stand under; `` where it is one itself."""
-    import torch
-
     if not isinstance(loaded, dict):
         return {}
-    tensors = [v for v in loaded.values() if isinstance(v, torch.Tensor)]
+    tensors = [v for v in loaded.values() if is_tensor(v)]
     nested = {str(k): v for k, v in loaded.items() if isinstance(v, dict)}
     if tensors and not any(states(v, 0) for v in nested.values()):
         return {"": {str(k): v for k, v in loaded.items()}}
@@ -125,10 +139,14 @@ def layers(part: dict[str, Any]) -> int:
     return len({name.rpartition(".")[0] for name in part})
 
 
-def one(loaded: Any, network: str | None) -> tuple[dict[str, Any], list[str]]:
-    """The one state dict that is meant, under bare names, and what to tell of it."""
-    import torch
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of torch's, where that was imported, or one not yet read."""
+    torch = sys.modules.get("torch")
+    return isinstance(value, plainfile.Flat) or (torch is not None and isinstance(value, torch.Tensor))
 
+
+def one(loaded: Any, network: str | None, drop: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """The one state dict that is meant, under bare names and without what is dropped, and what to tell of it."""
     found = states(loaded)
     if not found:
         kind = type(loaded).__name__
@@ -143,11 +161,22 @@ def one(loaded: Any, network: str | None) -> tuple[dict[str, Any], list[str]]:
         name, state = next(iter(found.items()))
         if name:
             notes.append(f"the state dict stands under {name!r} in it")
-    others = [k for k, v in state.items() if not isinstance(v, torch.Tensor)]
+    others = [k for k, v in state.items() if not is_tensor(v)]
     if others:
         notes.append(f"left out, since they are no tensors: {', '.join(others[:3])}{' and others' if len(others) > 3 else ''}")
-    tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
+    tensors = {k: v for k, v in state.items() if is_tensor(v)}
     lightning = isinstance(loaded, dict) and "pytorch-lightning_version" in loaded
+    for name in drop:
+        gone = [k for k in tensors if k == name or k.startswith(name.rstrip(".") + ".")]
+        if not gone:
+            raise Refused(f"no name in it begins with {name!r}, which --drop names; the first components are {', '.join(list(groups(tensors))[:8])}")
+        notes.append(f"left out, as asked: {', '.join(gone[:3])}{' and others' if len(gone) > 3 else ''}")
+        tensors = {k: v for k, v in tensors.items() if k not in gone}
+    measures = [first for first, part in groups(tensors).items() if first in LOSSES and layers(part) == 1] if lightning and not network else []
+    if measures and len(measures) < len(groups(tensors)):
+        gone = [k for k in tensors if k.partition(".")[0] in measures]
+        notes.append(f"left out, since a loss is no layer: {', '.join(gone[:3])}{' and others' if len(gone) > 3 else ''}")
+        tensors = {k: v for k, v in tensors.items() if k not in gone}
     return _network(tensors, network, lightning, notes), notes
 
 
@@ -182,22 +211,59 @@ def _alike(x: dict[str, Any], y: dict[str, Any]) -> bool:
     return x.keys() == y.keys() and all(x[k].shape == y[k].shape for k in x)
 
 
-def main(source: str, target: str, network: str) -> dict[str, Any]:
-    """Convert; the answer says what was found, or why it was refused."""
-    from safetensors.torch import save_file
+def plainly(path: Path, into: BinaryIO, network: str | None, drop: Sequence[str]) -> list[str]:
+    """Convert without torch; what to tell of it.
 
-    path = Path(source)
-    limit(path.stat().st_size)
-    deny()
+    Raises:
+        plainfile.Unknown: the file, or something in it, is not read so.
+    """
+    archive = plainfile.Archive(path)
     try:
-        state, notes = one(read(path), network or None)
-        save_file({k: v.detach().contiguous().clone() for k, v in state.items()}, target)
-    except Refused as error:
-        return {"error": str(error)}
-    except Exception as error:
-        return {"error": _why(error)}
+        state, notes = one(archive.loaded(), network, drop)
+        if sum(flat.nbytes for flat in state.values()) > 5 * path.stat().st_size + (512 << 20):
+            raise Refused("it asks for far more memory than its size warrants; get it anew")
+        plainfile.save(state, archive, into)
+    except Refused:
+        raise
+    except Exception as error:  # torch says what is wrong with it
+        raise plainfile.Unknown(type(error).__name__) from error
+    return notes
+
+
+def main(way: str, source: str, target: str, network: str, *drop: str) -> dict[str, Any]:
+    """Convert; the answer says what was found, or why it was refused.
+
+    Args:
+        way: `plain` without torch, which may answer that it does not know a file, or `torch`.
+        source: The file to read.
+        target: The file to write.
+        network: Which part of it, if any is named.
+        *drop: What to leave out.
+    """
+    # What is imported is imported before the wall stands: libraries load others.
+    if way == "plain":
+        import numpy as np
+
+        del np
+    else:
+        from safetensors.torch import save_file
+    path = Path(source)
+    with Path(target).open("wb") as into:
+        limit(path.stat().st_size)
+        deny()
+        try:
+            if way == "plain":
+                return {"notes": plainly(path, into, network or None, drop)}
+            state, notes = one(read(path), network or None, drop)
+            save_file({k: v.detach().contiguous().clone() for k, v in state.items()}, target)
+        except Refused as error:
+            return {"error": str(error)}
+        except plainfile.Unknown as error:
+            return {"unknown": str(error)}
+        except Exception as error:
+            return {"error": _why(error)}
     return {"notes": notes}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:4])))
+    print(json.dumps(main(*sys.argv[1:])))

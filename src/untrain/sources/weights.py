@@ -34,6 +34,10 @@ def fill(module: nn.Module, state: dict[str, Tensor], origin: str, classes: int 
         if fitting:
             ways = " or ".join(f"--network {p}" for p in fitting)
             raise BadData(f"{origin} holds more than this network ({', '.join(parts[:6])}); take a part by `untrain convert {origin} -o FILE.safetensors {ways}`")
+    extra = sorted({k.partition(".")[0] for k in bare} - {k.partition(".")[0] for k in own})
+    if own <= bare.keys() and extra:
+        ways = " ".join(f"--drop {first}" for first in extra[:3])
+        raise BadData(f"{origin} holds more than this network, under {', '.join(extra[:6])}; leave that out by `untrain convert {origin} -o FILE.safetensors {ways}`")
     _refuse_other_head(module, bare, origin, classes)
     files.load_into(module, bare, origin)
     note = f"names in {origin} begin with {prefix!r}, which the network's do not: it was taken off to read them, and is there again in what is written"

@@ -26,16 +26,16 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
         path: The file or folder.
         columns: Which columns hold the image and the label.
     """
-    files: dict[str, list[Path]] = {}
+    by_part: dict[str, list[Path]] = {}
     if path.is_dir():
         for file in sorted(path.glob("*.parquet")):
             part = re.split(r"[-.]", file.name)[0]
-            files.setdefault(part if part in ("train", "holdout", *TESTS) else "all", []).append(file)
-        if "train" in files and "all" in files:
-            raise BadData(f"{path.name} holds train-*.parquet and also {files['all'][0].name}; call each file by its part, or take it away")
+            by_part.setdefault(part if part in ("train", "holdout", *TESTS) else "all", []).append(file)
+        if "train" in by_part and "all" in by_part:
+            raise BadData(f"{path.name} holds train-*.parquet and also {by_part['all'][0].name}; call each file by its part, or take it away")
     else:
-        files["all"] = [path]
-    return Found(path.resolve().name, {part: parquet(some, columns) for part, some in files.items()}, listed_in(path if path.is_dir() else path.parent))
+        by_part["all"] = [path]
+    return Found(path.resolve().name, {part: parquet(some, columns) for part, some in by_part.items()}, listed_in(path if path.is_dir() else path.parent))
 
 
 def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
