@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError, deserialize
 
@@ -66,7 +66,7 @@ def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequen
         plain, digest = written.read_bytes(), disk.sha256(source)
     try:
         # What came out of there is not trusted either: the library that will read it looks at it first.
-        deserialize(plain)
+        cast(Any, deserialize)(plain)
     except SafetensorError as error:
         raise BadData(f"{source.name} was not converted: what came of it is not whole ({error}); get it anew") from error
     data, tensors = entitled(plain, {"untrain": json.dumps({"verb": "convert", "source": digest}, sort_keys=True)})

@@ -75,7 +75,7 @@ class Flat:
     @property
     def nbytes(self) -> int:
         """Bytes of its numbers, written one after the other."""
-        return math.prod(self.shape) * WIDTHS[self.storage.kind]
+        return int(math.prod(self.shape)) * WIDTHS[self.storage.kind]
 
     def bytes(self, raw: bytes) -> bytes:
         """Its numbers in their order, out of its storage's."""

@@ -38,7 +38,8 @@ def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Foun
         raise BadData(
             f"{file.name} begins with {', '.join(head[:6]) or 'nothing'}; its first line is to name the columns path and label, or name yours by --image-column and --label-column"
         )
-    at, of = (head.index(columns.among(head, which, file.name, usual)) for which, usual in (("image", PATHS), ("label", (*LABELS, "class"))))
+    at = head.index(columns.among(head, "image", file.name, PATHS))
+    of = head.index(columns.among(head, "label", file.name, (*LABELS, "class")))
     parts: dict[str, tuple[list[str], list[str], dict[str, list[Any]]]] = {}
     extra = [i for i, column in enumerate(head) if i not in (at, of) and column and column != "split"]
     for number, row in enumerate(rows[1:], 2):

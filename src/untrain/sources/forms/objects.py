@@ -80,7 +80,7 @@ def _bytes(x: Any) -> bytes:
     if isinstance(x, dict):
         return b"".join(_bytes(value) for value in x.values())
     if isinstance(x, Tensor):
-        return cast(bytes, x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return cast(bytes, x.tobytes())
 
 
