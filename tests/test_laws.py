@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from mutants import MUTANTS
 from mutants.forgetting import Relabels
 from untrain import checks
-from untrain.checks import LAWS, Case, LawBroken, check_method, running
+from untrain.checks import LAWS, Case, LawBroken, check_method, golden, running
 from untrain.checks.case import STORED, case_made_anew
 from untrain.checks.own import laws_in, rooms
 from untrain.checks.running import contents
@@ -91,6 +91,23 @@ def test_no_law_is_without_a_mutant():
 
 def test_laws_of_one_method_are_named_as_a_method_is():
     assert set(rooms()) <= set(found("methods"))
+
+
+def test_a_new_method_is_recorded_once_and_then_held_to_its_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(golden, "ROWS", tmp_path / "golden.csv")
+    for method in (SETTINGS["neggrad"], SETTINGS["headonly"]):
+        with pytest.raises(LawBroken, match="recorded now, run again"):
+            golden.check_its_numbers_are_those_on_record(method)
+        golden.check_its_numbers_are_those_on_record(method)
+    text = (tmp_path / "golden.csv").read_text()
+    assert [line.partition(",")[0] for line in text.splitlines()] == ["setting", "headonly", "neggrad"]
+    (tmp_path / "golden.csv").write_text(text.replace("neggrad,8", "neggrad,9"))
+    with pytest.raises(LawBroken, match="if this is meant, delete the row neggrad"):
+        golden.check_its_numbers_are_those_on_record(SETTINGS["neggrad"])
+
+
+def test_each_row_of_numbers_is_of_a_setting_that_there_is():
+    assert {line.partition(",")[0] for line in golden.ROWS.read_text().splitlines()[1:]} == set(SETTINGS)
 
 
 def test_the_stored_case_is_what_training_makes_of_the_digits():

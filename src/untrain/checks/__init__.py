@@ -28,6 +28,7 @@ from untrain.checks.fields import (
     check_the_repr_is_python,
 )
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
+from untrain.checks.golden import check_its_numbers_are_those_on_record
 from untrain.checks.own import exceptions, own_laws
 from untrain.checks.running import Law, LawBroken, ask, sentence
 from untrain.checks.sight import check_each_part_that_it_names_matters, check_it_sees_only_what_it_names, check_the_order_of_classes_is_nothing_to_it
@@ -48,6 +49,7 @@ LAWS: tuple[Law, ...] = (
     check_the_given_model_is_left_alone,
     check_the_weights_move,
     check_it_forgets_what_it_is_told_to,
+    check_its_numbers_are_those_on_record,
     check_it_sees_only_what_it_names,
     check_each_part_that_it_names_matters,
     check_the_same_seed_gives_the_same_bits,
