@@ -7,6 +7,7 @@ same seed, takes its slice of every batch, and `minimize` sums the weighted grad
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import resource
 import sys
@@ -20,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, Shared
 from untrain.core.seeds import mix, stream
 
 Precision = Literal["fp32", "bf16"]
@@ -45,8 +46,9 @@ class Watch(Protocol):
 class View(Protocol):
     """What a run asks of a network that belongs to its state."""
 
-    def buffers(self) -> list[Tensor]:
-        """The buffers, such as BatchNorm's running statistics."""
+    @property
+    def module(self) -> nn.Module:
+        """The user's module."""
         ...
 
 
@@ -141,8 +143,10 @@ class Run:
         engine: Where and how to compute.
         progress: Told of each step.
         store: Folder for resuming; None keeps nothing.
-        network: The network whose buffers belong to the run's state.
+        network: The network that the run is about.
         watch: Shown each batch before its step; nobody is where it is None.
+        networks: All networks of the run, in the order in which they came: that one, and each that was made since.
+        told: What tells this run from another, kept beside its saved state: the method, the model, the split.
     """
 
     seed: int
@@ -153,6 +157,38 @@ class Run:
     calls: int = 0
     passes: int = 0
     watch: Watch | None = None
+    networks: list[View] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+    _sealed: list[tuple[nn.Module, str]] = field(default_factory=list, repr=False)
+
+    def register(self, network: View, *, sealed: bool = False) -> None:
+        """A network of this run: saved with its calls and agreed over ranks; one that is sealed may not move until the run ends."""
+        if all(network.module is not other.module for other in self.networks):
+            self.networks.append(network)
+            if sealed:
+                self._sealed.append((network.module, bits(network.module)))
+
+    def saved(self) -> list[nn.Module]:
+        """The modules whose values belong to the saved state: all but the sealed ones, which follow from them."""
+        sealed = [module for module, _ in self._sealed]
+        return [n.module for n in self.networks if all(n.module is not m for m in sealed)]
+
+    def verify(self) -> None:
+        """Look whether frozen networks are where they were, and whether each network's values are its own.
+
+        Raises:
+            Shared: one moved, or it shares its values with another.
+        """
+        for number, (module, before) in enumerate(self._sealed, 1):
+            if bits(module) != before:
+                raise Shared(f"teacher {number} of this run moved while it was frozen: what it taught was not the original; train the student alone")
+        owner: dict[int, nn.Module] = {}
+        for network in self.networks:
+            for name, value in network.module.state_dict(keep_vars=True).items():
+                if not isinstance(value, Tensor) or not value.numel() or value.device.type == "meta":
+                    continue
+                if owner.setdefault(value.data_ptr(), network.module) is not network.module:
+                    raise Shared(f"two networks of this run share {name}, so that one moves with the other; copy it (Network.teacher())")
 
     def call(self) -> int:
         """Number the next core call."""
@@ -161,6 +197,16 @@ class Run:
 
 
 _current: ContextVar[Run | None] = ContextVar("untrain_run", default=None)
+
+
+def bits(module: nn.Module) -> str:
+    """Hash of a module's values, wherever they lie."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def going_on() -> Run | None:
@@ -181,17 +227,28 @@ def current() -> Run:
 
 
 @contextlib.contextmanager
-def seeded(seed: int, *, engine: Engine | None = None, progress: Progress = silent, store: Path | None = None, network: View | None = None) -> Iterator[Run]:
+def seeded(
+    seed: int,
+    *,
+    engine: Engine | None = None,
+    progress: Progress = silent,
+    store: Path | None = None,
+    network: View | None = None,
+    told: dict[str, Any] | None = None,
+) -> Iterator[Run]:
     """One seeded run. The caller's random state is neither used nor moved.
 
     What a method draws comes from one stream; each core call has a stream of its own and leaves the
     method's where it was, so that a call that is read back instead of run changes no later draw.
     """
-    run = Run(seed, engine or Engine(), progress, store, network)
-    with stream(mix(seed), _cuda_devices(run.engine)):
+    run = Run(seed, engine or Engine(), progress, store, network, told=dict(told or {}))
+    if network is not None:
+        run.register(network)
+    with stream(mix(seed), run.engine.device):
         token = _current.set(run)
         try:
             yield run
+            run.verify()
         finally:
             _current.reset(token)
 
@@ -199,12 +256,8 @@ def seeded(seed: int, *, engine: Engine | None = None, progress: Progress = sile
 @contextlib.contextmanager
 def own_stream(run: Run, seed: int) -> Iterator[None]:
     """Random numbers of a core call: seeded by the call, rank by rank, and put back afterwards."""
-    with stream(mix(seed, 2, run.engine.rank), _cuda_devices(run.engine)):
+    with stream(mix(seed, 2, run.engine.rank), run.engine.device):
         yield
-
-
-def _cuda_devices(engine: Engine) -> list[int]:
-    return [torch.cuda.current_device() if engine.device.index is None else engine.device.index] if engine.device.type == "cuda" else []
 
 
 def join_ranks() -> bool:

@@ -41,6 +41,12 @@ class Diverged(UntrainError, ArithmeticError):
         self.fact, self.phase, self.way = fact, phase, way
 
 
+class Shared(UntrainError, RuntimeError):
+    """A method let a frozen network move, or two networks share their weights: what it did is not what it says."""
+
+    exit_code = 1
+
+
 class MissingExtra(UntrainError, ImportError):
     """An optional package is not installed; names the extra that brings it."""
 

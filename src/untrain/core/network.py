@@ -6,13 +6,13 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from untrain.core.data import Inputs
-from untrain.core.engine import going_on
+from untrain.core.engine import Run, going_on
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.head import Head as Head
 from untrain.core.host import bare
@@ -31,6 +31,9 @@ class Network:
     def __init__(self, module: nn.Module, *, head: str | None = None) -> None:
         self.module = bare(module)
         self._head = head
+        run = going_on()
+        if run is not None:
+            run.register(self)
 
     def __call__(self, x: Inputs) -> Tensor:
         """Logits [n, C] of the inputs x."""
@@ -46,12 +49,14 @@ class Network:
                 x = x.contiguous(memory_format=torch.channels_last)
         if run is None:
             return logits(_called(self.module, x))
-        backward = 0
-        if torch.is_grad_enabled():
-            backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
-        run.passes += n * (1 + backward)
+        run.passes += n
+        # A backward is counted where one is made, and as often: 2 where a weight wants its gradient, 1 to the input alone.
+        backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
         with run.engine.autocast():
-            return logits(_called(self.module, x))
+            out = logits(_called(self.module, x))
+        if out.requires_grad:
+            cast(Any, out).register_hook(lambda _: _count(run, n * backward))
+        return out
 
     @property
     def dtype(self) -> torch.dtype:
@@ -85,8 +90,7 @@ class Network:
 
     def teacher(self) -> Network:
         """A deep copy, frozen, in evaluation mode: what it knows now, whatever becomes of this one."""
-        module = copy.deepcopy(self.module).eval().requires_grad_(False)
-        return Network(module, head=self._head)
+        return _Teacher(copy.deepcopy(self.module).eval().requires_grad_(False), head=self._head)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -127,6 +131,21 @@ class Network:
             handle.remove()
         read = seen[-1]
         return (read.mean((2, 3)) if read.ndim == 4 else read), out
+
+
+class _Teacher(Network):
+    """A network that may not move for as long as the run goes on."""
+
+    def __init__(self, module: nn.Module, *, head: str | None = None) -> None:
+        run = going_on()
+        if run is not None:
+            self.module = module
+            run.register(self, sealed=True)
+        super().__init__(module, head=head)
+
+
+def _count(run: Run, passes: int) -> None:
+    run.passes += passes
 
 
 def _called(module: nn.Module, x: Inputs) -> Any:

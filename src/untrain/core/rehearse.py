@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from untrain.core.data import Batches, Samples
+from untrain.core.data import Plan, Samples
+from untrain.core.data import spread as spread
 from untrain.core.engine import Engine, current, peak_memory
 
 FIRST = 2
@@ -81,20 +82,21 @@ class Rehearsal:
         """Seconds of all core calls in full."""
         return sum(piece.seconds for piece in self.pieces)
 
-    def step(self, phase: str, batches: Batches, work: Callable[[Batches], object]) -> Piece:
-        """Rehearse optimizer steps: `work` takes a cut-down plan of batches, and tells its progress after each step."""
+    def step(self, phase: str, batches: Plan, work: Callable[[Plan], object], *, steps: int | None = None) -> Piece:
+        """Rehearse steps: `work` takes a cut-down plan of batches, and tells its progress after each; so many are taken in full, all where None."""
+        in_full = len(batches) if steps is None else steps
         run, ticks = current(), list[float]()
         outer = run.progress
 
         def timed(rows: int, steps: int) -> Look:
             # The first step warms up, and is not counted.
-            samples = batches.samples[spread(len(batches.samples), (1 + steps) * rows)]
+            some = batches.few(rows, 1 + steps)
             ticks.clear()
             passes = run.passes
             with peak(run.engine) as most:
-                work(Batches(samples, rows, 1, shuffle=False, augment=batches.augment))
+                work(some)
             taken = [b - a for a, b in pairwise(ticks)]
-            return Look(rows, sum(taken) / max(1, len(taken)), most[0], (run.passes - passes) / len(samples))
+            return Look(rows, sum(taken) / max(1, len(taken)), most[0], (run.passes - passes) / ((1 + steps) * rows))
 
         def tick(phase: str, step: int, steps: int) -> None:
             _settle(run.engine)
@@ -102,8 +104,7 @@ class Rehearsal:
 
         run.progress = tick
         try:
-            full = max(b - a for a, b in pairwise(batches.cuts))
-            return self._drawn_out(phase, timed, full, len(batches), len(batches.samples) * batches.epochs)
+            return self._drawn_out(phase, timed, batches.largest, in_full, round(batches.rows * in_full / len(batches)))
         finally:
             run.progress = outer
 
@@ -180,11 +181,6 @@ def rehearsing(pause: float = 0.2) -> Iterator[Rehearsal]:
         yield found
     finally:
         _rehearsal.reset(token)
-
-
-def spread(n: int, rows: int) -> Tensor:
-    """Places of n samples, evenly from all of them, so that each kind is met in its share."""
-    return (torch.arange(rows) * n // rows) if rows <= n else torch.arange(rows) % n
 
 
 def _settle(engine: Engine) -> None:

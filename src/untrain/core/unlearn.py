@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import time
 from dataclasses import asdict, dataclass, field
@@ -15,7 +16,7 @@ from torch import nn
 
 from untrain.core.data import Norm, Prepare, Samples, Split
 from untrain.core.discover import found, name_of
-from untrain.core.engine import Precision, Progress, peak_memory, seeded, silent
+from untrain.core.engine import Precision, Progress, bits, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.host import Host, bare, own_copy
 from untrain.core.method import Method
@@ -124,7 +125,8 @@ def unlearn(
     if not any(wanted):
         module.requires_grad_(True)
     network = Network(engine.place(module), head=head)
-    with seeded(seed, engine=engine, progress=progress, store=store, network=network) as run:
+    told = {"method": repr(method), "model": bits(inside), "split": digest(split)} if store is not None else {}
+    with seeded(seed, engine=engine, progress=progress, store=store, network=network, told=told) as run:
         try:
             trace = method(network, **given)
         except Diverged as error:
@@ -144,6 +146,14 @@ def prepared(model: nn.Module, split: Split, norm: Prepare | None = None) -> Spl
     """The split with the network's own normalisation (or this one) where its parts have none."""
     own = getattr(model, "norm", None)
     return split.prepared(norm or (own if isinstance(own, Norm) else None))
+
+
+def digest(split: Split) -> str:
+    """Hash of a split's parts, their labels and values, and the classes to forget."""
+    made = hashlib.sha256(repr(split.classes).encode())
+    for name, part in split.parts.items():
+        made.update(name.encode() + part.rows_digest())
+    return made.hexdigest()
 
 
 def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Samples, the batches cut from them, and their split into named parts."""
 
 from untrain.core.data.batches import Batches as Batches
+from untrain.core.data.batches import Beside as Beside
 from untrain.core.data.batches import Inputs as Inputs
+from untrain.core.data.batches import Plan as Plan
 from untrain.core.data.batches import moved as moved
+from untrain.core.data.batches import spread as spread
 from untrain.core.data.batches import take as take
 from untrain.core.data.naming import class_numbers as class_numbers
 from untrain.core.data.naming import places_of_files as places_of_files

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol, Self
 
@@ -38,6 +39,10 @@ class Rows(Protocol):
         """Those at these places."""
         ...
 
+    def rows_digest(self) -> bytes:
+        """What tells these rows from others."""
+        ...
+
     @property
     def draws(self) -> int:
         """How many uniform numbers a row's augmentation takes."""
@@ -46,6 +51,21 @@ class Rows(Protocol):
     def stream(self, plan: Iterable[tuple[Tensor, Tensor | None]], device: torch.device | None = None) -> Iterator[tuple[Inputs, Tensor]]:
         """The batches of a plan of rows and numbers, in its order."""
         ...
+
+
+def spread(n: int, rows: int) -> Tensor:
+    """Places of n samples, evenly from all of them, so that each kind is met in its share."""
+    return (torch.arange(rows) * n // rows) if rows <= n else torch.arange(rows) % n
+
+
+def share(n: int, rank: int, world: int) -> Tensor:
+    """A rank's places in a batch of n. No rank has a single one, of which BatchNorm could take no variance, unless all do.
+
+    >>> [share(3, rank, 2).tolist() for rank in (0, 1)], [share(5, rank, 2).tolist() for rank in (0, 1)]
+    ([[0, 1, 2], []], [[0, 1, 2], [3, 4]])
+    """
+    parts = torch.arange(n).tensor_split(max(1, min(world, n // 2)))
+    return parts[rank] if rank < len(parts) else torch.arange(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +103,44 @@ class Batches:
     def __len__(self) -> int:
         return self.epochs * self.per_epoch
 
+    @property
+    def rows(self) -> int:
+        """Rows of all steps."""
+        return len(self.samples) * self.epochs
+
+    @property
+    def largest(self) -> int:
+        """Rows of the largest batch."""
+        return max(b - a for a, b in pairwise(self.cuts))
+
+    @property
+    def streams(self) -> tuple[Batches, ...]:
+        """The plans that a step reads from: this one."""
+        return (self,)
+
+    def beside(self, *others: Batches) -> Beside:
+        """Several streams in each step: this one, and the others cycled beside it for as long, each under a seed of its own.
+
+        A loss is given a tuple of inputs and a tuple of labels, in this order. The others' epochs play no part.
+        """
+        return Beside((self, *others))
+
+    def lasting(self, steps: int) -> Batches:
+        """The same plan over as many epochs as so many steps take."""
+        return replace(self, epochs=-(-steps // max(1, self.per_epoch)))
+
+    def few(self, rows: int, steps: int) -> Batches:
+        """A cut-down plan for a rehearsal: so many steps of so many rows, taken evenly from all."""
+        return Batches(self.samples[spread(len(self.samples), rows * steps)], rows, 1, shuffle=False, augment=self.augment)
+
+    def digest(self) -> str:
+        """What tells this plan from another: its rows, their labels, and how they are cut and mixed."""
+        how = f"{self.size} {self.epochs} {self.shuffle} {self.augment} {len(self.samples)};"
+        return hashlib.sha256(how.encode() + self.samples.rows_digest()).hexdigest()
+
     def run(self, seed: int, *, start: int = 0, rank: int = 0, world: int = 1, device: torch.device | None = None) -> Iterator[tuple[Inputs | None, Tensor | None, int]]:
         """Yield (x, y, size of the whole batch), each rank its slice; x is None where a rank has none."""
-        slices = [torch.arange(b - a).tensor_split(world)[rank] for a, b in pairwise(self.cuts)]
+        slices = [share(b - a, rank, world) for a, b in pairwise(self.cuts)]
         sizes = [b - a for a, b in pairwise(self.cuts)]
 
         def plan() -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -115,3 +170,61 @@ class Batches:
                     g = torch.Generator().manual_seed(mix(seed, 1, epoch, step))
                     u = torch.rand(len(rows), draws, generator=g)
                 yield rows, u
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """Several plans of batches in each step: as many steps as the first has, the others cycled beside it.
+
+    Args:
+        streams: The plans; the first says how many steps there are.
+    """
+
+    streams: tuple[Batches, ...]
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch of the first."""
+        return self.streams[0].per_epoch if all(len(stream.samples) for stream in self.streams) else 0
+
+    def __len__(self) -> int:
+        return self.streams[0].epochs * self.per_epoch
+
+    @property
+    def rows(self) -> int:
+        """Rows of the first in all steps."""
+        return self.streams[0].rows
+
+    @property
+    def largest(self) -> int:
+        """Rows of the first's largest batch."""
+        return self.streams[0].largest
+
+    def beside(self, *others: Batches) -> Beside:
+        """These streams and others."""
+        return Beside((*self.streams, *others))
+
+    def lasting(self, steps: int) -> Beside:
+        """The same plan over as many epochs of the first as so many steps take."""
+        return Beside((self.streams[0].lasting(steps), *self.streams[1:]))
+
+    def few(self, rows: int, steps: int) -> Beside:
+        """A cut-down plan for a rehearsal: the others' batches shrink as the first's does."""
+        scale = rows / max(1, self.largest)
+        return Beside((self.streams[0].few(rows, steps), *(s.few(min(s.largest, max(2, round(s.largest * scale))), steps) for s in self.streams[1:])))
+
+    def digest(self) -> str:
+        """What tells this plan from another."""
+        return hashlib.sha256("".join(stream.digest() for stream in self.streams).encode()).hexdigest()
+
+    def run(self, seed: int, *, start: int = 0, rank: int = 0, world: int = 1, device: torch.device | None = None) -> Iterator[tuple[Any, Any, tuple[int, ...]]]:
+        """Yield (inputs, labels, sizes of the whole batches), each a tuple; an input is None where a rank has none of that stream."""
+        runs = [self.streams[0].run(seed, start=start, rank=rank, world=world, device=device)]
+        for number, stream in enumerate(self.streams[1:], 1):
+            runs.append(stream.lasting(len(self)).run(mix(seed, 3, number), start=start, rank=rank, world=world, device=device))
+        for made in zip(*runs, strict=False):
+            yield tuple(x for x, _, _ in made), tuple(y for _, y, _ in made), tuple(whole for _, _, whole in made)
+
+
+Plan = Batches | Beside
+"""What a loss is minimised over."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import functools
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -233,6 +235,17 @@ class Samples:
     def key(self) -> tuple[Any, ...]:
         """Two samples with the same key hold the same rows of the same sources, labelled and prepared alike."""
         return (*((id(s.x), id(s.y), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes())
+
+    def rows_digest(self) -> bytes:
+        """What tells these rows from others, in another process too: places, labels, and the values where they are in memory."""
+        digest = hashlib.sha256(self.which.numpy().tobytes() + self.index.numpy().tobytes() + self.y.numpy().tobytes())
+        for source in self.sources:
+            digest.update(repr(source.prepare).encode() if dataclasses.is_dataclass(source.prepare) else type(source.prepare).__name__.encode())
+            for value in source.x.values() if isinstance(source.x, dict) else (source.x,) if isinstance(source.x, Tensor) else ():
+                # Of large data every so many rows: what is told apart here are data sets, not single pixels.
+                some = value[:: max(1, value.numel() * value.element_size() // 2**26)].detach().cpu().contiguous()
+                digest.update(some.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.digest()
 
     def first(self, per_class: int) -> Samples:
         """The first `per_class` samples of each class, in the order they stand in."""
