@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from untrain.checkup import estimate
+from untrain.checkup.estimate import estimate
 from untrain.core.data import Norm, Samples, Split
 from untrain.core.discover import found, settings
 from untrain.core.engine import Engine

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from untrain.bench.grid import kept
+from untrain.bench.scenario import kept
 from untrain.core import files
 from untrain.core.audit import counted
 from untrain.core.data import CropFlip, Norm, Samples, Split

@@ -29,7 +29,7 @@ from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
-from untrain.runs import given_data, split_of
+from untrain.verbs.given import given_data, split_of
 
 SIDE, CLASSES, GIGABYTES, BATCH = 224, 10, (1, 2, 4), 32
 PIXELS = SIDE * SIDE * 3

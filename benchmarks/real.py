@@ -204,7 +204,7 @@ def answers(name: str, run: Path, work: Path, persons: list[str]) -> dict[str, A
 
     import untrain
     from untrain.core.network import Network
-    from untrain.runs import expects
+    from untrain.verbs.given import expects
 
     model, prepare = own_view(name, run, work, len(persons))
     files = [(c, p) for c, person in enumerate(persons) for p in sorted((work / "people" / "test" / person).iterdir())]

@@ -22,12 +22,13 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
-from untrain import runs
-from untrain.bench.grid import Scenario
+from untrain.bench.scenario import Scenario
 from untrain.core import files
 from untrain.core.data import Samples, Split
 from untrain.core.unlearn import prepared, unlearn
 from untrain.evidence import record
+from untrain.verbs.given import given_model
+from untrain.verbs.pictures import png
 from untrain.zoo.sets import load
 
 SCHEMA, LAYER = "untrain.saliency/1", "layer3"
@@ -39,15 +40,15 @@ def main(out: str) -> None:
     """Unlearn, look, write."""
     scenario = Scenario.read(Path(__file__).with_name("questions.toml"))
     cell = scenario.cells[0]
-    data = load(cell.data)
-    given = runs.given_model(cell.model, data.classes, weights=scenario.weights(cell))
+    data = load(cell.inputs.data)
+    given = given_model(cell.inputs.model, data.classes, weights=scenario.weights(cell))
     split = Split.by_class(data.train, data.test, forget=cell.classes)
-    result = unlearn(given.module, split, cell.method, seed=cell.seed, precision=cell.precision, norm=given.norm)
+    result = unlearn(given.module, split, cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=given.norm)
     beside = scenario.references(split.classes)[0]
     models = {
         "original": (given.module, scenario.weights(cell).name),
         "unlearned": (result.model, cell.setting),
-        "retrained": (runs.given_model(cell.model, data.classes, weights=beside).module, beside.name),
+        "retrained": (given_model(cell.inputs.model, data.classes, weights=beside).module, beside.name),
     }
     y = data.test.y
     rows = torch.cat([(y == c).nonzero().flatten()[:n] for c, n in ((cell.classes[0], MINE), *((c, 1) for c in OTHERS))])
@@ -55,10 +56,10 @@ def main(out: str) -> None:
     looked = {column: look(module, shown) for column, (module, _) in models.items()}
     found = {
         "schema": SCHEMA,
-        "model": cell.model,
+        "model": cell.inputs.model,
         "data": {"name": data.name, "sha256": data.sha256},
         "classes": list(cell.classes),
-        "seed": cell.seed,
+        "seed": cell.inputs.seed,
         "settings": asdict(cell.method),
         "layer": LAYER,
         "tool": f"captum {version('captum')}, torch {torch.__version__}",
@@ -68,7 +69,7 @@ def main(out: str) -> None:
                 "index": int(row),
                 "label": int(y[row]),
                 "truth": data.test.names[int(y[row])],
-                "png": base64.b64encode(runs.png(raw(data.test, row))).decode(),
+                "png": base64.b64encode(png(raw(data.test, row))).decode(),
                 "maps": {c: maps[i] | {"alike": alike(maps[i]["map"], looked["original"][i]["map"])} for c, maps in looked.items()},
             }
             for i, row in enumerate(rows)

@@ -29,7 +29,8 @@ from untrain.core.engine import Engine, peak_memory, seeded
 from untrain.core.network import Network
 from untrain.core.train import fit
 from untrain.methods.unsir import UNSIR
-from untrain.zoo.networks import NORMS, CifarResNet
+from untrain.sources.normalisation import NORMS
+from untrain.zoo.networks import CifarResNet
 
 BATCH, STEPS, N = 256, 8, 2304
 NORM = NORMS["imagenet"]

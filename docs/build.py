@@ -23,13 +23,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import untrain
-from untrain.cli import app
+from untrain.cli.app import app
 from untrain.core import errors
 from untrain.core.discover import found
 from untrain.evidence.record import schema
 from untrain.evidence.verdict import EXIT, SENTENCES
-from untrain.runs import field_help
-from untrain.zoo.networks import NORMS
+from untrain.sources.normalisation import NORMS
+from untrain.verbs.catalogue import field_help
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS, SITE = ROOT / "docs", ROOT / "site"

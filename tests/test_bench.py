@@ -13,9 +13,11 @@ import jsonschema
 import pytest
 
 from untrain.bench import grid, table
+from untrain.bench.scenario import Cell, Scenario
 from untrain.cli import main
 from untrain.core.errors import BadArgument
 from untrain.evidence import record
+from untrain.verbs.inputs import Inputs
 
 ROOT = Path(__file__).parent.parent
 SCENARIO = ROOT / "benchmarks" / "cifar10.toml"
@@ -45,7 +47,7 @@ def test_the_tables_of_a_page_are_those_that_the_records_give(page, tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_record_is_valid_and_of_a_cell_that_is_asked_for(path):
-    scenario = grid.Scenario.read(path)
+    scenario = Scenario.read(path)
     names = {cell.name for cell in scenario.cells}
     assert scenario.cells
     for path in sorted(scenario.records.glob("*.json")):
@@ -54,12 +56,12 @@ def test_every_record_is_valid_and_of_a_cell_that_is_asked_for(path):
 
 
 def test_the_command_of_a_record_is_one_that_untrain_takes(tmp_path, monkeypatch):
-    scenario = grid.Scenario.read(SCENARIO)
+    scenario = Scenario.read(SCENARIO)
     for cell in scenario.cells:
         path = scenario.records / cell.name
         assert not path.is_file() or record.loads(path.read_bytes())["command"] == cell.command
     monkeypatch.chdir(tmp_path)
-    assert main(grid.Cell("digits", "digits", "unsir:paper", (3, 5), 1, "bf16").command) == 0
+    assert main(Cell(Inputs(model="digits", data="digits", seed=1, precision="bf16"), "unsir:paper", (3, 5)).command) == 0
     made = record.read(tmp_path / "run")
     assert (made["method"]["preset"], made["request"]["classes"], made["seed"], made["environment"]["precision"]) == ("paper", [3, 5], 1, "bf16")
 
@@ -77,14 +79,14 @@ def test_the_command_of_a_record_is_one_that_untrain_takes(tmp_path, monkeypatch
     ],
 )
 def test_a_table_names_a_setting_by_its_preset_and_what_differs_from_it(setting, changes, label):
-    cell = grid.Cell("digits", "digits", setting, (3,), 0, "fp32", changes=changes)
+    cell = Cell(Inputs(model="digits", data="digits"), setting, (3,), changes=changes)
     made = {"method": {"name": setting.split(":")[0], "preset": None, "settings": dataclasses.asdict(cell.method)}, "command": cell.command}
     assert table.setting(made) == label
 
 
 def test_a_table_of_settings_leaves_out_what_changes_a_field_and_one_of_changes_has_only_that():
     def made(setting: str, *changes: tuple[str, object]) -> dict:
-        cell = grid.Cell("digits", "digits", setting, (3,), 0, "fp32", changes=changes)
+        cell = Cell(Inputs(model="digits", data="digits"), setting, (3,), changes=changes)
         about = {"name": "unsir", "preset": None, "settings": dataclasses.asdict(cell.method)}
         return {"method": about, "command": cell.command, "request": {"classes": [3]}, "audits": [], "references": [], "run": {"passes": 1}}
 
@@ -96,7 +98,7 @@ def test_a_table_of_settings_leaves_out_what_changes_a_field_and_one_of_changes_
 def test_a_cell_runs_under_the_normalisation_that_its_scenario_names(tmp_path):
     path = tmp_path / "other.toml"
     path.write_text('norm = "0.5/0.25"\n' + DIGITS.replace('["headonly", "nothing"]', '["nothing"]'))
-    scenario = grid.Scenario.read(path)
+    scenario = Scenario.read(path)
     grid.run(scenario, say=lambda _: None)
     (made,) = table.read(scenario.records)
     assert made["model"]["norm"] == {"mean": [0.5], "std": [0.25]}
@@ -104,13 +106,13 @@ def test_a_cell_runs_under_the_normalisation_that_its_scenario_names(tmp_path):
 
 
 def test_shards_share_out_the_cells():
-    cells = grid.Scenario.read(SCENARIO).cells
+    cells = Scenario.read(SCENARIO).cells
     assert sorted((c for i in range(3) for c in cells[i::3]), key=repr) == sorted(cells, key=repr)
     assert len({c.name for c in cells}) == len(cells)
 
 
 def test_a_cell_is_named_by_all_that_is_run():
-    cell = grid.Scenario.read(SCENARIO).cells[0]
+    cell = Scenario.read(SCENARIO).cells[0]
     for change in ({"seed": 7}, {"classes": (1,)}, {"setting": "nothing"}, {"precision": "fp32"}, {"data": "cifar100"}, {"norm": "imagenet"}):
         assert dataclasses.replace(cell, **change).name != cell.name
 
@@ -118,7 +120,7 @@ def test_a_cell_is_named_by_all_that_is_run():
 def test_a_cell_with_a_record_is_not_run_again(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(DIGITS)
-    scenario = grid.Scenario.read(path)
+    scenario = Scenario.read(path)
     assert grid.run(scenario, say=lambda _: None) == 2
     before = {p.name: p.read_bytes() for p in scenario.records.iterdir()}
     assert grid.run(scenario, say=lambda _: None) == 0
@@ -131,7 +133,7 @@ def test_a_scenario_that_is_none_is_refused(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("model = 'digits'")
     with pytest.raises(BadArgument, match=r"bad\.toml is not a scenario"):
-        grid.Scenario.read(path)
+        Scenario.read(path)
 
 
 def cells(*numbers: float, beyond: bool = False) -> list[dict]:

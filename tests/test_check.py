@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from scipy.fft import dctn, idctn
 
 import untrain
-from untrain.checkup import accuracies, look, methods, near_copies
+from untrain.checkup.estimate import methods
+from untrain.checkup.near import near_copies
+from untrain.checkup.norms import accuracies
 from untrain.cli import main
 from untrain.core import files
 from untrain.core import unlearn as running
@@ -26,7 +28,9 @@ from untrain.evidence import record as records
 from untrain.evidence.verdict import SENTENCES
 from untrain.metrics.copies import Sought, grey, middles, sketches, views
 from untrain.report.page import render
-from untrain.zoo.networks import NORMS, DigitsNet
+from untrain.sources.normalisation import NORMS
+from untrain.verbs.checking import look
+from untrain.zoo.networks import DigitsNet
 from untrain.zoo.recipes import recipe_for
 
 ASKED = ("--model", "digits", "--data", "digits", "--forget", "class:3")

@@ -19,7 +19,8 @@ from untrain.cli import main
 from untrain.core import files
 from untrain.core.discover import every_setting, found
 from untrain.evidence import record as records
-from untrain.runs import png, setting_flags
+from untrain.verbs.about import setting_flags
+from untrain.verbs.pictures import png
 
 VERBS = ("demo", "methods", "audits", "train", "check", "unlearn", "suppress", "audit", "report", "convert")
 ASKED = ("--model", "digits", "--data", "digits", "--forget", "class:3")

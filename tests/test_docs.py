@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 import untrain
 from untrain import methods
-from untrain.cli import app
+from untrain.cli.app import app
 from untrain.core.discover import every_setting, found
 from untrain.evidence import record as records
 

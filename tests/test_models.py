@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import untrain
-from untrain import runs
 from untrain.cli import main
 from untrain.core import files
 from untrain.core.errors import BadArgument, BadData
@@ -29,6 +28,8 @@ from untrain.evidence.verdict import SENTENCES
 from untrain.sources import sandbox
 from untrain.sources.card import card
 from untrain.sources.libraries import functions
+from untrain.sources.normalisation import norm_of
+from untrain.verbs.given import given_model
 
 NETS = """
 from torch import nn
@@ -135,7 +136,7 @@ def test_a_function_may_give_a_trained_model(nets: Path) -> None:
     record = records.read(nets / "run")
     assert record["model"]["origin"] == "made by nets:trained"
     # It draws its weights, and draws the same ones when it is called again.
-    given = runs.given_model("nets:trained", 10)
+    given = given_model("nets:trained", 10)
     assert given.sha256 == record["model"]["sha256"] == files.weights_hash(given.module.state_dict())
 
 
@@ -145,11 +146,11 @@ def test_a_norm_on_the_command_line_goes_before_the_models_own(nets: Path) -> No
 
 
 def test_norms_are_read_by_name_and_by_numbers() -> None:
-    assert runs.norm_of(".485,.456,.406/.229,.224,.225") == runs.norm_of("imagenet")
-    assert runs.norm_of(None) is None
+    assert norm_of(".485,.456,.406/.229,.224,.225") == norm_of("imagenet")
+    assert norm_of(None) is None
     for wrong in ("imagnet", ".5", ".5/0", ".5,.5/.5", "nan/.5", "/"):
         with pytest.raises(BadArgument, match="norm"):
-            runs.norm_of(wrong)
+            norm_of(wrong)
 
 
 # Weights.
@@ -270,7 +271,7 @@ def test_training_by_a_users_recipe(nets: Path, capsys: pytest.CaptureFixture[st
     assert ran(*asked) == 2
     assert "--recipe" in refusal(capsys)
     assert ran(*asked, "--recipe", "nets.py:recipe") == 0
-    assert runs.given_model("nets.py:make", 10, weights=nets / "trained" / "model.safetensors").origin == "model.safetensors"
+    assert given_model("nets.py:make", 10, weights=nets / "trained" / "model.safetensors").origin == "model.safetensors"
 
 
 # Conversion.

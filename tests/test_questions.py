@@ -22,6 +22,7 @@ from test_report import HOSTILE, Dom, browser, golden, png, screen, spoiled  # n
 from untrain.bench import grid
 from untrain.bench import questions_page as questions
 from untrain.bench.__main__ import app
+from untrain.bench.scenario import Cell, Scenario
 from untrain.core.errors import BadData
 from untrain.evidence import record as records
 from untrain.report import page as pages
@@ -57,7 +58,7 @@ seed = 0
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
-def made(cell: grid.Cell) -> dict[str, Any]:
+def made(cell: Cell) -> dict[str, Any]:
     """A record of a cell with numbers that no other has: the golden one, every measured number drawn anew."""
     rng = random.Random(cell.name)
     found = golden()
@@ -105,7 +106,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """A record of every run."""
     path = tmp_path_factory.mktemp("scenario") / "all.toml"
     path.write_text(ALL)
-    runs = tuple(Asked(c.setting, c.name, made(c), c.changes, c.after, c.audits) for c in grid.Scenario.read(path).cells)
+    runs = tuple(Asked(c.setting, c.name, made(c), c.changes, c.after, c.audits) for c in Scenario.read(path).cells)
     return Evidence(runs, "../records", (("model", "resnet20"),), maps(), "../records/saliency.json")
 
 
@@ -156,7 +157,7 @@ def test_a_curve_with_a_missing_point_is_drawn_and_says_which(whole: Evidence, f
 
 
 def test_the_scenario_asks_for_nothing_that_the_page_leaves_out() -> None:
-    evidence = questions.evidence(grid.Scenario.read(SCENARIO), ROOT / "docs" / "questions.html")
+    evidence = questions.evidence(Scenario.read(SCENARIO), ROOT / "docs" / "questions.html")
     answers = {q.id: q.answer(evidence) for q in QUESTIONS}
     used = {a.file for answer in answers.values() for a in answer.needed}
     assert used == {a.file for a in evidence.asked}
@@ -281,7 +282,7 @@ def test_it_is_drawn_from_a_scenario_whose_runs_were_run(tmp_path: Path) -> None
         '[[cells]]\nsettings = ["unsir", "nothing"]\nclasses = [[3]]\nseeds = [0]\naudits = ["accuracy", "prototype", "predictions"]\n'
         '[[cells]]\nsettings = ["unsir"]\nclasses = [[3]]\nseeds = [0]\naudits = ["accuracy"]\nsweep = { samples = [90, 900], repair_epochs = [0] }\n'
     )
-    scenario = grid.Scenario.read(path)
+    scenario = Scenario.read(path)
     for seed in range(2):
         grid.keep_reference(
             tmp_path / "references" / "small" / f"retrain_3_s{seed}.safetensors", load_network("digits", 10).module, {"seed": seed, "passes": 10**6, "seconds": 60.0}
@@ -304,14 +305,14 @@ def test_a_record_of_maps_that_is_none_is_refused(tmp_path: Path) -> None:
     for text in ("{", '{"schema": "other"}'):
         maps_at.write_text(text)
         with pytest.raises(BadData, match=r"saliency\.json"):
-            questions.evidence(grid.Scenario.read(tmp_path / SCENARIO.name), tmp_path / "page.html")
+            questions.evidence(Scenario.read(tmp_path / SCENARIO.name), tmp_path / "page.html")
 
 
 def test_the_page_in_the_docs_is_what_its_records_give(tmp_path: Path) -> None:
     page = ROOT / "docs" / "questions.html"
     if not page.is_file():
         pytest.skip("docs/questions.html is not drawn yet")
-    scenario = grid.Scenario.read(SCENARIO)
+    scenario = Scenario.read(SCENARIO)
     again = render(questions.evidence(scenario, page))
 
     def own(html: str) -> str:

@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_too(tmp_path: Path, monkeypatch: pytest.Monk
         yield press
 
     with monkeypatch.context() as patch:
-        patch.setattr("untrain.cli._bars", ended_by_hand)
+        patch.setattr("untrain.cli.show.bars", ended_by_hand)
         assert main([*VERBS["train"], "--out", str(out)]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert sorted(p.name for p in out.iterdir()) == [".state"]

@@ -22,8 +22,8 @@ from untrain.cli import main
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData, MissingExtra
 from untrain.core.model import Expects
-from untrain.runs import given_data, split_of
 from untrain.sources import images
+from untrain.verbs.given import given_data, split_of
 
 Image = pytest.importorskip("PIL.Image")
 pa = pytest.importorskip("pyarrow")

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from untrain.adapters import lightning_audit as lightning_audit
     from untrain.adapters import trainer_audit as trainer_audit
-    from untrain.checkup import look as check
     from untrain.core.audit import Audit as Audit
     from untrain.core.audit import audit as audit
     from untrain.core.data import CropFlip as CropFlip
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
     from untrain.core.train import predict as predict
     from untrain.evidence.verdict import judge as judge
     from untrain.methods.headonly import HeadOnly as Suppress
-    from untrain.runs import given_data as given_data
-    from untrain.runs import given_model as given_model
-    from untrain.runs import load as load
-    from untrain.runs import split_of as split_of
+    from untrain.verbs.checking import look as check
+    from untrain.verbs.given import given_data as given_data
+    from untrain.verbs.given import given_model as given_model
+    from untrain.verbs.given import load as load
+    from untrain.verbs.given import split_of as split_of
     from untrain.zoo.recipes import Recipe as Recipe
     from untrain.zoo.recipes import recipe_for as recipe_for
     from untrain.zoo.trained import load_model as load_model
@@ -57,19 +57,19 @@ _WHERE = {
     "Trace": "core.train:Trace",
     "UntrainError": "core.errors:UntrainError",
     "audit": "core.audit:audit",
-    "check": "checkup:look",
+    "check": "verbs.checking:look",
     "fit": "core.train:fit",
-    "given_data": "runs:given_data",
-    "given_model": "runs:given_model",
+    "given_data": "verbs.given:given_data",
+    "given_model": "verbs.given:given_model",
     "judge": "evidence.verdict:judge",
     "lightning_audit": "adapters:lightning_audit",
-    "load": "runs:load",
+    "load": "verbs.given:load",
     "load_model": "zoo.trained:load_model",
     "minimize": "core.train:minimize",
     "predict": "core.train:predict",
     "recipe_for": "zoo.recipes:recipe_for",
     "seeded": "core.engine:seeded",
-    "split_of": "runs:split_of",
+    "split_of": "verbs.given:split_of",
     "trainer_audit": "adapters:trainer_audit",
     "unlearn": "core.unlearn:unlearn",
 }

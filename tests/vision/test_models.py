@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 import untrain
-from untrain import runs
 from untrain.cli import main
 from untrain.core import files
 from untrain.evidence import record as records
+from untrain.sources.normalisation import norm_of
+from untrain.verbs.given import expects, given_data, given_model
 
 NAMES = ("ant", "bee", "cow")
 METHOD = ("neggrad", "--epochs", "1", "--batch", "8")
@@ -55,9 +56,9 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
 
 def in_memory(model: str, data: Path, weights: Path | None = None) -> tuple[nn.Module, nn.Module, Tensor]:
     """The original and the unlearned model of a run from Python, and prepared images: an oracle that has not seen a written file."""
-    look = runs.expects(model)
-    source = runs.given_data(str(data), expects=look)
-    given = runs.given_model(model, source.classes, weights=weights)
+    look = expects(model)
+    source = given_data(str(data), expects=look)
+    given = given_model(model, source.classes, weights=weights)
     split = untrain.Split.by_class(source.train, source.test, forget=["bee"])
     result = untrain.unlearn(given.module, split, untrain.NegGrad(epochs=1, batch=8), norm=given.norm)  # type: ignore[attr-defined]
     x, _ = source.test.prepared(given.norm).batch(torch.arange(9))
@@ -101,10 +102,10 @@ def test_a_library_model_goes_back_to_its_library(name: str, make: Callable[[], 
 
 
 def test_a_libraries_preprocessing_is_the_models_own() -> None:
-    vit, shuffle = runs.expects("timm:vit_tiny_patch16_224"), runs.expects("torchvision:shufflenet_v2_x0_5")
-    assert vit.norm == runs.norm_of("half")
+    vit, shuffle = expects("timm:vit_tiny_patch16_224"), expects("torchvision:shufflenet_v2_x0_5")
+    assert vit.norm == norm_of("half")
     assert (vit.size, vit.fixed, vit.crop, vit.interpolation) == ((224, 224), True, 0.9, "bicubic")
-    assert shuffle.norm == runs.norm_of("imagenet")
+    assert shuffle.norm == norm_of("imagenet")
     assert (shuffle.size, shuffle.fixed, shuffle.crop) == ((224, 224), False, 224 / 256)
 
 
@@ -157,8 +158,8 @@ def test_a_function_that_gives_a_timm_model_brings_its_preprocessing(pictures: P
         "    return timm.create_model('vit_tiny_patch16_224', pretrained=False, num_classes=classes, img_size=32, patch_size=8, embed_dim=24, depth=2)\n"
     )
     model = f"{tmp_path}/nets.py:small"
-    given = runs.given_model(model, 3)
-    assert (given.norm, given.size) == (runs.norm_of("half"), (32, 32))
+    given = given_model(model, 3)
+    assert (given.norm, given.size) == (norm_of("half"), (32, 32))
     assert ran("unlearn", "headonly", "--model", model, "--data", pictures, "--forget", "class:bee", "--out", tmp_path / "run") == 0
     assert records.read(tmp_path / "run")["model"]["norm"] == {"mean": [0.5] * 3, "std": [0.5] * 3}
 

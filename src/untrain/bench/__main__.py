@@ -18,9 +18,10 @@ def run(scenario: Path, *, shard: str = "0/1") -> None:
         shard: `i/n`: every n-th cell from the i-th.
     """
     from untrain.bench import grid
+    from untrain.bench.scenario import Scenario
 
     i, n = (int(part) for part in shard.split("/"))
-    grid.run(grid.Scenario.read(scenario), shard=(i, n))
+    grid.run(Scenario.read(scenario), shard=(i, n))
 
 
 @app.command
@@ -33,8 +34,9 @@ def reference(scenario: Path, *, classes: str, seed: int = 0) -> None:
         seed: Its seed.
     """
     from untrain.bench import grid
+    from untrain.bench.scenario import Scenario
 
-    print(grid.reference(grid.Scenario.read(scenario), tuple(int(c) for c in classes.split(",")), seed).name)
+    print(grid.reference(Scenario.read(scenario), tuple(int(c) for c in classes.split(",")), seed).name)
 
 
 @app.command
@@ -59,10 +61,10 @@ def questions(scenario: Path, *, into: Path) -> None:
         scenario: A scenario, TOML.
         into: The page, HTML.
     """
-    from untrain.bench import questions_page as page
-    from untrain.bench.grid import Scenario
+    from untrain.bench import questions_page
+    from untrain.bench.scenario import Scenario
 
-    page.draw(Scenario.read(scenario), into)
+    questions_page.draw(Scenario.read(scenario), into)
 
 
 if __name__ == "__main__":

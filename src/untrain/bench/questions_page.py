@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from untrain.bench.grid import Cell, Scenario
+from untrain.bench.scenario import Cell, Scenario
 from untrain.core import files
 from untrain.core.errors import BadData
 from untrain.evidence import record
@@ -26,7 +26,12 @@ def draw(scenario: Scenario, into: Path) -> None:
 def evidence(scenario: Scenario, into: Path) -> Evidence:
     """What there is: of each run that is asked for its record, if it has one."""
     first, maps = scenario.cells[0], scenario.folder / "records" / "saliency.json"
-    about = [("model", first.model), ("weights", Path(first.weights).name if first.weights else "as published"), ("data", first.data), ("precision", first.precision)]
+    about = [
+        ("model", first.inputs.model),
+        ("weights", first.inputs.weights.name if first.inputs.weights else "as published"),
+        ("data", first.inputs.data),
+        ("precision", first.inputs.precision),
+    ]
     return Evidence(
         asked=tuple(_asked(cell, scenario) for cell in scenario.cells),
         folder=_seen_from(into, scenario.records),

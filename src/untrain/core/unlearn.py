@@ -187,15 +187,7 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
     if samples is None:
         width = view.head.width
     else:
-        x, _ = samples.batch(torch.tensor([0]), device=view.device)
-        if isinstance(x, torch.Tensor) and not x.is_floating_point():
-            raise BadData("pixels are whole numbers and no normalisation is known; give one (norm=Norm(mean, std), --norm imagenet), or floats")
-        try:
-            with view.frozen(), torch.no_grad():
-                width = view(x).shape[1]
-        except (RuntimeError, TypeError, ValueError) as error:
-            shape = tuple(x.shape[1:]) if isinstance(x, torch.Tensor) else sorted(x)
-            raise BadData(f"the model does not take inputs of shape {shape}: {str(error).splitlines()[0]}") from error
+        width = width_on(view, samples)
         labels = samples.y
         if int(labels.max()) >= width or int(labels.min()) < 0:
             raise BadData(
@@ -206,6 +198,23 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
     outside = [c for c in split.classes if not 0 <= c < width]
     if outside:
         raise BadArgument(f"no class {outside[0]} in the model's head, which answers with {width} classes")
+
+
+def width_on(view: Network, samples: Samples) -> int:
+    """How many logits a network answers with, asked of the first sample.
+
+    Raises:
+        BadData: it does not take such inputs.
+    """
+    x, _ = samples.batch(torch.tensor([0]), device=view.device)
+    if isinstance(x, torch.Tensor) and not x.is_floating_point():
+        raise BadData("pixels are whole numbers and no normalisation is known; give one (norm=Norm(mean, std), --norm imagenet), or floats")
+    try:
+        with view.frozen(), torch.no_grad():
+            return view(x).shape[1]
+    except (RuntimeError, TypeError, ValueError) as error:
+        shape = tuple(x.shape[1:]) if isinstance(x, torch.Tensor) else sorted(x)
+        raise BadData(f"the model does not take inputs of shape {shape}: {str(error).splitlines()[0]}; name another model or other data") from error
 
 
 def describe(result: Result) -> dict[str, Any]:

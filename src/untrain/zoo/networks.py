@@ -10,16 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.core.data import Norm
-
-NORMS = {
-    "imagenet": Norm((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "cifar10": Norm((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    "cifar100": Norm((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "half": Norm((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "unit": Norm((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "grey": Norm((0.5,), (0.5,)),
-}
-"""Normalisations by name."""
+from untrain.sources.normalisation import NORMS
 
 
 class _Block(nn.Module):

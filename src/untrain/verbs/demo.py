@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import nn
 
-from untrain import runs
 from untrain.core import files
 from untrain.core import unlearn as running
 from untrain.core.data import Data, Split
@@ -20,9 +19,13 @@ from untrain.core.discover import settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.evidence import record as records
-from untrain.runs import Reference
 from untrain.sources.request import classes_in
-from untrain.zoo import trained as models
+from untrain.verbs.about import about_data, about_model, about_weights, flags, request
+from untrain.verbs.auditing import Reference, examine, filled, reference
+from untrain.verbs.folder import locked
+from untrain.verbs.inputs import Inputs
+from untrain.verbs.reporting import report
+from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS
 from untrain.zoo.recipes import Recipe, recipe_for
 
 NETWORK = {"digits": "digits", "cifar10": "resnet20"}
@@ -38,66 +41,66 @@ SEEDS = (1, 2, 3, 4, 5)
 """Seeds of the retrained digit classifiers."""
 
 
-def demo(
-    data: str = "digits",
-    *,
-    forget: str = "class:3",
-    out: Path = Path("untrain-demo"),
-    retrained: Sequence[Path] = (),
-    retrain: bool = False,
-    seed: int = 0,
-    data_root: Path | None = None,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Forget a class by UNSIR's default and draw the page; writes `model.safetensors`, `record.json` and `report.html`.
+def asked(data: str = "digits", **named: Any) -> Inputs:
+    """The demo's inputs: data, with the network that stands for them.
 
     Args:
         data: `digits`, or `cifar10` for the published ResNet-20.
-        forget: The class, by number or by name: `class:3`, `class:cat`.
+        named: Further fields of `Inputs`.
+
+    Raises:
+        BadArgument: there is no demo on this data.
+    """
+    if data not in NETWORK:
+        raise BadArgument(f"no demo on {data!r}; there are {', '.join(NETWORK)}")
+    return Inputs(model=NETWORK[data], data=data, **named)
+
+
+def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequence[Path] = (), retrain: bool = False, progress: Progress = silent) -> dict[str, Any]:
+    """Forget a class by UNSIR's default and draw the page; writes `model.safetensors`, `record.json` and `report.html`.
+
+    Args:
+        inputs: What is named, see `asked`.
         out: The folder to write; one of an earlier demo is replaced.
         retrained: Weights of models that never saw the class, where there are any.
         retrain: Train one, where none is at hand (digits trains five anyhow).
-        seed: Seed of UNSIR.
-        data_root: Where the data and the published checkpoints lie, if not in UNTRAIN_DATA.
         progress: Told of each step.
 
     Returns:
         The record.
     """
-    if data not in NETWORK:
-        raise BadArgument(f"no demo on {data!r}; there are {', '.join(NETWORK)}")
     if os.path.lexists(out) and not (out / MARKER).is_file():
         raise BadArgument(f"--out {out.name} exists and is no folder of a demo; give another folder")
-    network, source = NETWORK[data], runs.source_of(data, data_root)
-    split = Split.by_class(source.train, source.test, forget=classes_in(forget))
-    given = models.load(network, source.classes, root=data_root)
-    references = [runs.reference(path, network, source.classes, split) for path in retrained]
+    classes_in(inputs.asked)
+    opened = inputs.open()
+    source, split, given = opened.data, opened.split, opened.model
+    references = [reference(path, inputs.model, source.classes, split) for path in retrained]
     files.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
-    with runs.locked(out):
-        for name in (runs.RECORD, runs.PAGE, runs.WEIGHTS):
+    with locked(out):
+        for name in (RECORD, PAGE, WEIGHTS):
             (out / name).unlink(missing_ok=True)
         method = settings("unsir")
-        result = running.unlearn(given.module, split, method, seed=seed, progress=progress)
-        references = references or _retrained(given.module, split, source, recipe_for(network, source.classes), retrain, progress)
+        result = running.unlearn(given.module, split, method, seed=inputs.seed, progress=progress)
+        references = references or _retrained(given.module, split, source, recipe_for(inputs.model, source.classes), retrain, progress)
         mask = settings("headonly")
         masked = running.unlearn(given.module, split, mask).model
-        references.append(Reference(MASK, masked, "not kept", files.weights_hash(masked.state_dict()), runs.about_weights(mask, source, split, 0)))
-        flags = runs.flags(data=data if data != "digits" else None, forget=forget, seed=seed or None, retrain=retrain or None)
+        references.append(Reference(MASK, masked, "not kept", files.weights_hash(masked.state_dict()), about_weights(mask, source, split, 0)))
+        words = inputs.words() | {"model": None, "data": None if inputs.data == "digits" else inputs.data, "retrain": retrain or None}
         record = records.compose(
             running.describe(result),
-            command=["demo", *flags],
-            request=runs.request(forget, split),
-            model=runs.about_model(given),
-            data=runs.about_data(source, split),
-            output={"file": runs.WEIGHTS, "sha256": ""},
+            command=["demo", *flags(**words)],
+            request=request(inputs.asked, split),
+            model=about_model(given),
+            data=about_data(source, split),
+            output={"file": WEIGHTS, "sha256": ""},
         )
         # What is audited is what is written: the weights in the types of the file that was given.
-        files.save_weights(out / runs.WEIGHTS, given.state(result.model), runs.about_weights(method, source, split, seed))
-        record["output"]["sha256"] = files.sha256(out / runs.WEIGHTS)
-        written = models.load(network, source.classes, weights=out / runs.WEIGHTS).module
-        runs.examine(record, split, written, original=given.module, references=references, show_images=True, progress=progress)
-        files.write(out / runs.RECORD, records.dumps(record))
-        runs.report(out)
+        files.save_weights(out / WEIGHTS, given.state(result.model), about_weights(method, source, split, inputs.seed))
+        record["output"]["sha256"] = files.sha256(out / WEIGHTS)
+        written = filled(inputs.model, source.classes, out / WEIGHTS)
+        examine(record, split, written, original=given.module, references=references, show_images=True, progress=progress)
+        files.write(out / RECORD, records.dumps(record))
+        report(out)
     return record
 
 
@@ -112,13 +115,13 @@ def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, 
         made = _trained(original, split, source, recipe, SEEDS[0], _named(progress, "retrained model"), state)
         files.save_weights(kept, made.module.state_dict(), made.about)
         shutil.rmtree(state, ignore_errors=True)
-    return [runs.reference(kept, recipe.network, source.classes, split)] if kept.is_file() else []
+    return [reference(kept, recipe.network, source.classes, split)] if kept.is_file() else []
 
 
 def _trained(original: nn.Module, split: Split, source: Data, recipe: Recipe, seed: int, progress: Progress, state: Path | None = None) -> Reference:
     method = settings("retrain")
     module = running.unlearn(original, split, method, seed=seed, recipe=recipe, progress=progress, store=state).model
-    return Reference("retrained", module, "not kept", files.weights_hash(module.state_dict()), runs.about_weights(method, source, split, seed) | {"recipe": asdict(recipe)})
+    return Reference("retrained", module, "not kept", files.weights_hash(module.state_dict()), about_weights(method, source, split, seed) | {"recipe": asdict(recipe)})
 
 
 def _named(progress: Progress, name: str) -> Progress:

@@ -1,0 +1,80 @@
+"""Which methods fit, how long do they take, and how much memory?"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from untrain.core import unlearn as running
+from untrain.core.data import Split
+from untrain.core.discover import found
+from untrain.core.errors import BadArgument, BadData, Diverged
+from untrain.core.method import Method
+from untrain.core.rehearse import rehearsing
+
+PAUSE = 0.2
+"""Seconds that a rehearsed step is to take at most, where a minute is given in all."""
+
+
+def methods(
+    model: nn.Module | None, split: Split, recipe: Any, head: str | None, device: str | None, until: float, blocked: str | None, pause: float = PAUSE
+) -> list[dict[str, Any]]:
+    """Each method in its default: whether it fits what is at hand, and what it would take by a rehearsal on this model.
+
+    Args:
+        model: The model.
+        split: The data, prepared.
+        recipe: How the model came about, or None.
+        head: Name of the head's layer.
+        device: Where to compute.
+        until: When to stop timing, on `time.perf_counter`.
+        blocked: Why no method can run, where that is so.
+        pause: Seconds of a step beyond which it is not tried with more rows.
+    """
+    out, start = [], _started() if model is not None and blocked is None else 0.0
+    for name, entry in found("methods").items():
+        method: Method = entry.load()()
+        row: dict[str, Any] = {"method": name, "fits": True, "why_not": None, "seconds": None, "peak_memory_bytes": None, "passes": None, "phases": [], "untimed": None}
+        out.append(row)
+        try:
+            running.given_to(method, split, recipe)
+        except BadArgument as error:
+            row |= {"fits": False, "why_not": str(error).removeprefix(type(method).__name__).strip()}
+            continue
+        if model is None or blocked is not None:
+            row["untimed"] = "the model does not take this data"
+        elif time.perf_counter() > until:
+            row["untimed"] = "there was no time left for it; give more by --seconds"
+        else:
+            row |= estimate(model, split, method, recipe=recipe, head=head, device=device, pause=pause)
+            row["seconds"] = row["seconds"] + start if row["phases"] else row["seconds"]
+    return out
+
+
+def _started() -> float:
+    """Seconds that the first optimizer of a process takes, since torch then loads what it needs; a run in a fresh process takes them too."""
+    began = time.perf_counter()
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).step()
+    return time.perf_counter() - began
+
+
+def estimate(model: nn.Module, split: Split, method: Method, *, recipe: Any = None, head: str | None = None, device: str | None = None, pause: float = PAUSE) -> dict[str, Any]:
+    """What a run would take, by a rehearsal: seconds, peak memory of the process, passes, and its phases.
+
+    Loading data, auditing and writing are not in it.
+    """
+    try:
+        with rehearsing(pause) as rehearsed:
+            done = running.unlearn(model, split, method, recipe=recipe, head=head, device=device)
+    except (Diverged, BadData) as error:
+        return {"untimed": f"its rehearsal failed: {error}"}
+    pieces = rehearsed.pieces
+    return {
+        "seconds": done.seconds - rehearsed.spent + rehearsed.seconds,
+        "peak_memory_bytes": max([done.peak_memory if not pieces else 0, *(p.peak_memory for p in pieces)]),
+        "passes": sum(p.passes for p in pieces),
+        "phases": [{"name": p.name, "steps": p.steps, "passes": p.passes, "seconds": p.seconds} for p in pieces],
+    }

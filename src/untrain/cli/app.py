@@ -1,0 +1,285 @@
+"""The verbs of the command line. Importing it imports no torch; what a verb does stands in `untrain.verbs`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from untrain.cli import show
+from untrain.cli.flags import Images, Json, Out, Retrained, Skip, flags_of, method_verb, takes
+from untrain.core.discover import found
+from untrain.core.errors import BadArgument, UntrainError
+from untrain.verbs.inputs import Inputs
+from untrain.verbs.run_files import PAGE, RECORD, TRAINING
+
+
+@takes(flags_of(only=("forget", "seed", "data_root"), forget="class:3"), make=dict)
+def demo(
+    *,
+    data: Annotated[Literal["digits", "cifar10"], Parameter(help="digits, or cifar10 for the published ResNet-20.")] = "digits",
+    inputs: dict[str, Any],
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; one of an earlier demo is replaced.")] = Path("untrain-demo"),
+    retrained: Retrained = (),
+    retrain: Annotated[bool, Parameter(negative=(), help="Train a model without the class, where none is at hand. Digits trains five anyhow.")] = False,
+    json: Json = False,
+) -> int:
+    """Forget a class of a trained classifier, and show how far that is true."""
+    from untrain.verbs.demo import asked, demo
+
+    with show.bars() as progress:
+        record = demo(asked(data, **inputs), out=out, retrained=retrained, retrain=retrain, progress=progress)
+    if json:
+        show.as_json({"page": str(out / PAGE), "record": record})
+    else:
+        show.story(record)
+        print(out / PAGE)
+    return 0
+
+
+def methods(*, json: Json = False) -> int:
+    """List the methods, with their presets, papers and the data they need."""
+    from untrain.verbs.catalogue import methods
+
+    listed = methods()
+    if json:
+        show.as_json(listed)
+        return 0
+    rows = [(m["name"], ", ".join(["default", *m["presets"]]), ", ".join(m["needs"]) or "nothing", f"{m['summary']}\n{m['paper']}") for m in listed]
+    show.draw(show.table(("method", "presets", "is given", "what it does, and where it comes from"), rows, right=False))
+    return 0
+
+
+def audits(*, json: Json = False) -> int:
+    """List the audits, with their questions and the evidence they need."""
+    from untrain.verbs.catalogue import audits
+
+    listed = audits()
+    if json:
+        show.as_json(listed)
+        return 0
+    rows = [(a["name"], a["question"], ", ".join([*a["needs"], *(f"({w})" for w in a["wants"])]), "\n".join(a["rows"])) for a in listed]
+    show.draw(show.table(("audit", "question", "evidence", "what it measures"), rows, right=False))
+    return 0
+
+
+@takes(flags_of(without=("forget", "weights", "head")))
+def train(
+    *,
+    inputs: Inputs,
+    out: Out,
+    holdout_every: Annotated[int | None, Parameter(help="Leave every n-th training sample out, and measure on them too.")] = None,
+    json: Json = False,
+) -> int:
+    """Train a network by its recipe. A killed training goes on when it is called again."""
+    from untrain.verbs.training import train
+
+    with show.bars() as progress:
+        told = train(inputs, out, holdout_every=holdout_every, progress=progress, say=show.note)
+    if json:
+        show.as_json(told)
+    else:
+        shares = ", ".join(f"{part} {show.shown(value, 'share')}" for part, value in told["accuracy"].items())
+        show.say(f"{inputs.model} trained on {told['data']['name']} in {told['run']['seconds']:.0f} s; accuracy on {shares}")
+        show.say(str(out / TRAINING))
+    return 0
+
+
+def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int:
+    """Run a method as it is set."""
+    from untrain.evidence.verdict import what
+    from untrain.verbs.unlearning import unlearn
+
+    with show.bars() as progress:
+        record = unlearn(method, inputs, out, progress=progress, say=show.note)
+    if json:
+        show.as_json(record)
+    else:
+        marks = "".join(f", {mark}" for mark in record["run"]["marks"])
+        show.say(f"{record['method']['name']} was to forget {what(record['request'])}: {record['run']['seconds']:.1f} s{marks}")
+        if record["run"]["advice"]:
+            show.say(f"it is {record['run']['marks'][0]}; before running it again: {record['run']['advice']}")
+        show.say(f"how far it did is not known before `untrain audit {out}`")
+        show.say(str(out / RECORD))
+    return 0
+
+
+@takes(flags_of(without=("seed", "epochs", "precision")))
+def check(
+    *,
+    inputs: Inputs,
+    seconds: Annotated[float, Parameter(help="About how long it may take; what there was no time for is said.")] = 60.0,
+    near: Annotated[float | None, Parameter(help="Correlation, up to 1, from which on two images are near-copies; .97 where none is given, .99 below 16 pixels a side.")] = None,
+    pages: Annotated[Path | None, Parameter(help="File to write pairs of copies to as pictures; nothing is written without it. It shows forgotten data.")] = None,
+    json: Json = False,
+) -> int:
+    """Look at a model, its data and a request, and change nothing: does it fit, what stays behind, what can be done, and how long it takes."""
+    from untrain.verbs.checking import check
+
+    with show.bars() as progress:
+        found = check(inputs, seconds=seconds, near=near, pages=pages, progress=progress, say=show.note)
+    if json:
+        show.as_json(found)
+    else:
+        show.answers(found)
+        if pages is not None:
+            show.say(str(pages))
+    return 0
+
+
+@takes(flags_of(without=("epochs", "recipe")))
+def suppress(*, inputs: Inputs, out: Out, json: Json = False) -> int:
+    """Mask classes in the head, so that the model no longer answers with them. It hides, it does not forget."""
+    from untrain.core.discover import settings
+
+    done = unlearn(settings("headonly"), inputs=inputs, out=out, json=json)
+    if not json:
+        show.say("this is a mask on the answer: the model no longer names what was suppressed, and its features still know it")
+    return done
+
+
+@takes(flags_of(without=("size", "seed", "norm", "epochs", "recipe", "precision"), heading="Of the run, where it lies elsewhere now or is to be another"), make=dict)
+def audit(
+    run: Annotated[Path, Parameter(help="Folder that `untrain unlearn` wrote.")],
+    *,
+    retrained: Retrained = (),
+    inputs: dict[str, Any],
+    skip: Skip = None,
+    show_images: Images = False,
+    json: Json = False,
+) -> int:
+    """Ask every audit of a run's model, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
+    from untrain.evidence.verdict import EXIT
+    from untrain.verbs.auditing import audit
+
+    left = tuple(name.strip() for name in (skip or "").split(",") if name.strip())
+    with show.bars() as progress:
+        record = audit(run, retrained=retrained, elsewhere=inputs, skip=left, show_images=show_images, progress=progress, say=show.note)
+    if json:
+        show.as_json(record)
+    else:
+        show.draw(show.side_by_side(record))
+        show.say(record["verdict"]["sentence"])
+    return EXIT[record["verdict"]["code"]]
+
+
+def report(
+    run: Annotated[Path, Parameter(help="Folder of a run.")],
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="The page to write; report.html in the folder where none is named.")] = None,
+    json: Json = False,
+) -> int:
+    """Draw the page of a run's record."""
+    from untrain.verbs.reporting import report
+
+    page = report(run, out)
+    if json:
+        show.as_json({"page": str(page)})
+    else:
+        show.say(str(page))
+    return 0
+
+
+def convert(
+    file: Annotated[Path, Parameter(help="A checkpoint: .pt, .pth, .bin, Lightning's .ckpt, or .safetensors of which a part is wanted.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The .safetensors file to write; refused where it exists.")],
+    network: Annotated[str | None, Parameter(help="Which of several networks in it: what the names of its entries begin with, or . for all.")] = None,
+    json: Json = False,
+) -> int:
+    """Turn a pickled checkpoint into safetensors. It is read in a sandbox, and nothing in it is run."""
+    from untrain.verbs.converting import convert
+
+    made = convert(file, out, network=network)
+    if json:
+        show.as_json(made)
+    else:
+        for note in made["notes"]:
+            show.note(note)
+        show.say(f"{made['tensors']} tensors, sha256 {made['sha256']}")
+        show.say(str(out))
+    return 0
+
+
+def app(tokens: Sequence[str] = ()) -> App:
+    """The command line. Of the methods only those that the tokens name are imported; the others are listed."""
+
+    def version() -> str:
+        from importlib.metadata import version
+
+        return version("untrain")
+
+    root = App(
+        name="untrain",
+        help="Make a trained model forget, and show how far that is true.",
+        help_format="plaintext",
+        version=version,
+        version_flags=["--version"],
+        suppress_keyboard_interrupt=False,
+    )
+    forget = App(name="unlearn", help="Run a method: one sub-command for each.", help_format="plaintext")
+    for name, entry in found("methods").items() if "unlearn" in tokens else ():
+        forget.command(method_verb(name, unlearn) if name in tokens else _listed, name=name, help=entry.summary)
+    root.command(demo)
+    root.command(methods)
+    root.command(audits)
+    root.command(train)
+    root.command(check)
+    root.command(forget)
+    root.command(suppress)
+    root.command(audit)
+    root.command(report)
+    root.command(convert)
+    return root
+
+
+def _listed() -> int:
+    raise AssertionError("a method that is named is loaded")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: what goes wrong is one line on stderr, never a traceback."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _refuse_unknown_method(tokens)
+        done = app(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return done if isinstance(done, int) else 0
+    except CycloptsError as error:
+        return _fail(str(error), 2, tokens)
+    except UntrainError as error:
+        return _fail(str(error), error.exit_code, tokens)
+    except KeyboardInterrupt:
+        return _fail("interrupted; train and unlearn go on when they are called again with the same arguments", 130, tokens)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}; see to its place, rights and space", 7, tokens)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        return _fail("memory ran out; use smaller batches or a machine with more", 7, tokens)
+
+
+def _refuse_unknown_method(tokens: Sequence[str]) -> None:
+    if tokens[:1] != ["unlearn"] or (len(tokens) > 1 and tokens[1] in ("--help", "-h")):
+        return
+    known = found("methods")
+    if len(tokens) == 1 or tokens[1] not in known:
+        named = f"no method {tokens[1]!r}" if len(tokens) > 1 else "no method is named"
+        raise BadArgument(f"{named}; there are {', '.join(known)}")
+
+
+def _fail(message: str, code: int, tokens: Sequence[str]) -> int:
+    """One line on stderr; under several ranks the first one says it."""
+    line = " ".join(message.split())
+    if os.environ.get("RANK", "0") == "0":
+        print(jsonlib.dumps({"error": line, "exit": code}) if "--json" in tokens else f"untrain: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,155 @@
+"""What the command line shows: progress, tables, values in words, and a demo's story."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from untrain.core.engine import Progress
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """A progress bar on stderr; nothing where that is no terminal."""
+    from untrain.core.engine import silent
+
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as lines:
+        task = lines.add_task("", total=None)
+
+        def show(phase: str, step: int, steps: int) -> None:
+            lines.update(task, description=phase, completed=step, total=steps)
+
+        yield show
+
+
+def say(line: str) -> None:
+    """A line on stdout; under several ranks the first one says it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line)
+
+
+def note(line: str) -> None:
+    """What a user should know, on stderr; under several ranks the first one says it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"untrain: {line}", file=sys.stderr)
+
+
+def as_json(value: Any) -> None:
+    """A value on stdout, as JSON."""
+    say(jsonlib.dumps(value, sort_keys=True, indent=2, allow_nan=False))
+
+
+def draw(drawn: Table) -> None:
+    """A table on stdout, as wide as the terminal."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 140).print(drawn)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = True) -> Table:
+    """A table; the cells of all columns but the first stand right, or rows have lines between them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(show_lines=not right, header_style="bold")
+    for number, head in enumerate(heads):
+        made.add_column(head, justify="right" if right and number else "left")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def shown(value: Mapping[str, Any], unit: str) -> str:
+    """A value in words: a share in percent, steps as they are, `> 60` where a search ended."""
+    number = value["value"]
+    if number is None:
+        return "-"
+    text = f"{number:.1%}" if unit == "share" else f"{number:.0f}" if unit in ("steps", "count") else f"{number:.3f}"
+    return f"> {text}" if value["beyond"] else text
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    values = [v for v in row["values"].get(column, []) if v["value"] is not None]
+    if not values:
+        return "not at hand" if column == "retrained" else "-"
+    mean = {"value": sum(v["value"] for v in values) / len(values), "beyond": any(v["beyond"] for v in values)}
+    return shown(mean, row["unit"])
+
+
+def side_by_side(record: Mapping[str, Any], only: Sequence[str] = ()) -> Table:
+    """The rows of a record's audits by column; several retrained models are shown by their mean."""
+    rows = [row for entry in record["audits"] for row in entry["rows"] if not only or row["name"] in only]
+    columns = list(dict.fromkeys(["original", "unlearned", "retrained", *(c for row in rows for c in row["values"])]))
+    count = record["verdict"]["retrained"]
+    heads = ["", *(f"retrained (mean of {count})" if c == "retrained" and count > 1 else c for c in columns)]
+    return table(heads, [(row["name"], *(_cell(row, c) for c in columns)) for row in rows])
+
+
+def answers(found: Mapping[str, Any]) -> None:
+    """What `check` found, question by question."""
+    from untrain.evidence.verdict import what
+
+    head, gone, copies, held = found["head"], found["forget"], found["copies"], found["holdout"]
+    layer = f"the head {head['layer']!r} answers with {head['width']} classes, the data has {head['classes']}"
+    say(f"head: {head['problem'] or layer}{'; ' + head['names'] if head['names'] else ''}")
+    say(f"accuracy: {found['accuracy']['sentence']}")
+    whole = "" if gone["as"] == "classes" else f", of {len(gone['by_class'])} classes"
+    say(f"forget: {what(found['request'])}: {gone['count']:,} of {gone['of']:,} samples ({gone['share']:.1%}){whole}")
+    if gone["as"] != "classes":
+        draw(table(("class", "to forget", "of", "share"), [(r["name"], f"{r['forget']:,}", f"{r['of']:,}", f"{r['share']:.1%}") for r in gone["by_class"][:20]]))
+    if copies["skipped"]:
+        say(f"copies: not looked for: {copies['skipped']}")
+    else:
+        seen = ", ".join(f"{part} {n['looked']:,} of {n['of']:,}" for part, n in copies["looked"].items())
+        say(f"copies: {copies['exact']} exact and {copies['near']} near (correlation {copies['threshold']} or more over flips and small shifts) stay behind; looked at {seen}")
+        say("        crops, turned images and other photographs of the same thing are not found")
+        pairs = [(p["kind"], f"{p['correlation']:.3f}", _place(p["forget"]), _place(p["other"])) for p in copies["pairs"][:20]]
+        if pairs:
+            draw(table(("copy", "correlation", "is to be forgotten", "stays behind"), pairs, right=False))
+        if len(copies["pairs"]) > len(pairs):
+            say(f"        {copies['exact'] + copies['near'] - len(pairs)} further pairs: --json lists them, --pages FILE shows them")
+    say(f"hold-out: {held['count']:,} samples" if held["count"] else "hold-out: none; name one by --holdout")
+    for row in held["lacking"]:
+        say(f"        {row['audit']} {'is impossible' if row['impossible'] else 'says less'} without {', '.join(row['lacks'])}")
+    rows = [(m["method"], *_cost(m), m["why_not"] or m["untimed"] or "") for m in found["methods"]]
+    draw(table(("method", "takes about", "memory", "why not"), rows, right=False))
+
+
+def _place(called: Mapping[str, Any]) -> str:
+    return f"{called['part']}: {called['file'] or called['index']}"
+
+
+def _cost(row: Mapping[str, Any]) -> tuple[str, str]:
+    from untrain.report.markup import seconds, size
+
+    return ("-", "-") if row["seconds"] is None else (seconds(row["seconds"]), size(row["peak_memory_bytes"]))
+
+
+def story(record: Mapping[str, Any]) -> None:
+    """The demo's story in a few lines: a table, what the fake shows, and the verdict."""
+    from untrain.evidence.verdict import what
+    from untrain.verbs.demo import MASK
+
+    rows = {row["name"]: row for entry in record["audits"] for row in entry["rows"]}
+    name = what(record["request"])
+    say(f"A classifier of {record['data']['name']} was to forget {name}. UNSIR took {record['run']['seconds']:.1f} s and saw no image of it.")
+    draw(side_by_side(record, ("forgotten, test", "retained, test", "one-shot prototype", "head-reset relearning", "relearn time", "relearn time, row reset")))
+    accuracy = [f"{_cell(rows[row], column)}" for column in (MASK, "unlearned") for row in ("forgotten, test", "retained, test")]
+    say(
+        f"The head mask is a fake that only silences {name} in the last layer. Its accuracy is {accuracy[0]} forgotten and {accuracy[1]} retained, the unlearned model's "
+        f"{accuracy[2]} and {accuracy[3]}: accuracy cannot tell them apart. Only recovery tells: one image brings back {_cell(rows['one-shot prototype'], MASK)} of {name}."
+    )
+    say(record["verdict"]["sentence"])

@@ -1,0 +1,1 @@
+"""What the verbs of the command line do, a file each: folders in, folders out."""

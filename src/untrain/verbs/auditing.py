@@ -1,0 +1,220 @@
+"""`untrain audit`: every audit is asked of a run's model, and a verdict judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch import nn
+
+from untrain.core import audit as auditing
+from untrain.core import files
+from untrain.core import unlearn as running
+from untrain.core.data import Norm, Split
+from untrain.core.discover import found, lookup
+from untrain.core.engine import Progress, silent
+from untrain.core.errors import BadArgument, BadData
+from untrain.evidence import record as records
+from untrain.evidence.verdict import judge, what
+from untrain.sources import request as forgetting
+from untrain.sources.card import CARD, card
+from untrain.sources.forms import finding
+from untrain.verbs.about import is_foreign
+from untrain.verbs.folder import locked, noted_inputs, read_record
+from untrain.verbs.given import given_model, name_at
+from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
+from untrain.verbs.pictures import pictures
+from untrain.verbs.run_files import RECORD
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Another model that the audits look at.
+
+    Args:
+        column: `retrained`, or the name of a control.
+        module: The model.
+        file: The name of its file, or how it came about.
+        sha256: Hash of its file, or of its weights.
+        about: What its file says of itself.
+    """
+
+    column: str
+    module: nn.Module
+    file: str
+    sha256: str
+    about: dict[str, Any]
+
+
+def audit(
+    run: Path,
+    *,
+    retrained: Sequence[Path] = (),
+    elsewhere: Mapping[str, Any] | None = None,
+    skip: Sequence[str] = (),
+    show_images: bool = False,
+    progress: Progress = silent,
+    say: Say = unsaid,
+) -> dict[str, Any]:
+    """Ask every audit of a run's model, and judge; renews `audits`, `references` and `verdict` of its record.
+
+    Args:
+        run: The folder that `unlearn` wrote.
+        retrained: Weights of models that never saw the forgotten data.
+        elsewhere: Fields of `Inputs` that are other than the record says: where things no longer lie where they did, the device, the head.
+        skip: Audits that are not asked; the record says so.
+        show_images: Whether to put sample images into the record.
+        progress: Told of each audit.
+        say: Told what the user should know.
+
+    Returns:
+        The record.
+    """
+    others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
+    _refuse_audits(skip)
+    record = read_record(run)
+    path = run / record["output"]["file"]
+    if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
+        raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
+    inputs = replace(recorded(record, noted_inputs(run)), **others)
+    opened = inputs.open(say)
+    source = opened.data
+    if source.sha256 != record["data"]["sha256"]:
+        raise BadData(f"the data {source.name} is not that of the run (sha256 differs); name the data it was made with by --data or --data-root")
+    given = opened.model
+    if given.sha256 != record["model"]["sha256"]:
+        raise BadData(f"{given.origin} is not the original of the run, {record['model']['origin']} (sha256 differs); name it by --weights")
+    split = _split_again(record, opened)
+    unlearned = filled(inputs.model, source.classes, path)
+    references = [reference(p, inputs.model, source.classes, split) for p in retrained]
+    if any(r.sha256 == record["output"]["sha256"] for r in references):
+        raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
+    with locked(run):
+        examine(
+            record,
+            split,
+            unlearned,
+            original=given.module,
+            references=references,
+            norm=opened.norm,
+            head=inputs.head,
+            skip=skip,
+            device=str(opened.engine.device),
+            show_images=show_images,
+            progress=progress,
+        )
+        if is_foreign(record):
+            files.write(run / CARD, card(record).encode())
+        files.write(run / RECORD, records.dumps(record))
+    return record
+
+
+def recorded(record: Mapping[str, Any], noted: Mapping[str, Path]) -> Inputs:
+    """What a record's run was made of, with the folders and files that were noted beside it.
+
+    Of a file or folder a record says the name alone; where it lay stands in `.inputs.json`.
+    """
+    said = dict(reversed(list(pairwise(record["command"]))))
+    own = {field.name: said.get(f"--{field.name.replace('_', '-')}") for field in fields(Inputs)}
+    parts: dict[str, Any] = {part: _spec(named, noted.get(part)) for part in ("test", "holdout") if (named := own[part])}
+    norm, asked = record["model"]["norm"], record["request"]["forget"]
+    kind = asked.partition(":")[0]
+    return Inputs(
+        model=name_at(record["model"]["name"], noted.get("model")),
+        forget=f"{kind}:{noted['forget']}" if "forget" in noted else asked,
+        weights=noted.get("weights"),
+        data_root=noted.get("data_root"),
+        size=int(own["size"]) if own["size"] else None,
+        norm=None if norm is None else "/".join(",".join(map(repr, norm[side])) for side in ("mean", "std")),
+        head=own["head"],
+        data=_spec(own["data"] or record["data"]["name"], noted.get("data")),
+        **parts,
+    )
+
+
+def examine(
+    record: dict[str, Any],
+    split: Split,
+    unlearned: nn.Module,
+    *,
+    original: nn.Module,
+    references: Sequence[Reference] = (),
+    norm: Norm | None = None,
+    head: str | None = None,
+    skip: Sequence[str] = (),
+    device: str | None = None,
+    show_images: bool = False,
+    progress: Progress = silent,
+) -> None:
+    """Fill a record's `audits`, `references`, `verdict` and `pictures`; the audits to `skip` are listed as left out."""
+    subjects: dict[int, auditing.Subject] = {}
+    retrained = [r.module for r in references if r.column == "retrained"]
+    controls = {r.column: r.module for r in references if r.column != "retrained"}
+    asked = [lookup("audits", name)() for name in found("audits") if name not in skip]
+    answers = auditing.audit(
+        unlearned, split, asked, original=original, retrained=retrained, controls=controls, norm=norm, head=head, device=device, progress=progress, subjects=subjects
+    )
+    answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in found("audits") if name in skip]
+    record["audits"] = records.finite(answers)
+    record["references"] = [{"column": r.column, "file": r.file, "sha256": r.sha256, "about": records.finite(r.about)} for r in references]
+    record["verdict"] = records.finite(judge(record["audits"], record["run"]["marks"], what(record["request"])))
+    shown = {"original": original, "unlearned": unlearned} | ({"retrained": retrained[0]} if retrained else {}) | controls
+    test = running.prepared(unlearned, split, norm).test
+    record["pictures"] = records.finite(pictures(test, split.classes, {column: subjects[id(m)] for column, m in shown.items()})) if show_images else None
+
+
+def reference(path: Path, model: str, classes: int, split: Split) -> Reference:
+    """A retrained model out of a file.
+
+    Raises:
+        BadData: it does not fit, or says of itself that it was trained on other data than these without the forgotten.
+    """
+    module = filled(model, classes, path)
+    with safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get("untrain", "{}")
+    about: dict[str, Any] = json.loads(said)
+    if about.get("method", "retrain") != "retrain":
+        raise BadData(f"{path.name} says that it was made by {about['method']}, which does not train anew; name models that never saw the forgotten data")
+    if about and not split.classes and about.get("samples") != forgetting.digest(split):
+        raise BadData(f"{path.name} does not say that it was trained without the {len(split.forget)} samples that are to be forgotten; name models that never saw these")
+    gone = split.classes
+    if not set(gone) <= set(about.get("classes", gone)):
+        without = f"without the classes {about['classes']}" if about["classes"] else "on all classes"
+        raise BadData(f"{path.name} says that it was trained {without}, not without {list(gone)}; name models that never saw these")
+    return Reference("retrained", module, path.name, files.sha256(path), about)
+
+
+def filled(model: str, classes: int, path: Path) -> nn.Module:
+    """A network by name with the weights of a file."""
+    return given_model(model, classes, weights=path).module
+
+
+def _refuse_audits(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in found("audits")]
+    if unknown:
+        raise BadArgument(f"no audit {unknown[0]!r}; there are {', '.join(found('audits'))}")
+
+
+def _spec(said: str, path: Path | None) -> str:
+    """A name of data out of a record's command, with the folder or file that was noted."""
+    return said if path is None else finding.at(said, path)
+
+
+def _split_again(record: Mapping[str, Any], opened: Opened) -> Split:
+    """The split that a record was made with.
+
+    Raises:
+        BadData: the list of samples is not that of the run, or not there.
+    """
+    asked, source, forget = record["request"], opened.data, opened.inputs.asked
+    if asked["classes"]:
+        return Split.by_class(source.train, source.test, forget=asked["classes"], **({} if source.holdout is None else {"holdout": source.holdout}))
+    if forgetting.digest(opened.split) != asked["sha256"]:
+        kind = asked["forget"].partition(":")[0]
+        raise BadData(f"{forgetting.shown(forget)} does not name the {asked['count']} samples of the run (sha256 differs); name the list by --forget {kind}:FILE")
+    return opened.split

@@ -1,0 +1,158 @@
+"""What is asked for by name: a model, data, a split, a recipe; of the zoo or of the user's own.
+
+What `Inputs` names is resolved here; the same functions are public in Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from untrain.core.data import Data, Norm, Split
+from untrain.core.errors import BadArgument, BadData
+from untrain.core.model import Expects, Model
+from untrain.sources import loading, reading
+from untrain.sources import names as naming
+from untrain.sources import recipe as foreign_recipe
+from untrain.sources import request as forgetting
+from untrain.sources.normalisation import norm_of
+from untrain.zoo import sets as zoo_data
+from untrain.zoo import trained as models
+from untrain.zoo.networks import NETWORKS
+from untrain.zoo.recipes import Recipe, recipe_for
+
+AnyRecipe = Recipe | foreign_recipe.Recipe
+
+
+def expects(model: str) -> Expects:
+    """What a model says of its images (norm, size, crop, class names), before it is built and before data are read.
+
+    Raises:
+        BadArgument: no such model in the zoo, and no such name of another source.
+        MissingExtra: its library is not installed.
+    """
+    return Expects() if model in NETWORKS else loading.expects(model)
+
+
+def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, data_root: Path | None = None) -> Model:
+    """A trained model by its name on the command line, of the zoo or of another source, in evaluation mode.
+
+    Args:
+        model: A network of the zoo, or `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `package.module:function`, `path/nets.py:function`.
+        classes: Number of classes of the data.
+        weights: A safetensors file.
+        norm: A normalisation that goes before the model's own, by name or numbers.
+        data_root: Folder of the published checkpoints; UNTRAIN_DATA where none is given.
+
+    Raises:
+        BadArgument: no such model or normalisation.
+        BadData: no weights at hand, or weights that do not fit.
+        MissingExtra: its library is not installed.
+    """
+    own = norm_of(norm) if isinstance(norm, str) else norm
+    refuse_unknown(model)
+    given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else loading.load(model, classes, weights=weights)
+    return given if own is None else replace(given, expects=replace(given.expects, norm=own))
+
+
+def refuse_unknown(model: str) -> None:
+    """Refuse a name that is neither of the zoo nor of another source.
+
+    Raises:
+        BadArgument: it is neither.
+    """
+    if model not in NETWORKS and naming.named(model) is None:
+        raise BadArgument(f"no model {model!r}; there are {', '.join(NETWORKS)}, and {naming.GRAMMAR}")
+
+
+def given_data(
+    data: Any,
+    *,
+    test: Any = None,
+    holdout: Any = None,
+    size: int | None = None,
+    data_root: Path | None = None,
+    expects: Expects | None = None,
+) -> Data:
+    """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
+
+    Args:
+        data: `digits`, `cifar10`, `cifar100`; a folder of class folders, a CSV of paths and labels, parquet, `hf:...`, `torchvision:...`, `package.module:function`,
+            `path/data.py:function`; or a Dataset, Samples, or a pair (train, test) of either.
+        test: Another of these for testing, or `split:NAME` for a part of the data. Where there is none, a fifth of each class is set aside.
+        holdout: The same for samples that no model was trained on; they become the part `holdout` of a split.
+        size: Height and width that images are brought to; where none is given, images of one size stay as they are and others take the model's.
+        data_root: Where the known data lie, if not in UNTRAIN_DATA.
+        expects: What the model says of its images, see `expects`.
+
+    Raises:
+        BadArgument: a name that leads nowhere.
+        BadData: files that are broken or missing, labels that do not fit, an empty part.
+        MissingExtra: a library that is not installed.
+    """
+    if data_root is not None and not data_root.is_dir():
+        raise BadData(f"no folder {data_root} that --data-root could name")
+    if isinstance(data, str) and data in zoo_data.KNOWN and size is None:
+        found = zoo_data.load(data, data_root)
+        if test is not None or holdout is not None:
+            more = reading.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
+            found = replace(more, name=found.name)
+    else:
+        found = reading.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects)
+    if len(found.test) == 0 or len(found.train) == 0:
+        raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
+    return found
+
+
+def load(data: Any, root: Path | None = None, *, test: Any = None, holdout: Any = None, size: int | None = None, expects: Expects | None = None) -> Data:
+    """Data as `given_data` finds them, under its name in Python: `load("photos", test="others", size=224)`.
+
+    Args:
+        data: A name, a Dataset, Samples, or a pair (train, test).
+        root: Where the known data lie, if not in UNTRAIN_DATA.
+        test: Data for testing.
+        holdout: Data that no model was trained on.
+        size: Height and width that images are brought to.
+        expects: What the model says of its images.
+    """
+    return given_data(data, test=test, holdout=holdout, size=size, data_root=root, expects=expects)
+
+
+def split_of(data: Data, forget: str) -> Split:
+    """The split of data that `class:NAME,NAME`, `index:FILE`, `files:LIST.csv` or `where:COLUMN=VALUE` makes.
+
+    Raises:
+        BadArgument: not of this form, or names that fit nothing, several, or everything: how many, and the first.
+        BadData: a list that cannot be read.
+    """
+    return forgetting.split(data, forget)
+
+
+def given_recipe(model: str, name: str | None, classes: int, epochs: int | None = None) -> AnyRecipe:
+    """The user's recipe where one is named, else the zoo's."""
+    return recipe_for(model, classes, epochs) if name is None else foreign_recipe.recipe(name, classes)
+
+
+def shown_name(model: str | None) -> str | None:
+    """A model's or a recipe's name as commands and records say it: without the way to a folder or file."""
+    what = naming.named(model) if model is not None and model not in NETWORKS else None
+    return what.shown if what else model
+
+
+def path_of_name(model: str) -> Path | None:
+    """The folder or file that a model's name holds."""
+    what = naming.named(model) if model not in NETWORKS else None
+    return what.path if what else None
+
+
+def name_at(shown: str, path: Path | None) -> str:
+    """A model's name out of a record, with the folder or file that was noted."""
+    what = naming.named(shown) if shown not in NETWORKS else None
+    return what.at(path) if what and path is not None else shown
+
+
+def code_of(*names: str | None) -> list[str]:
+    """Which of these names run code of the user's, once each."""
+    found = [naming.named(name) for name in names if name is not None and name not in NETWORKS]
+    return list(dict.fromkeys(what.shown for what in found if what is not None and what.runs_code))

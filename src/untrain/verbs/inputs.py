@@ -1,0 +1,260 @@
+"""One request, one value: what a user names, and what it leads to.
+
+`Inputs` is what the command line, Python and the benchmark hand to every verb. The docs of its fields are the help of
+the flags, and a record's command comes from them. `open` refuses what can be refused before anything is read; what
+it returns reads each thing once. Nothing below sees a string that a user wrote. Importing this file imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from untrain.core.errors import BadArgument
+
+if TYPE_CHECKING:
+    from untrain.core.data import Data, Norm, Split
+    from untrain.core.engine import Engine
+    from untrain.core.model import Expects, Model
+    from untrain.verbs.given import AnyRecipe
+
+Say = Callable[[str], None]
+"""Told in a sentence what a user should know: that code of theirs is run, or what was taken off the names in a file."""
+
+
+def unsaid(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a user names.
+
+    Args:
+        model: digits, resnet20, resnet32, resnet18, allcnn; torchvision:NAME or timm:NAME with --weights; hf:FOLDER or hf:owner/name of transformers;
+            package.module:function or path/nets.py:function, which runs your code.
+        data: digits, cifar10, cifar100; a folder of class folders (or train/ and test/ of them); labels.csv with path,label; a parquet file or folder;
+            hf:NAME_OR_FOLDER[:config]; torchvision:NAME; package.module:function or path/data.py:function, which runs your code.
+        test: Data to test on, where the data has no such part; a fifth is set aside where none is named.
+        holdout: Data of the same kind that the model was never trained on.
+        size: Height and width that images are brought to; the model's own where they have several sizes.
+        forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
+            where:COLUMN=VALUE.
+        weights: Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.
+        seed: Same seed, same bits.
+        norm: imagenet, cifar10, cifar100, half, unit, grey, or mean/std as in .485,.456,.406/.229,.224,.225; the model's own where none is named.
+        head: Name of the head's layer, where it is not the last linear layer or convolution.
+        epochs: Passes of the zoo's training recipe; its own number where none is given.
+        recipe: How the model was trained, where it is not of the zoo: path.py:function, which gives an object with build() and train(). Runs your code.
+        precision: fp32, or bf16 autocast in training.
+        device: cpu, cuda, cuda:1, ...; the CPU where none is named.
+        data_root: Folder of the known data and published checkpoints; UNTRAIN_DATA where none is named.
+    """
+
+    model: str
+    data: str
+    test: str | None = None
+    holdout: str | None = None
+    size: int | None = None
+    forget: str | None = None
+    weights: Path | None = None
+    seed: int = 0
+    norm: str | None = None
+    head: str | None = None
+    epochs: int | None = None
+    recipe: str | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str | None = None
+    data_root: Path | None = None
+
+    @property
+    def asked(self) -> str:
+        """What to forget.
+
+        Raises:
+            BadArgument: nothing is named.
+        """
+        if self.forget is None:
+            raise BadArgument("it is not said what to forget; write --forget class:3,5 or class:cat,dog")
+        return self.forget
+
+    def words(self, after: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """What a command says of them, by flag: without the way to a folder or file; None where nothing is said.
+
+        Args:
+            after: Further words, by the field that they follow.
+        """
+        out: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            out.setdefault(field.name, None if value == field.default else _word(field.name, value))
+            out |= (after or {}).get(field.name, {})
+        return out
+
+    def paths(self) -> dict[str, Path]:
+        """The folders and files that they name, by field."""
+        found = {field.name: _path(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) is not None}
+        return {name: path for name, path in found.items() if path is not None}
+
+    def open(self, say: Say = unsaid, *, trains: str | None = None) -> Opened:
+        """Refuse what can be refused before anything is read, and say whose code will be run.
+
+        Args:
+            say: Told what the user should know.
+            trains: Name of what trains a network anew, and so needs to know how; None where nothing does.
+
+        Raises:
+            BadArgument: a number, a name or a form that leads nowhere.
+            BadData: a list that is not there.
+        """
+        from untrain.core.engine import Engine
+        from untrain.sources import request as forgetting
+        from untrain.sources.names import RUNS_CODE
+        from untrain.sources.normalisation import norm_of
+        from untrain.verbs.given import code_of, refuse_unknown
+        from untrain.zoo.networks import NETWORKS
+
+        refuse_below(epochs=(self.epochs, 0))
+        engine, norm = Engine.of(self.device, self.precision), norm_of(self.norm)
+        if self.forget is not None:
+            forgetting.refuse_unknown(self.forget)
+        refuse_unknown(self.model)
+        code = code_of(self.model, self.recipe, self.data, self.test, self.holdout)
+        if code:
+            say(RUNS_CODE.format(" and ".join(code)))
+        if trains is not None and self.recipe is None and self.model not in NETWORKS:
+            way = "name a function that gives build() and train(): --recipe path.py:function"
+            raise BadArgument(f"{trains} trains a network anew, and how {_word('model', self.model)} was trained is not known here; {way}")
+        if self.recipe is not None and self.epochs is not None:
+            raise BadArgument("--epochs is for the zoo's recipes; the one named by --recipe has its own")
+        return Opened(self, engine, norm)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What inputs lead to; each thing is read when it is first asked for, and once.
+
+    Args:
+        inputs: The inputs.
+        engine: Where and how to compute.
+        norm: The normalisation that is named, where one is.
+    """
+
+    inputs: Inputs
+    engine: Engine
+    norm: Norm | None
+
+    @cached_property
+    def expects(self) -> Expects:
+        """What the model says of its images, before it is built."""
+        from untrain.verbs.given import expects
+
+        return expects(self.inputs.model)
+
+    @cached_property
+    def data(self) -> Data:
+        """The data, fitted to what the model reads."""
+        from untrain.verbs.given import given_data
+
+        ask, look = self.inputs, self.expects
+        return given_data(ask.data, test=ask.test, holdout=ask.holdout, size=ask.size, data_root=ask.data_root, expects=replace(look, norm=self.norm or look.norm))
+
+    @cached_property
+    def split(self) -> Split:
+        """The data, split by what is to be forgotten."""
+        from untrain.verbs.given import split_of
+
+        return split_of(self.data, self.inputs.asked)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model with its weights."""
+        from untrain.verbs.given import given_model
+
+        ask = self.inputs
+        return given_model(ask.model, self.data.classes, weights=ask.weights, norm=self.norm, data_root=ask.data_root)
+
+    @cached_property
+    def recipe(self) -> AnyRecipe:
+        """How the model came about: the user's recipe where one is named, else the zoo's."""
+        from untrain.verbs.given import given_recipe
+
+        ask = self.inputs
+        return given_recipe(ask.model, ask.recipe, self.data.classes, ask.epochs)
+
+    @property
+    def known_recipe(self) -> AnyRecipe | None:
+        """How the model came about, where that is known."""
+        from untrain.zoo.networks import NETWORKS
+
+        return self.recipe if self.inputs.recipe is not None or self.inputs.model in NETWORKS else None
+
+    @property
+    def recipe_of_the_model(self) -> AnyRecipe:
+        """The recipe, once it is seen to build such a network as the model is.
+
+        Raises:
+            BadArgument: it builds another.
+        """
+        from untrain.sources import recipe as foreign
+
+        if isinstance(self.recipe, foreign.Recipe):
+            foreign.refuse_other(self.recipe, self.model.module, self.model.name)
+        return self.recipe
+
+    def tell(self, say: Say) -> None:
+        """Say what a user should know of the data and the model that were read."""
+        for note in (*self.data.notes, *(self.model.notes if "model" in self.__dict__ else ())):
+            say(note)
+
+
+def refuse_below(**given: tuple[int | None, int]) -> None:
+    """Refuse numbers that are below the least that makes sense, by flag.
+
+    Raises:
+        BadArgument: one is.
+    """
+    for name, (value, least) in given.items():
+        if value is not None and value < least:
+            raise BadArgument(f"--{name.replace('_', '-')} {value} is too small; give a number from {least} up")
+
+
+def _word(name: str, value: Any) -> Any:
+    """A value as commands and records say it: without the way to a folder or file."""
+    if value is None or name == "data_root":
+        return None
+    if name in ("model", "recipe"):
+        from untrain.verbs.given import shown_name
+
+        return shown_name(value)
+    if name in ("data", "test", "holdout"):
+        from untrain.sources.forms import finding
+        from untrain.zoo.sets import KNOWN
+
+        return value if value in KNOWN else finding.shown(value)
+    if name == "forget":
+        from untrain.sources import request as forgetting
+
+        return forgetting.shown(value)
+    return value.name if isinstance(value, Path) else value
+
+
+def _path(name: str, value: Any) -> Path | None:
+    """The folder or file that a value names, if it names one that a run reads."""
+    if name == "model":
+        from untrain.verbs.given import path_of_name
+
+        return path_of_name(value)
+    if name in ("data", "test", "holdout"):
+        from untrain.sources.forms import finding
+        from untrain.zoo.sets import KNOWN
+
+        return None if value in KNOWN else finding.path_of(value)
+    if name == "forget":
+        from untrain.sources import request as forgetting
+
+        return forgetting.path_of(value)
+    return value if isinstance(value, Path) else None

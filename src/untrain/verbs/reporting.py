@@ -1,0 +1,40 @@
+"""`untrain report`: the page of a run's record."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from untrain.core import files
+from untrain.core.errors import BadArgument
+from untrain.report.page import render
+from untrain.verbs.folder import read_record, refuse_unwritable
+from untrain.verbs.run_files import PAGE
+
+
+def report(run: Path, out: Path | None = None) -> Path:
+    """Draw a record's page; renews a page that was drawn before.
+
+    Args:
+        run: The folder of a run.
+        out: The file to write; `report.html` in the folder where none is given.
+
+    Returns:
+        The page's path.
+    """
+    record = read_record(run)
+    page = out or run / PAGE
+    if os.path.lexists(page) and not _is_page(page):
+        raise BadArgument(f"{page.name} exists and is not a page of untrain's; give another name by -o")
+    refuse_unwritable(page)
+    files.write(page, render(record).encode())
+    return page
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page that `report` drew."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(4096)
+    return b"<title>Unlearning record: " in start

@@ -1,0 +1,98 @@
+"""`untrain unlearn` and `untrain suppress`: make a model forget."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from untrain.core import files
+from untrain.core import unlearn as running
+from untrain.core.discover import name_of
+from untrain.core.engine import Progress, silent
+from untrain.core.method import Method
+from untrain.evidence import record as records
+from untrain.sources import request as forgetting
+from untrain.sources.card import CARD, card
+from untrain.verbs.about import about_data, about_model, about_recipe, about_weights, flags, is_foreign, machine, request, setting_flags
+from untrain.verbs.folder import note_inputs, refuse_output, writing
+from untrain.verbs.inputs import Inputs, Say, unsaid
+from untrain.verbs.ranks import joined
+from untrain.verbs.run_files import RECORD, WEIGHTS
+
+
+def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = silent, say: Say = unsaid) -> dict[str, Any]:
+    """Make a model forget; writes `model.safetensors` and `record.json`.
+
+    A model that is not of the zoo goes back in the form it came: a transformers folder with its configuration, each
+    state dict under its own names; a model card is written beside it.
+
+    Args:
+        method: A method with its settings.
+        inputs: What is named: model, weights, data, what to forget, and so on.
+        out: The folder to write.
+        progress: Told of each step.
+        say: Told what the user should know.
+
+    Returns:
+        The record.
+    """
+    with joined():
+        refuse_output(out, list(inputs.paths().values()))
+        opened = inputs.open(say, trains=name_of(method) if "recipe" in method.needs else None)
+        source, split, given, engine = opened.data, opened.split, opened.model, opened.engine
+        opened.tell(say)
+        taught = opened.recipe_of_the_model if "recipe" in method.needs else None
+        running.given_to(method, split, taught)
+        arguments = {
+            "verb": "unlearn",
+            "method": name_of(method),
+            "settings": asdict(method),
+            "model": given.name,
+            "weights": given.sha256,
+            "data": source.sha256,
+            "forget": list(split.classes) or forgetting.digest(split),
+            "size": inputs.size,
+            "seed": inputs.seed,
+            "norm": inputs.norm,
+            "head": inputs.head,
+            "recipe": about_recipe(taught) if taught else None,
+        } | machine(engine)
+        words = inputs.words(after={"forget": {"out": out.name}})
+        if taught is None:
+            words |= {"epochs": None, "recipe": None}
+        command = ["unlearn", name_of(method), *flags(**words), *setting_flags(method)]
+        with writing(out, arguments) as state:
+            result = running.unlearn(
+                given.module,
+                split,
+                method,
+                seed=inputs.seed,
+                recipe=taught,
+                norm=given.norm,
+                head=inputs.head,
+                device=inputs.device,
+                precision=inputs.precision,
+                progress=progress,
+                store=state,
+            )
+            about = about_weights(method, source, split, inputs.seed) | ({"recipe": about_recipe(taught)} if taught else {})
+            record = records.compose(
+                running.describe(result),
+                command=command,
+                request=request(inputs.asked, split),
+                model=about_model(given),
+                data=about_data(source, split),
+                output={"file": WEIGHTS, "sha256": ""},
+            )
+            if engine.rank == 0:
+                # transformers 4 reads no file that does not say that it is PyTorch's.
+                files.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
+                record["output"]["sha256"] = files.sha256(out / WEIGHTS)
+                note_inputs(out, inputs.paths())
+                for name, path in given.beside.items():
+                    files.write(out / name, path.read_bytes())
+                if is_foreign(record):
+                    files.write(out / CARD, card(record).encode())
+                files.write(out / RECORD, records.dumps(record))
+        return record
