@@ -57,8 +57,8 @@ def rate(schedule: Schedule | Rate, step: int, steps: int) -> float:
 
 def _optimizer(kind: Optimizer, parameters: Sequence[Tensor], lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
     if kind == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+        return lean(torch.optim.Adam)(parameters, lr=lr, weight_decay=weight_decay)
+    return lean(torch.optim.SGD)(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
