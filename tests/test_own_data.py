@@ -15,9 +15,9 @@ from test_sources import Image, cache, folder_of, labelled, pa, plain, pq, put  
 from untrain.core.datasets import dataset_of, labels_of
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
-from untrain.runs import given_data, split_of
 from untrain.sources.forms.parts import Columns
 from untrain.sources.reading import read, why_other_width
+from untrain.verbs.given import given_data, split_of
 
 
 def picture(i, size=6):

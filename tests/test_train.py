@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from untrain.core import files, resume
 from untrain.core.data import CropFlip, Samples, Split, mix
 from untrain.core.engine import current, seeded
 from untrain.core.errors import Diverged, Resources
+from untrain.core.lean import lean
 from untrain.core.network import Network
 from untrain.core.train import fit, minimize, predict, rate
 from untrain.core.unlearn import unlearn
@@ -519,3 +522,36 @@ def test_another_seed_does_not_come_from_the_folder_by_accident(unbroken, tmp_pa
     long_run(seed=0)
     assert not list(tmp_path.iterdir())
     assert not same(long_run(seed=1).model, unbroken["unsir"].model)
+
+
+def test_optimizers_do_torchs_own_arithmetic_to_the_bit() -> None:
+    """They only leave out the detours to the compiler."""
+    for kind, how in ((torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}), (torch.optim.Adam, {"lr": 0.1, "weight_decay": 5e-4})):
+        ended = []
+        for made in (lean(kind), kind):
+            torch.manual_seed(0)
+            weight = torch.randn(5, 3, requires_grad=True)
+            optimizer = made([weight], **how)
+            for _ in range(3):
+                weight.grad = torch.randn(5, 3)
+                optimizer.step()
+            again = made([weight], **how)
+            again.load_state_dict(optimizer.state_dict())
+            weight.grad = torch.randn(5, 3)
+            again.step()
+            ended.append(weight.detach().clone())
+        assert torch.equal(*ended)
+
+
+def test_a_run_does_not_import_the_compiler() -> None:
+    """Fault 53: 824 modules at the first step, and as much time as torch itself takes."""
+    code = """
+import sys, untrain
+data = untrain.load("digits")
+split = untrain.Split.by_class(data.train.first(4), data.test.first(2), forget=[3])
+for method in (untrain.FineTune(epochs=1), untrain.NegGrad(epochs=1)):
+    untrain.unlearn(untrain.load_model("digits"), split, method).marks
+assert "torch._dynamo" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -191,12 +191,13 @@ def convert(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="The .safetensors file to write; refused where it exists.")],
     network: Annotated[str | None, Parameter(help="Which of several networks in it: what the names of its entries begin with, or . for all.")] = None,
+    drop: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=(), help="Entries to leave out: their names, or what these begin with, such as criterion.")] = (),
     json: Json = False,
 ) -> int:
     """Turn a pickled checkpoint into safetensors. It is read in a sandbox, and nothing in it is run."""
     from untrain.verbs.converting import convert
 
-    made = convert(file, out, network=network)
+    made = convert(file, out, network=network, drop=drop)
     if json:
         show.as_json(made)
     else:

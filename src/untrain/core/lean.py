@@ -8,14 +8,15 @@ as it stands. The arithmetic is torch's own.
 from __future__ import annotations
 
 import inspect
-from functools import cache
+from typing import TypeVar, cast
 
 import torch
 from torch.optim import Optimizer
 
+Kind = TypeVar("Kind", bound=Optimizer)
 
-@cache
-def lean(kind: type[Optimizer]) -> type[Optimizer]:
+
+def lean(kind: type[Kind]) -> type[Kind]:
     """An optimizer's class with its own arithmetic, and none of the detours to the compiler.
 
     >>> import sys
@@ -26,4 +27,4 @@ def lean(kind: type[Optimizer]) -> type[Optimizer]:
     [-0.5, -0.5]
     """
     bare = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad")}
-    return type(kind.__name__, (kind,), bare | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return cast(type[Kind], type(kind.__name__, (kind,), bare | {"step": torch.no_grad()(inspect.unwrap(kind.step))}))

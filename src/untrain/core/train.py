@@ -1,4 +1,4 @@
-"""The few functions that do all long work: minimize, fit, predict.
+"""The few functions that do all long work: minimize, fit, predict. They stand in one file, since each is made of the one before.
 
 They are numbered in order of call within a run. A call's seed comes from the run's seed and its number;
 what it finished is kept where the run has a folder, so that a killed run goes on by replay: a finished
@@ -21,6 +21,7 @@ from torch import Tensor
 from untrain.core.data import Inputs, Plan, Samples, mix
 from untrain.core.engine import Engine, Run, current, own_stream
 from untrain.core.errors import BadArgument, BadData, Diverged
+from untrain.core.lean import lean
 from untrain.core.network import Network
 from untrain.core.rehearse import Rehearsal, rehearsal
 from untrain.core.resume import Saving

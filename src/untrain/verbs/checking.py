@@ -25,9 +25,9 @@ from untrain.core.errors import BadArgument, OtherHead
 from untrain.report.markup import asset, draw
 from untrain.report.page import policy
 from untrain.verbs.about import request
-from untrain.verbs.folder import refuse_unwritable
 from untrain.verbs.inputs import Inputs, Say, unsaid
 from untrain.verbs.pictures import png
+from untrain.verbs.run_files import refuse_unwritable
 
 PAGE_TITLE = "Copies of what is to be forgotten"
 SHOWN = 200

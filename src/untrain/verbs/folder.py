@@ -23,7 +23,7 @@ import torch.distributed as dist
 from untrain.core import files
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
 from untrain.evidence import record as records
-from untrain.verbs.run_files import INPUTS, RECORD, STATE
+from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_unwritable
 
 
 def read_record(run: Path) -> dict[str, Any]:
@@ -48,17 +48,6 @@ def refuse_output(out: Path, inputs: Sequence[Path]) -> None:
         raise BadArgument(f"--out {out.name} is an input of this run; give another folder")
     if not (out / STATE / "arguments.json").is_file():
         raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Refuse a place where nothing can be written.
-
-    Raises:
-        Resources: it is one.
-    """
-    there = next(p for p in path.absolute().parents if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise Resources(f"{path.name} cannot be written: {there} is {'not writable' if there.is_dir() else 'not a folder'}; give another place")
 
 
 def _refuse_other_arguments(out: Path, arguments: dict[str, Any]) -> None:

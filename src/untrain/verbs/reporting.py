@@ -8,8 +8,8 @@ from pathlib import Path
 from untrain.core import files
 from untrain.core.errors import BadArgument
 from untrain.report.page import render
-from untrain.verbs.folder import read_record, refuse_unwritable
-from untrain.verbs.run_files import PAGE
+from untrain.verbs.folder import read_record
+from untrain.verbs.run_files import PAGE, refuse_unwritable
 
 
 def report(run: Path, out: Path | None = None) -> Path:
