@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from untrain.core.data import Inputs
+from untrain.core.data import Inputs, take
 from untrain.core.engine import Run, going_on
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.head import Head as Head
@@ -45,16 +46,18 @@ class Network:
             n, wants_input = len(x), x.requires_grad
             if x.is_floating_point():
                 x = x.to(self.dtype)
-            if x.ndim == 4:
+            if x.ndim == 4 and not _uncounted.get():
                 x = x.contiguous(memory_format=torch.channels_last)
         if run is None:
             return logits(_called(self.module, x))
-        run.passes += n
-        # A backward is counted where one is made, and as often: 2 where a weight wants its gradient, 1 to the input alone.
-        backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
         with run.engine.autocast():
             out = logits(_called(self.module, x))
+        if _uncounted.get():
+            return out
+        run.passes += n
         if out.requires_grad:
+            # A backward is counted where one is made, and as often: 2 where a weight wants its gradient, 1 to the input alone.
+            backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
             cast(Any, out).register_hook(lambda _: _count(run, n * backward))
         return out
 
@@ -75,6 +78,38 @@ class Network:
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """The weights by name."""
         return dict(self.module.named_parameters())
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The weights that want a gradient: those of a frozen layer are left out."""
+        return [p for p in self.module.parameters() if p.requires_grad]
+
+    def layers(self, kinds: type[nn.Module] | tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+        """The layers of these kinds, by name, in the order in which they were put in."""
+        return {name: part for name, part in self.module.named_modules() if isinstance(part, kinds)}
+
+    def at(self, layer: str, x: Inputs) -> Callable[[Tensor], Tensor]:
+        """The network from a layer's output on: a function of that output that answers with logits.
+
+        Args:
+            layer: The layer's name.
+            x: One input or more; what lies ahead of the layer runs on the first of them, and its answer is thrown away.
+
+        Raises:
+            BadArgument: no such layer.
+        """
+        parts = dict(self.module.named_modules())
+        if layer not in parts:
+            raise BadArgument(f"no layer {layer!r} in the model; there are {list(parts)[1:6]}, ...")
+
+        def run(output: Tensor) -> Tensor:
+            first = torch.zeros(len(output), dtype=torch.long)
+            handle = parts[layer].register_forward_hook(lambda *_: output)
+            try:
+                return self(take(x, first))
+            finally:
+                handle.remove()
+
+        return run
 
     def buffers(self) -> list[Tensor]:
         """The buffers, such as BatchNorm's running statistics."""
@@ -131,6 +166,19 @@ class Network:
             handle.remove()
         read = seen[-1]
         return (read.mean((2, 3)) if read.ndim == 4 else read), out
+
+
+_uncounted: ContextVar[bool] = ContextVar("untrain_uncounted", default=False)
+
+
+@contextlib.contextmanager
+def uncounted() -> Iterator[None]:
+    """Passes of this block are counted by who runs it, since they are not those of a plain forward and backward; nor is the layout of images changed."""
+    token = _uncounted.set(True)
+    try:
+        yield
+    finally:
+        _uncounted.reset(token)
 
 
 class _Teacher(Network):
