@@ -5,14 +5,29 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
+from torch import nn
+
+from untrain.core.data import Samples
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
-from untrain.core.train import Trace
+from untrain.core.train import Phase, Trace
 
 FAILURES = ("unchanged", "collapsed", "diverged", "remembers")
 """How a run can fail: nothing moved; too much did; it went to NaN; the forgotten are named as before."""
+
+
+class Recipe(Protocol):
+    """How the original came about."""
+
+    def build(self) -> nn.Module:
+        """The network before training."""
+        ...
+
+    def train(self, model: Network, samples: Samples) -> Phase:
+        """Train it on these samples."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class Method:
 
     A method is one file with one frozen dataclass and one function; *the keyword names of the function
     are the data it is given*, so what a method sees is a fact and not a claim. It may name `forget`,
-    `retain` or any further part of the split but `test`, and `classes` and `recipe`.
+    `retain` or any further part of the split but `test`, and `classes`, `recipe` and `shape` (of one input, as the network reads it).
     """
 
     found_in: ClassVar[str] = "methods"

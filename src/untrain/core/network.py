@@ -123,6 +123,25 @@ class Network:
         """Set evaluation mode: BatchNorm uses its running statistics and leaves them."""
         self.module.eval()
 
+    def become(self, module: nn.Module) -> None:
+        """Take over another network's weights and buffers, those outside of its state dict too, and which of its weights want a gradient.
+
+        Raises:
+            BadData: it has other layers.
+        """
+        own, theirs = dict(self.module.named_parameters()), dict(module.named_parameters())
+        if own.keys() != theirs.keys() or any(own[name].shape != value.shape for name, value in theirs.items()):
+            differ = sorted(name for name in own.keys() | theirs.keys() if name not in own or name not in theirs or own[name].shape != theirs[name].shape)
+            raise BadData(f"the network that is built anew has other weights, such as {differ[0]}; give the recipe of this model")
+        self.module.load_state_dict(module.state_dict())
+        buffers = dict(module.named_buffers())
+        with torch.no_grad():
+            for name, value in self.module.named_buffers():
+                if name in buffers and buffers[name].shape == value.shape:
+                    value.copy_(buffers[name])
+        for name, value in own.items():
+            value.requires_grad_(theirs[name].requires_grad)
+
     def teacher(self) -> Network:
         """A deep copy, frozen, in evaluation mode: what it knows now, whatever becomes of this one."""
         return _Teacher(copy.deepcopy(self.module).eval().requires_grad_(False), head=self._head)

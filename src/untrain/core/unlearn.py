@@ -162,12 +162,15 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     name = type(method).__name__
     if "test" in method.needs:
         raise BadArgument(f"{name} names the test samples, which no method is handed")
+    if "shape" in method.needs:
+        # Of one input, as the network reads it; whose it is does not matter.
+        known["shape"] = next(part for part in split.parts.values() if len(part)).shape
     unknown = [n for n in method.needs if n not in known]
     if unknown:
         raise BadArgument(f"{name} needs {unknown}, which this split does not have; it has {sorted(known)}")
     if "recipe" in method.needs and recipe is None:
         raise BadArgument(f"{name} needs to know how the model was trained: give recipe=, with build() and train(model, samples)")
-    empty = [n for n in method.needs if n != "recipe" and len(known[n]) == 0]
+    empty = [n for n in method.needs if n not in ("recipe", "shape") and len(known[n]) == 0]
     if "classes" in empty:
         others = [other for other, entry in found("methods").items() if "classes" not in (needs := entry.load().needs) and {"forget", "retain"} & set(needs)]
         raise BadArgument(f"{name} forgets whole classes, and this is a list of samples; {', '.join(others)} take one")

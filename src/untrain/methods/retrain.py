@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
-
-from torch import nn
+from typing import ClassVar
 
 from untrain.core.data import Samples
-from untrain.core.method import Method, Move
+from untrain.core.method import Method, Move, Recipe
 from untrain.core.network import Network
-from untrain.core.train import Phase, Trace
-
-
-class Recipe(Protocol):
-    """How the original came about."""
-
-    def build(self) -> nn.Module:
-        """The network before training."""
-        ...
-
-    def train(self, model: Network, samples: Samples) -> Phase:
-        """Train it on these samples."""
-        ...
+from untrain.core.train import Trace
 
 
 @dataclass(frozen=True)
@@ -42,5 +28,5 @@ class Retrain(Method):
 
     def __call__(self, model: Network, *, retain: Samples, recipe: Recipe) -> Trace:
         """Replace the model's weights and train them."""
-        model.module.load_state_dict(recipe.build().state_dict())
+        model.become(recipe.build())
         return Trace.of(recipe.train(model, retain))
