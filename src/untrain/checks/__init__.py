@@ -32,6 +32,7 @@ from untrain.checks.golden import check_its_numbers_are_those_on_record
 from untrain.checks.own import exceptions, own_laws
 from untrain.checks.running import Law, LawBroken, ask, sentence
 from untrain.checks.sight import check_each_part_that_it_names_matters, check_it_sees_only_what_it_names, check_the_order_of_classes_is_nothing_to_it
+from untrain.checks.teachers import check_its_teachers_stay_what_they_were
 from untrain.checks.traces import (
     check_every_number_that_it_leaves_is_finite,
     check_nothing_is_left_behind,
@@ -60,6 +61,7 @@ LAWS: tuple[Law, ...] = (
     check_every_number_that_it_leaves_is_finite,
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
     check_each_phase_moves_what_it_declares,
+    check_its_teachers_stay_what_they_were,
     check_the_order_of_classes_is_nothing_to_it,
     check_every_field_is_used,
 )

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from untrain.checks.case import Case
-from untrain.checks.running import LawBroken, watched
+from untrain.checks.running import LawBroken, shrunk, watched
 from untrain.core.data import Samples
 from untrain.core.discover import name_of
 from untrain.core.method import Method
@@ -56,7 +56,7 @@ def golden_name(method: Method) -> str | None:
     if not type(method).__module__.startswith("untrain.methods."):
         return None
     named = {"": type(method)(), **{f":{preset}": settings for preset, settings in method.presets.items()}}
-    return next((name_of(method) + suffix for suffix, settings in named.items() if settings == method), None)
+    return next((name_of(method) + suffix for suffix, settings in named.items() if method in (settings, shrunk(settings))), None)
 
 
 def first_numbers(method: Method, case: Case) -> dict[str, float]:

@@ -49,17 +49,22 @@ def sentence(law: Law) -> str:
 
 
 def ask(law: Law, method: Method, case: Case | None = None) -> None:
-    """Hold a method to a law; one that ends in an error of another kind has broken it.
+    """Hold a method, in the small settings that it names for laws, to one of them; a method that ends in an error of another kind has broken it.
 
     Raises:
         LawBroken: it breaks it.
     """
     try:
-        law(method, case)
+        law(shrunk(method), case)
     except LawBroken:
         raise
     except Exception as error:
         raise LawBroken(law, method, f"ended in {type(error).__name__}: {error}") from error
+
+
+def shrunk(method: Any) -> Any:
+    """The same method with the fields that its `small` names set as it says."""
+    return replace(method, **method.small) if method.small else method
 
 
 def left_by(law: Law, method: Method, case: Case, *, seed: int = 0, split: Split | None = None, recipe: Any = None) -> nn.Module:

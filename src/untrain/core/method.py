@@ -39,7 +39,7 @@ class Move:
         of: What it moves: the `cross-entropy` of the labels, the `distance from original` (KL of the answers from those of the model
             that was given), or the `p of forgotten`, the probability of the classes to forget.
         on: Of which samples: the phase's own first `batch`, with the labels that it carries, or a part of the split under its true ones: `forget` or `retain`.
-        over: By a small `step` where the first one goes, in the mode of that step, or by the whole `phase` (of several turns the first), in evaluation mode.
+        over: By a small `step` where the first one goes, in the mode of that step, or by what the weights do in the whole `phase` (of several turns the first), in evaluation mode.
         why: Why it promises nothing, in a sentence.
     """
 
