@@ -17,7 +17,7 @@ from untrain.core.train import Optimizer, Trace, minimize
 
 @dataclass(frozen=True)
 class DELETE(Method):
-    """Minimise KL(p* || f(x; theta)) over the forget set, where p* is what the original answers without the label y,
+    """Minimise KL(p* || softmax f(x; theta)) over the forget set, p* being what the original answers when it may not answer y.
 
         p*_y = 0,    p*_k = p_k / (1 - p_y)  for k != y,    p = softmax(f(x; theta_o)).
 
