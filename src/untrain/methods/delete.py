@@ -42,24 +42,23 @@ class DELETE(Method):
     optimizer: Optimizer = "sgd"
     augment: bool = True
 
+    def target(self, logits: Tensor, y: Tensor) -> Tensor:
+        """p*: the softmax of logits [n, C] once the answer y [n] is ruled out.
+
+        >>> DELETE().target(torch.tensor([[9.0, 0.0, 0.0]]), torch.tensor([0])).tolist()
+        [[0.0, 0.5, 0.5]]
+        """
+        return F.softmax(logits.scatter(1, y[:, None], -torch.inf), dim=1)
+
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
         """Distil."""
         teacher = model.teacher()
 
         def loss(x: Inputs, y: Tensor) -> Tensor:
             with torch.no_grad():
-                target = without(teacher(x), y)
+                target = self.target(teacher(x), y)
             return F.kl_div(F.log_softmax(model(x), dim=1), target, reduction="batchmean")
 
         model.train()
         batches = forget.batches(self.batch, epochs=self.epochs, augment=self.augment)
         return Trace.of(minimize(loss, model.parameters(), batches, phase="distill", lr=self.lr, optimizer=self.optimizer))
-
-
-def without(logits: Tensor, y: Tensor) -> Tensor:
-    """Softmax of logits [n, C], given that the answer is not y [n].
-
-    >>> without(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])).tolist()
-    [[0.0, 0.5, 0.5]]
-    """
-    return F.softmax(logits.scatter(1, y[:, None], -torch.inf), dim=1)
