@@ -34,7 +34,7 @@ class DELETE(Method):
     """
 
     paper = "Zhou et al., Decoupled Distillation to Erase, CVPR 2025, arXiv:2503.23751"
-    moves: ClassVar = {"distill": Move(+1)}
+    moves: ClassVar = {"distill": (Move(+1), Move(-1, of="p of forgotten", on="forget", over="phase"))}
 
     lr: float = 1e-3
     epochs: int = 20

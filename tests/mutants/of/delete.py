@@ -79,7 +79,7 @@ class DistilsWithDecay(DELETE):
             return super().__call__(model, forget=forget)
 
 
-@breaks(checks.check_a_small_first_step_moves_the_loss_as_declared)
+@breaks(checks.check_each_phase_moves_what_it_declares)
 @dataclass(frozen=True)
 class DistilsUpwards(DELETE):
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
