@@ -21,28 +21,28 @@ from untrain.methods.delete import DELETE
 
 @breaks(laws.check_the_target_is_what_is_left_of_the_answer)
 @dataclass(frozen=True)
-class TargetKeepsTheLabel(DELETE):
+class TeachesTheLabel(DELETE):
     def target(self, logits: Tensor, y: Tensor) -> Tensor:
         return torch.softmax(logits, 1)
 
 
 @breaks(laws.check_the_target_is_what_is_left_of_the_answer)
 @dataclass(frozen=True)
-class TargetIsNotMadeWhole(DELETE):
+class TeachesLessThanAll(DELETE):
     def target(self, logits: Tensor, y: Tensor) -> Tensor:
         return torch.softmax(logits, 1).scatter(1, y[:, None], 0.0)
 
 
 @breaks(laws.check_the_target_is_what_is_left_of_the_answer)
 @dataclass(frozen=True)
-class TargetIsUniform(DELETE):
+class TeachesAllTheRestAlike(DELETE):
     def target(self, logits: Tensor, y: Tensor) -> Tensor:
         return super().target(torch.zeros_like(logits), y)
 
 
 @breaks(laws.check_the_target_is_what_is_left_of_the_answer)
 @dataclass(frozen=True)
-class TargetLowersTheLabelTooLittle(DELETE):
+class TeachesALittleOfTheLabel(DELETE):
     def target(self, logits: Tensor, y: Tensor) -> Tensor:
         return torch.softmax(logits.scatter_add(1, y[:, None], torch.full_like(logits[:, :1], -20.0)), 1)
 
