@@ -37,8 +37,8 @@ def check_it_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
     teacher, student = copy.deepcopy(module).eval(), copy.deepcopy(module).train()
     left, _, run = watched(method, case, module=module)
     batches = case.prepared.forget.batches(method.batch, epochs=method.epochs, augment=method.augment)
-    kinds = {"sgd": lambda p: torch.optim.SGD(p, lr=method.lr, momentum=0.9, nesterov=True), "adam": lambda p: torch.optim.Adam(p, lr=method.lr)}
-    stepper = kinds[method.optimizer](student.parameters())
+    adam, weights = method.optimizer == "adam", list(student.parameters())
+    stepper = torch.optim.Adam(weights, lr=method.lr) if adam else torch.optim.SGD(weights, lr=method.lr, momentum=0.9, nesterov=True)
     for x, y, _ in batches.run(mix(0, run.calls)):
         assert isinstance(x, torch.Tensor)
         assert y is not None
@@ -49,7 +49,7 @@ def check_it_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
         q = torch.log_softmax(student(x.double()), 1)
         loss = (torch.xlogy(p, p) - p * q).sum(1).mean()
         stepper.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         stepper.step()
     for name, value in student.state_dict().items():
         apart, size = (float(t.double().norm()) for t in (left.state_dict()[name].double() - value.double(), value))
