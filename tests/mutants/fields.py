@@ -15,6 +15,7 @@ from untrain.core.train import Trace
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.neggrad import NegGrad
+from untrain.methods.retrain import Retrain
 
 
 @breaks(checks.check_every_field_is_documented)
@@ -61,6 +62,30 @@ class KnobForNoFailure(NegGrad):
 @dataclass(frozen=True)
 class KnobThatIsAWord(NegGrad):
     knobs: ClassVar = {"collapsed": {"optimizer": -1}}
+
+
+@breaks(checks.check_no_field_is_named_as_a_flag_that_all_methods_have)
+@dataclass(frozen=True)
+class FieldCalledSize(NegGrad):
+    """Climb.
+
+    Args:
+        size: Batch size.
+    """
+
+    size: int = 256
+
+
+@breaks(checks.check_no_field_is_named_as_a_flag_that_all_methods_have)
+@dataclass(frozen=True)
+class EpochsBesideTheRecipes(Retrain):
+    """Retrain.
+
+    Args:
+        epochs: Passes.
+    """
+
+    epochs: int = 1
 
 
 @breaks(checks.check_the_repr_is_python)

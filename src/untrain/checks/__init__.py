@@ -24,11 +24,13 @@ from untrain.checks.effect import (
 from untrain.checks.fields import (
     check_every_field_is_documented,
     check_every_field_is_used,
+    check_no_field_is_named_as_a_flag_that_all_methods_have,
     check_the_knobs_that_it_names_are_its_own,
     check_the_repr_is_python,
 )
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.golden import check_its_numbers_are_those_on_record
+from untrain.checks.nets import LAWS_OF_KINDS
 from untrain.checks.own import exceptions, own_laws
 from untrain.checks.running import Law, LawBroken, ask, sentence
 from untrain.checks.sight import check_each_part_that_it_names_matters, check_it_sees_only_what_it_names, check_the_order_of_classes_is_nothing_to_it
@@ -46,6 +48,7 @@ __all__ = ["CLASSES", "GONE", "LAWS", "OTHERS", "Case", "Closed", "Law", "LawBro
 LAWS: tuple[Law, ...] = (
     check_every_field_is_documented,
     check_the_knobs_that_it_names_are_its_own,
+    check_no_field_is_named_as_a_flag_that_all_methods_have,
     check_the_repr_is_python,
     check_the_given_model_is_left_alone,
     check_the_weights_move,
@@ -63,6 +66,7 @@ LAWS: tuple[Law, ...] = (
     check_each_phase_moves_what_it_declares,
     check_its_teachers_stay_what_they_were,
     check_the_order_of_classes_is_nothing_to_it,
+    *LAWS_OF_KINDS,
     check_every_field_is_used,
 )
 """The laws of all methods, the quick ones first. One that does not concern a method lets it pass."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case, SmallRecipe
-from untrain.checks.running import Law, LawBroken, left_by, moved_rows, watched
+from untrain.checks.running import Law, LawBroken, counts_steps, left_by, moved_rows, watched
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.methods.nothing import Nothing
@@ -27,15 +26,6 @@ def check_the_weights_move(method: Method, case: Case | None = None) -> None:
         raise LawBroken(check_the_weights_move, method, "moved no weight")
     if moved and isinstance(method, Nothing):
         raise LawBroken(check_the_weights_move, method, f"moved {moved[0]}")
-
-
-def counts_steps(name: str) -> bool:
-    """Whether a field counts steps or epochs, by its name.
-
-    >>> [counts_steps(name) for name in ("epochs", "noise_steps", "lr")]
-    [True, True, False]
-    """
-    return re.search(r"(^|_)(steps|epochs)$", name) is not None
 
 
 def check_without_steps_it_changes_what_it_edits_and_nothing_else(method: Method, case: Case | None = None) -> None:

@@ -16,6 +16,7 @@ from untrain.core.errors import BadArgument, Diverged
 from untrain.core.files import weights_hash
 from untrain.core.method import FAILURES, Method
 from untrain.core.unlearn import unlearn
+from untrain.verbs.inputs import Inputs
 
 
 def check_every_field_is_documented(method: Method, case: Case | None = None) -> None:
@@ -56,6 +57,19 @@ def _documented(cls: type[Any]) -> dict[str, str]:
             elif line.strip() and not line.startswith(" " * 8):
                 break
     return out
+
+
+OF_A_COMMAND = ("preset", "out", "json")
+"""Flags of every method's command beside the fields of `Inputs`."""
+
+
+def check_no_field_is_named_as_a_flag_that_all_methods_have(method: Method, case: Case | None = None) -> None:
+    """No field is called as a field of `Inputs` is, or as another flag of every method's command; `epochs` is one where it names the recipe."""
+    law, of_recipes = check_no_field_is_named_as_a_flag_that_all_methods_have, ("epochs", "recipe")
+    taken = {*OF_A_COMMAND, *(f.name for f in fields(Inputs) if "recipe" in method.needs or f.name not in of_recipes)}
+    clash = [f.name for f in fields(method) if f.name in taken]
+    if clash:
+        raise LawBroken(law, method, f"has a field {clash[0]}, which is a flag of every method's command; give it another name")
 
 
 def check_the_repr_is_python(method: Method, case: Case | None = None) -> None:

@@ -7,15 +7,15 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
-from untrain.checks import of
-from untrain.checks.running import Law
+from untrain.checks.running import Law, shrunk
 from untrain.core.method import Method
 
 
 @cache
 def rooms() -> dict[str, ModuleType]:
     """The files of methods' own laws, by the name of the method."""
-    return {found.name: importlib.import_module(f"{of.__name__}.{found.name}") for found in pkgutil.iter_modules(of.__path__)}
+    package = importlib.import_module("untrain.checks.of")
+    return {found.name: importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)}
 
 
 def laws_in(room: ModuleType) -> tuple[Law, ...]:
@@ -31,16 +31,19 @@ def own_laws(method: Method) -> tuple[Law, ...]:
 def exceptions(method: Method) -> dict[Law, str]:
     """The laws that these very settings of a method may break, each with the reason.
 
-    They stand in the method's file of laws, by the name of the preset (`default` for none):
+    They stand in the method's file of laws, by the name of the preset (`default` for none, `*` for all):
     `EXCEPTIONS = {"notebook": {check_...: "why"}}`.
     """
     named = {"default": type(method)(), **method.presets}
     out: dict[Law, str] = {}
     for room in _rooms_of(method):
         for preset, excused in getattr(room, "EXCEPTIONS", {}).items():
+            if preset == "*":
+                out |= excused
+                continue
             if preset not in named:
                 raise KeyError(f"{room.__name__} excuses the preset {preset!r}, which {type(method).__name__} does not have")
-            if type(named[preset]) is type(method) and named[preset] == method:
+            if type(named[preset]) is type(method) and method in (named[preset], shrunk(named[preset])):
                 out |= excused
     return out
 

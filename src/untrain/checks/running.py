@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -153,3 +154,12 @@ def contents(case: Case) -> dict[str, Any]:
         out[f"the labels of {name}"] = raw(part.y)
         out[f"the pixels of {name}"] = raw(part.sources[0].raw(part.index))  # type: ignore[arg-type]
     return out
+
+
+def counts_steps(name: str) -> bool:
+    """Whether a field counts steps or epochs, by its name.
+
+    >>> [counts_steps(name) for name in ("epochs", "noise_steps", "lr")]
+    [True, True, False]
+    """
+    return re.search(r"(^|_)(steps|epochs)$", name) is not None
