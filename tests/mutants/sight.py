@@ -12,9 +12,10 @@ from untrain.checks import Case, SmallRecipe
 from untrain.core.data import Samples
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.train import Trace
+from untrain.core.train import Trace, fit, predict
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
+from untrain.methods.neggrad import NegGrad
 from untrain.methods.retrain import Retrain
 
 HELD: list[Case] = []
@@ -98,6 +99,30 @@ def uses_an_unnamed_recipe(case: Case) -> Method:
 class NamesTheTest(FineTune):
     def __call__(self, model: Network, *, retain: Samples, test: Samples) -> Trace:
         return super().__call__(model, retain=retain + test)
+
+
+@breaks(checks.check_no_image_that_it_does_not_name_passes_through_a_network)
+def reads_a_copy_of_what_is_retained(case: Case) -> Method:
+    """A copy of the data, as a cache of an earlier run would hold it: spoiling the case's own does not reach it."""
+    kept = Case.fresh().prepared.retain
+
+    class Mutated(NegGrad):
+        def __call__(self, model: Network, *, forget: Samples) -> Trace:
+            return Trace.of(*super().__call__(model, forget=forget).values(), fit(model, kept, phase="mend", lr=1e-3, epochs=1, batch=16, augment=True))
+
+    return Mutated()
+
+
+@breaks(checks.check_no_image_that_it_does_not_name_passes_through_a_network)
+def looks_at_a_copy_of_the_test(case: Case) -> Method:
+    kept = Case.fresh().prepared.test
+
+    class Mutated(NegGrad):
+        def __call__(self, model: Network, *, forget: Samples) -> Trace:
+            predict(model, kept)
+            return super().__call__(model, forget=forget)
+
+    return Mutated()
 
 
 @breaks(checks.check_each_part_that_it_names_matters)

@@ -33,7 +33,12 @@ from untrain.checks.golden import check_its_numbers_are_those_on_record
 from untrain.checks.nets import LAWS_OF_KINDS
 from untrain.checks.own import exceptions, own_laws
 from untrain.checks.running import Law, LawBroken, ask, sentence
-from untrain.checks.sight import check_each_part_that_it_names_matters, check_it_sees_only_what_it_names, check_the_order_of_classes_is_nothing_to_it
+from untrain.checks.sight import (
+    check_each_part_that_it_names_matters,
+    check_it_sees_only_what_it_names,
+    check_no_image_that_it_does_not_name_passes_through_a_network,
+    check_the_order_of_classes_is_nothing_to_it,
+)
 from untrain.checks.teachers import check_its_teachers_stay_what_they_were
 from untrain.checks.traces import (
     check_every_number_that_it_leaves_is_finite,
@@ -55,6 +60,7 @@ LAWS: tuple[Law, ...] = (
     check_it_forgets_what_it_is_told_to,
     check_its_numbers_are_those_on_record,
     check_it_sees_only_what_it_names,
+    check_no_image_that_it_does_not_name_passes_through_a_network,
     check_each_part_that_it_names_matters,
     check_the_same_seed_gives_the_same_bits,
     check_another_seed_gives_other_bits,

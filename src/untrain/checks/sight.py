@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
 from untrain.checks.case import GONE, OTHERS, Case, Closed, SmallRecipe
-from untrain.checks.running import LawBroken, bits_of, watched
-from untrain.core.data import Split
+from untrain.checks.running import LawBroken, bits_of, raw, watched
+from untrain.core.data import Samples, Split
 from untrain.core.files import weights_hash
 from untrain.core.method import Method
 
@@ -26,6 +33,35 @@ def check_it_sees_only_what_it_names(method: Method, case: Case | None = None) -
             raise LawBroken(law, method, f"names {list(method.needs)} alone, but leaves other bits when the rest is spoilt")
     if len(left) > 1:
         raise LawBroken(law, method, "leaves other bits when the same data are read one by one")
+
+
+def check_no_image_that_it_does_not_name_passes_through_a_network(method: Method, case: Case | None = None) -> None:
+    """Of the images that the model and its copies are shown none is of a part that it does not name, not even out of a cache or a copy of its own."""
+    law, case = check_no_image_that_it_does_not_name_passes_through_a_network, case or Case.fresh()
+    known = {name: _middles(part) for name, part in case.prepared.parts.items()}
+    closed = {key: name for name, keys in known.items() if name not in method.needs for key in keys}
+    for name in set(method.needs) & known.keys():
+        closed = {key: part for key, part in closed.items() if key not in known[name]}
+    met: list[str] = []
+
+    def look(module: nn.Module, args: tuple[Any, ...]) -> None:
+        for x in args:
+            if isinstance(x, Tensor) and x.ndim == 4 and x.shape[-1] == 8:
+                met.extend(closed[key] for key in map(raw, x[:, :, 1:-1, 1:-1].detach().float()) if key in closed)
+
+    module = copy.deepcopy(case.model)
+    module.register_forward_pre_hook(look)
+    watched(method, case, module=module)
+    if met:
+        raise LawBroken(law, method, f"shows a network images of {met[0]}, {len(met)} in all, though it names {list(method.needs)} alone")
+
+
+def _middles(part: Samples) -> set[bytes | None]:
+    """What stays of each image under the case's augmentation, shifts by a pixel, once its border is cut off."""
+    x, _ = part.batch(torch.arange(len(part)))
+    assert isinstance(x, Tensor)
+    x = F.pad(x, (1, 1, 1, 1))
+    return {raw(middle) for down in range(3) for across in range(3) for middle in x[:, :, 1 + down : 7 + down, 1 + across : 7 + across]}
 
 
 def check_each_part_that_it_names_matters(method: Method, case: Case | None = None) -> None:
