@@ -155,7 +155,7 @@ def test_a_method_that_is_one_new_file_has_a_card_and_a_row(build: Any, tmp_path
         sys.modules.pop("untrain.methods.halve", None)
     assert "## Halve {#halve}" in page
     assert "| `--lr` | `0.001` | Learning rate. |" in page
-    assert "| [`halve`](methods.md#halve) | `retain` | classes or a list of samples | no | no |" in page
+    assert "| [`halve`](methods.md#halve) | `retain`, `classes` | classes | no | no |" in page
 
 
 def test_the_sentences_of_the_verdict_stand_on_their_page_as_they_are(build: Any) -> None:

@@ -77,7 +77,7 @@ LAWS: tuple[Law, ...] = (
 )
 """The laws of all methods, the quick ones first. One that does not concern a method lets it pass."""
 
-__all__ += [law.__name__ for law in LAWS]
+__all__ += [law.__name__ for law in LAWS if law not in LAWS_OF_KINDS]
 
 
 def check_method(method: Method, *more: Law) -> None:
