@@ -66,6 +66,17 @@ def dataset_of(data: Any, called: str = "data") -> Any:
     return under
 
 
+def names_of(data: Any) -> tuple[str, ...]:
+    """The names of the classes that a Dataset keeps, seen through Subset and ConcatDataset; none where it keeps none."""
+    if isinstance(data, Subset):
+        return names_of(data.dataset)
+    if isinstance(data, ConcatDataset):
+        every = {names_of(part) for part in data.datasets}
+        return every.pop() if len(every) == 1 else ()
+    kept = getattr(data, "classes", None)
+    return tuple(str(name) for name in kept) if isinstance(kept, list | tuple) else ()
+
+
 def refuse_no_dataset(data: Any, called: str) -> None:
     """Refuse what is no map-style Dataset of inputs and labels.
 
@@ -78,3 +89,9 @@ def refuse_no_dataset(data: Any, called: str) -> None:
         raise BadArgument(f"{called} is a {kind}; give Samples, a map-style Dataset of (input, label), or a DataLoader over one")
     if len(data) == 0:
         raise BadData(f"{called} holds nothing; give at least one sample a class")
+    first = data[0]
+    values = list(first.values()) if isinstance(first, dict) else list(first) if isinstance(first, tuple | list) else [first]
+    if any(hasattr(value, "convert") for value in values):
+        raise BadData(f"{called} gives Pillow images, and no tensors; read them by untrain.load((train, test)), or give the Dataset a transform that makes tensors")
+    if len(values) < 2:
+        raise BadData(f"{called} gives a {type(first).__name__} without a label; give a Dataset of (input, label)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from untrain.core.data import Data, Samples, Split, places_of_files, places_where
 from untrain.core.errors import BadArgument, BadData
 
-GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE"
+GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE, random:10% or random:10%,seed=3"
 """How it is written."""
 
 
@@ -33,6 +34,10 @@ def split(data: Data, forget: str) -> Split:
     parts = {} if data.holdout is None else {"holdout": data.holdout}
     if kind == "class":
         return Split.by_class(data.train, data.test, forget=classes_in(forget), **parts)
+    if kind == "random":
+        # What was set aside for testing stays there: a random share of the training samples is meant.
+        ratio, seed = drawn(forget)
+        return Split.random(data.train, data.test, ratio=ratio, seed=seed, **parts)
     pool = data.train if data.whole is None else data.whole
     if kind == "index" and what:
         places = _places(Path(what), len(pool))
@@ -65,6 +70,8 @@ def refuse_unknown(forget: str) -> None:
     kind, _, what = forget.partition(":")
     if kind == "class":
         classes_in(forget)
+    elif kind == "random":
+        drawn(forget)
     elif kind in ("index", "files") and what:
         _lines(Path(what))
     elif kind != "where" or not what.partition("=")[0].strip() or "=" not in what:
@@ -78,6 +85,21 @@ def classes_in(forget: str) -> list[str]:
     if kind != "class" or not colon or not classes:
         raise BadArgument(f"--forget {forget!r} names no class; write class:3,5 or class:cat,dog")
     return classes
+
+
+def drawn(forget: str) -> tuple[float, int]:
+    """The share and the seed that `random:10%,seed=3` names.
+
+    Raises:
+        BadArgument: it is not of this form, or the share is none or all.
+
+    >>> drawn("random:2.5%"), drawn("random:10%,seed=3")
+    ((0.025, 0), (0.1, 3))
+    """
+    asked = re.fullmatch(r"random:\s*(\d+(?:\.\d+)?)%(?:,\s*seed=(\d+))?", forget)
+    if asked is None or not 0 < float(asked[1]) < 100:
+        raise BadArgument(f"--forget {forget!r} names no share of the training samples; write random:10%, or random:10%,seed=3")
+    return float(asked[1]) / 100, int(asked[2] or 0)
 
 
 def path_of(forget: str) -> Path | None:

@@ -8,6 +8,7 @@ from untrain.core.data.batches import moved as moved
 from untrain.core.data.batches import spread as spread
 from untrain.core.data.batches import take as take
 from untrain.core.data.naming import class_numbers as class_numbers
+from untrain.core.data.naming import distinct as distinct
 from untrain.core.data.naming import places_of_files as places_of_files
 from untrain.core.data.naming import places_where as places_where
 from untrain.core.data.pixels import Augment as Augment

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import torch
+
 from untrain.core.data.samples import Samples
 from untrain.core.errors import BadArgument
+from untrain.core.seeds import mix
 
 
 def places_where(train: Samples, column: str, values: Sequence[Any]) -> list[int]:
@@ -93,31 +96,69 @@ def _few(names: Sequence[str], most: int = 3) -> str:
 
 
 def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ...]:
-    """Class numbers, sorted, of classes given by number or by name.
+    """Class numbers, sorted, of classes given by number, by name, or as `#3` by what can be nothing but a number.
 
     Raises:
-        BadArgument: a class that is not there (says which are), none, or all.
+        BadArgument: a class that is not there (says which are), one that could be several, none, or all.
 
     >>> import torch
     >>> class_numbers(Samples(torch.zeros(2, 1), [0, 1], names=["cat", "dog"]), ["dog"])
     (1,)
+    >>> class_numbers(Samples(torch.zeros(3, 1), [0, 1, 2], names=["crane", "cat", "crane"]), ["#2"])
+    (2,)
     """
     there, names = samples.classes, samples.names
     found = set()
     for given in named:
-        number = names.index(given) if isinstance(given, str) and given in names else None
-        if number is None and not isinstance(given, bool):
-            text = str(given)
-            number = int(text) if text.isdecimal() else None
+        text = str(given)
+        called = [c for c, name in enumerate(names) if name == text]
+        plain = text if called else text.removeprefix("#")
+        number = int(plain) if plain.isdecimal() and not isinstance(given, bool) else None
+        could = sorted({*called, *([number] if number in there else [])})
+        if len(could) > 1:
+            raise BadArgument(f"{_why_several(text, called, number, names)}; write {' or '.join(f'#{c}' for c in could)} for the one that is meant")
+        number = could[0] if could else number
         if number is None or number not in there:
             known = [f"{c} {names[c]}" if c < len(names) and names[c] != str(c) else str(c) for c in there]
             shown = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
-            meant = next((name for name in names if name.casefold() == str(given).casefold()), None)
-            hint = f"; {given!r} has no training sample" if given == meant or (number is not None and number < len(names)) else f"; did you mean {meant!r}?" if meant else ""
+            near = next((name for name in names if name.casefold() == text.casefold()), None)
+            hint = f"; {given!r} has no training sample" if given == near or (number is not None and number < len(names)) else f"; did you mean {near!r}?" if near else ""
             raise BadArgument(f"no class {given!r}; there are {shown}{hint}")
         found.add(number)
     refuse_all_or_none(len(found), len(there), "classes")
     return tuple(sorted(found))
+
+
+def _why_several(text: str, called: Sequence[int], number: int | None, names: Sequence[str]) -> str:
+    """Why a class that was named could be several."""
+    if number is None or number in called:
+        return f"{text!r} is the name of {len(called)} classes"
+    return f"{text!r} is the name of class {called[0]} and the number of another, {names[number]!r}"
+
+
+def places_drawn(n: int, ratio: float, seed: int = 0) -> list[int]:
+    """Places of a random share of n samples, the same for a seed and a number of samples on every machine.
+
+    Raises:
+        BadArgument: a share that is none, or all.
+
+    >>> places_drawn(10, 0.3) == places_drawn(10, 0.3) != places_drawn(10, 0.3, seed=1)
+    True
+    """
+    count = round(n * ratio) if 0 < ratio < 1 else 0
+    if count == 0:
+        raise BadArgument(f"a share of {ratio:.3g} of {n} samples is none, or all of them; give one between 0 and 1 that is at least one sample")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(mix(seed, n)))
+    return sorted(order[:count].tolist())
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names for tables and bars: of classes that are called alike each has its number behind it.
+
+    >>> distinct(["crane", "cat", "crane"])
+    ('crane #0', 'cat', 'crane #2')
+    """
+    return tuple(f"{name} #{i}" if names.count(name) > 1 else name for i, name in enumerate(names))
 
 
 def refuse_all_or_none(some: int, of: int, what: str) -> None:

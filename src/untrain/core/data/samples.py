@@ -20,17 +20,23 @@ from torch.utils.data import Dataset, default_collate
 
 from untrain.core.data.batches import Batches, Inputs, moved, take
 from untrain.core.data.pixels import Augment, Prepare
+from untrain.core.datasets import labels_of
 from untrain.core.errors import BadData
 
 
 def _put(out: Inputs | None, x: Inputs, at: Tensor, n: int) -> Inputs:
     """Scatter a source's rows into the batch they belong to; of two precisions the batch has the higher."""
-    if isinstance(x, dict):
-        base = cast(dict[str, Tensor], out or {k: v.new_empty((n, *v.shape[1:])) for k, v in x.items()})
-        for key, value in x.items():
-            base[key][at] = value
-        return base
-    whole = x.new_empty((n, *x.shape[1:])) if out is None else cast(Tensor, out)
+    if isinstance(x, dict) or isinstance(out, dict):
+        mine, there = x if isinstance(x, dict) else {}, out if isinstance(out, dict) else {}
+        if out is not None and mine.keys() != there.keys():
+            both = " and ".join(", ".join(some) or "a single tensor" for some in (there, mine))
+            raise BadData(f"inputs of {both} cannot stand in one batch; give both the same entries")
+        return {key: _put_one(there.get(key), value, at, n) for key, value in mine.items()}
+    return _put_one(out, x, at, n)
+
+
+def _put_one(out: Tensor | None, x: Tensor, at: Tensor, n: int) -> Tensor:
+    whole = x.new_empty((n, *x.shape[1:])) if out is None else out
     if whole.is_floating_point() and x.is_floating_point():
         dtype = torch.promote_types(whole.dtype, x.dtype)
         whole, x = whole.to(dtype), x.to(dtype)
@@ -141,7 +147,7 @@ class Samples:
 
     Args:
         x: Inputs [n, ...] (uint8 pixels, floats, or a dict of tensors), or a map-style Dataset of (x, y) or of dicts with a `label`.
-        y: Labels [n]; may be left out for a Dataset that has `targets`, or that is cheap to read once.
+        y: Labels [n]; may be left out for a Dataset that keeps its labels (`targets`), also under Subset or ConcatDataset, or that is cheap to read once.
         names: Names of the classes, by number.
         columns: Further facts by row (a group, a file), for `Split.by_group`.
         prepare: What turns raw inputs into network inputs, by the batch, on the device.
@@ -168,7 +174,7 @@ class Samples:
         if y is None:
             if isinstance(x, Tensor | dict):
                 raise BadData("Samples(x) of tensors needs labels y")
-            known = getattr(x, "targets", None)
+            known = labels_of(x)
             sized = cast(Any, x)
             y = [_label(sized[i]) for i in range(len(sized))] if known is None else known
         labels = torch.as_tensor(y)

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
-from untrain.core.data.naming import class_numbers, places_of_files, places_where, refuse_all_or_none
+from untrain.core.data.naming import class_numbers, places_drawn, places_of_files, places_where, refuse_all_or_none
 from untrain.core.data.pixels import Prepare
 from untrain.core.data.samples import Samples
+from untrain.core.datasets import dataset_of, names_of, refuse_no_dataset
 from untrain.core.errors import BadArgument
+
+Given = Samples | Dataset[Any] | DataLoader[Any]
+"""What a part may be given as."""
+
+
+def samples_of(given: Given, called: str = "data") -> Samples:
+    """Samples, out of a map-style Dataset of (input, label), or of that under a DataLoader, whose order is no matter.
+
+    Args:
+        given: Samples, a Dataset or a DataLoader.
+        called: What it is called in a message.
+
+    Raises:
+        BadArgument: it is none of them, or a DataLoader that draws some samples more often than others.
+        BadData: it holds nothing, or images that nothing has made a tensor of.
+    """
+    if isinstance(given, Samples):
+        return given
+    under = dataset_of(given, called)
+    refuse_no_dataset(under, called)
+    return Samples(under, names=names_of(under))
+
+
+def _all_of(test: Given, parts: Mapping[str, Given]) -> dict[str, Samples]:
+    return {name: samples_of(part, name) for name, part in {"test": test, **parts}.items()}
 
 
 class Split:
     """What to forget, what to keep, and what to test on, by name.
+
+    The functions that make one take Samples, a map-style Dataset, or a DataLoader, whose Dataset is then taken.
 
     Args:
         forget: The forget set, training samples.
@@ -30,23 +59,25 @@ class Split:
         self.parts: dict[str, Samples] = {"forget": forget, "retain": retain, "test": test, **parts}
 
     @classmethod
-    def by_class(cls, train: Samples, test: Samples, *, forget: Sequence[int | str], **parts: Samples) -> Split:
+    def by_class(cls, train: Given, test: Given, *, forget: Sequence[int | str], **parts: Given) -> Split:
         """Forget whole classes, given by number or by name.
 
         Raises:
             BadArgument: a class that is not there, none, or all of them.
         """
+        train, parts = samples_of(train, "train"), _all_of(test, parts)
         numbers = class_numbers(train, forget)
         gone = torch.isin(train.y, torch.tensor(numbers))
-        return cls(train[gone], train[~gone], test, numbers, **parts)
+        return cls(train[gone], train[~gone], classes=numbers, **parts)
 
     @classmethod
-    def by_index(cls, train: Samples, test: Samples, *, forget: Sequence[int], **parts: Samples) -> Split:
+    def by_index(cls, train: Given, test: Given, *, forget: Sequence[int], **parts: Given) -> Split:
         """Forget single training samples, by their place in `train`.
 
         Raises:
             BadArgument: a place that is not there, a place named twice, none, or all of them.
         """
+        train, parts = samples_of(train, "train"), _all_of(test, parts)
         places = [int(i) for i in forget]
         outside = [i for i in places if not 0 <= i < len(train)]
         if outside:
@@ -56,24 +87,36 @@ class Split:
         gone = torch.zeros(len(train), dtype=torch.bool)
         gone[torch.tensor(places, dtype=torch.long)] = True
         refuse_all_or_none(int(gone.sum()), len(train), "samples")
-        return cls(train[gone], train[~gone], test, (), **parts)
+        return cls(train[gone], train[~gone], **parts)
 
     @classmethod
-    def by_group(cls, train: Samples, test: Samples, *, column: str, forget: Sequence[Any], **parts: Samples) -> Split:
+    def random(cls, train: Given, test: Given, *, ratio: float = 0.1, seed: int = 0, **parts: Given) -> Split:
+        """Forget a random share of the training samples: the same ones for a seed and a number of samples.
+
+        Raises:
+            BadArgument: a share that is none, or all.
+        """
+        train = samples_of(train, "train")
+        return cls.by_index(train, test, forget=places_drawn(len(train), ratio, seed), **parts)
+
+    @classmethod
+    def by_group(cls, train: Given, test: Given, *, column: str, forget: Sequence[Any], **parts: Given) -> Split:
         """Forget the training samples whose column holds one of these values.
 
         Raises:
             BadArgument: a column or a value that is not there, or all of the samples.
         """
+        train = samples_of(train, "train")
         return cls.by_index(train, test, forget=places_where(train, column, forget), **parts)
 
     @classmethod
-    def by_files(cls, train: Samples, test: Samples, *, forget: Sequence[str], **parts: Samples) -> Split:
+    def by_files(cls, train: Given, test: Given, *, forget: Sequence[str], **parts: Given) -> Split:
         """Forget the training samples of these files, named by path or by as much of its end as tells them apart.
 
         Raises:
             BadArgument: names that fit no file, or several, or that are given twice (how many, and the first); none, or all of the files.
         """
+        train = samples_of(train, "train")
         return cls.by_index(train, test, forget=places_of_files(train, forget), **parts)
 
     def prepared(self, prepare: Prepare | None) -> Split:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from untrain.core.data import Data, Samples
-from untrain.core.datasets import dataset_of
+from untrain.core.datasets import dataset_of, names_of
 from untrain.core.errors import BadArgument, BadData, UntrainError
 from untrain.sources import images
 from untrain.sources.forms.hf_sets import of_hf
@@ -129,7 +129,7 @@ def of_dataset(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
     items = _Items(data, shown, columns)
     seen = _seen(items, n, shown)
     refuse_random(lambda i: _bytes_of(items[i][0]), n, shown, seen.hashes)
-    names = tuple(str(name) for name in getattr(data, "classes", ()) or ())
+    names = names_of(data)
     digest = hashlib.sha256(json.dumps([str(v) for v in seen.labels]).encode() + seen.contents).hexdigest()
     if not seen.sizes:
         numbers = seen.labels if all(isinstance(v, int) for v in seen.labels) else [0] * n

@@ -1,0 +1,168 @@
+"""What is to be forgotten, and out of what: classes whose name could be two, random shares, Datasets and DataLoaders."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
+
+from untrain.core.data import Data, Samples, Split, class_numbers
+from untrain.core.errors import BadArgument, BadData
+from untrain.sources import request
+
+X, Y = torch.rand(60, 1, 4, 4), torch.arange(60) % 4
+
+
+def named(*names):
+    return Samples(X, torch.arange(60) % len(names), names=names)
+
+
+def test_a_name_of_two_classes_is_refused_and_a_number_says_which():
+    """Fault 21: ImageNet has two cranes, and the first was forgotten without a word."""
+    samples = named("crane", "cat", "crane")
+    with pytest.raises(BadArgument, match="'crane' is the name of 2 classes; write #0 or #2 for the one that is meant"):
+        class_numbers(samples, ["crane"])
+    assert class_numbers(samples, ["#2", "cat"]) == (1, 2)
+    assert class_numbers(samples, [2]) == (2,)
+
+
+@pytest.mark.parametrize("given", ["2", 2], ids=repr)
+def test_a_number_that_is_also_the_name_of_another_class_is_refused(given):
+    """Fault 21: of folders 0, 1, 10, 2 the command line forgot class 3 and Python class 2."""
+    samples = named("0", "1", "10", "2")
+    with pytest.raises(BadArgument, match="'2' is the name of class 3 and the number of another, '10'; write #2 or #3"):
+        class_numbers(samples, [given])
+    assert class_numbers(samples, ["#2"]) == class_numbers(samples, ["10"]) == (2,)
+    assert class_numbers(samples, ["#3", "0", 1]) == (0, 1, 3)
+    assert class_numbers(named("0", "1", "2"), [given]) == (2,)
+    with pytest.raises(BadArgument, match="no class '#7'"):
+        class_numbers(samples, ["#7"])
+
+
+class Counted(Dataset):
+    """Items that are counted as they are read; labels are kept beside them."""
+
+    classes = ("a", "b", "c", "d")
+
+    def __init__(self, n=60):
+        self.targets, self.reads = Y[:n].tolist(), 0
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, i):
+        self.reads += 1
+        return X[i], self.targets[i]
+
+
+GIVEN = {
+    "dataset": lambda: Counted(),
+    "loader": lambda: DataLoader(Counted(), batch_size=7),
+    "shuffled": lambda: DataLoader(Counted(), batch_size=7, shuffle=True),
+    "subset": lambda: Subset(Counted(), range(60)),
+    "tensors": lambda: DataLoader(TensorDataset(X, Y), shuffle=True),
+    "samples": lambda: Samples(X, Y),
+}
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+def test_a_split_of_what_everybody_has(given):
+    """Fault 50: a torch Dataset or a DataLoader ended in an AttributeError."""
+    split = Split.by_class(given(), given(), forget=[3])
+    assert (len(split.forget), len(split.retain), len(split.test)) == (15, 45, 60)
+    assert torch.equal(split.forget.batch(torch.arange(15))[0], X[Y == 3])
+    assert len(Split.by_index(given(), given(), forget=[1, 5]).forget) == 2
+    assert len(Split.random(given(), given(), ratio=0.5, unseen=given()).parts["unseen"]) == 60
+
+
+def test_a_split_reads_no_item_for_its_label():
+    """Fault 40: each label of a Subset was an item read."""
+    data = Counted()
+    split = Split.by_class(Subset(data, range(60)), Subset(data, range(8)), forget=["c"])
+    assert data.reads == 2
+    assert split.classes == (2,)
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([])
+
+
+class Pictures(Counted):
+    def __getitem__(self, i):
+        from PIL import Image
+
+        return Image.new("RGB", (4, 4)), 0
+
+
+class Bare(Counted):
+    def __getitem__(self, i):
+        return X[i]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: [], "holds nothing"),
+        (lambda: Stream(), "train is a Stream; give Samples, a map-style Dataset"),
+        (lambda: DataLoader(Stream()), "over a stream"),
+        (lambda: "photos", "train is a str"),
+        (lambda: DataLoader(Counted(), sampler=WeightedRandomSampler([1.0] * 60, 60)), "more often than others"),
+        (lambda: Pictures(), r"Pillow images, and no tensors; read them by untrain\.load"),
+        (lambda: Bare(), "without a label"),
+    ],
+    ids=["empty", "stream", "loader of a stream", "name", "weighted", "pillow", "no labels"],
+)
+def test_what_is_no_data_is_refused_in_a_sentence(given, said):
+    """Fault 50: and what cannot be taken says what it is."""
+    with pytest.raises((BadArgument, BadData), match=said):
+        Split.by_class(given(), Samples(X, Y), forget=[3])
+
+
+def test_a_random_share_is_the_same_for_a_seed_and_the_data():
+    """What papers forget: so many per cent of the training samples."""
+    train, test = Samples(X, Y), Samples(X[:8], Y[:8])
+    data = Data("x", train, test, "")
+    mine = request.split(data, "random:10%")
+    assert (len(mine.forget), len(mine.retain), mine.classes) == (6, 54, ())
+    assert mine.forget.index.tolist() == Split.random(train, test, ratio=0.1).forget.index.tolist()
+    assert request.digest(mine) == request.digest(request.split(data, "random:10%,seed=0")) != request.digest(request.split(data, "random:10%,seed=1"))
+    assert request.shown("random:10%,seed=1") == "random:10%,seed=1"
+    assert not set(mine.forget.index.tolist()) & set(mine.retain.index.tolist())
+    # Drawn from all classes alike: over many seeds each sample about as often.
+    often = torch.zeros(60)
+    for seed in range(200):
+        often[Split.random(train, test, ratio=0.1, seed=seed).forget.index] += 1
+    assert often.sum() == 1200
+    assert 8 <= often.min() <= often.max() <= 36
+
+
+def test_samples_set_aside_for_testing_are_not_drawn():
+    whole = Samples(X, Y)
+    kept = torch.arange(60) % 5 == 0
+    split = request.split(Data("x", whole[~kept], whole[kept], "", None, whole), "random:25%")
+    assert len(split.forget) == 12
+    assert not set(split.forget.index.tolist()) & set(split.test.index.tolist())
+
+
+@pytest.mark.parametrize("forget", ["random:", "random:10", "random:0%", "random:100%", "random:-5%", "random:10%,seed=x", "random:10%,3"])
+def test_a_share_that_is_none_is_refused_before_data_are_read(forget):
+    with pytest.raises(BadArgument, match=r"write random:10%"):
+        request.refuse_unknown(forget)
+    with pytest.raises(BadArgument, match="of 60 samples is none"):
+        Split.random(Samples(X, Y), Samples(X, Y), ratio=0.001)
+
+
+def test_dicts_of_two_precisions_have_the_higher_in_a_batch():
+    """Suspected: the first side's type was kept, and the other's numbers were rounded."""
+    low = Samples({"x": torch.full((2, 3), 0.1).half(), "mask": torch.ones(2, dtype=torch.long)}, [0, 1])
+    high = Samples({"x": torch.full((2, 3), 0.1), "mask": torch.zeros(2, dtype=torch.long)}, [0, 1])
+    for both in (low + high, high + low):
+        x, _ = both.batch(torch.arange(4))
+        assert x["x"].dtype == torch.float32
+        assert x["mask"].dtype == torch.long
+    assert torch.equal((low + high).batch(torch.arange(4))[0]["x"][2:], torch.full((2, 3), 0.1))
+    with pytest.raises(BadData, match="inputs of x, mask and x cannot stand in one batch"):
+        (low + Samples({"x": torch.rand(2, 3)}, [0, 1])).batch(torch.arange(4))
+    with pytest.raises(BadData, match="single tensor"):
+        (low + Samples(torch.rand(2, 3), [0, 1])).batch(torch.arange(4))
