@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
+import untrain
 from test_sources import Image, cache, folder_of, labelled, pa, plain, pq, put  # noqa: F401 the fixture is used by name
 from untrain.core.datasets import dataset_of, labels_of
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
+from untrain.core.seeds import stream
 from untrain.sources.forms.parts import Columns
 from untrain.sources.reading import read, why_other_width
 from untrain.verbs.given import given_data, split_of
@@ -259,3 +261,48 @@ def test_a_loader_stands_for_its_dataset():
 class Stream(torch.utils.data.IterableDataset):
     def __iter__(self):
         return iter([])
+
+
+class Drawn(Dataset):
+    """Items that draw by numpy and by `random` at each reading; the run is killed at the reading that is named."""
+
+    def __init__(self, killed_at=0):
+        self.targets, self.reads, self.killed_at = [i % 3 for i in range(48)], 0, killed_at
+
+    def __len__(self):
+        return 48
+
+    def __getitem__(self, i):
+        self.reads += 1
+        if self.reads == self.killed_at:
+            raise KeyboardInterrupt
+        x = torch.full((4,), float(self.targets[i]))
+        return x + float(np.random.rand()) + (random.gauss(0, 1) if random.random() < 0.5 else 0.0), self.targets[i]
+
+
+def drawn(killed_at=0, store=None):
+    data = Drawn(killed_at)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 3)
+    split = untrain.Split.by_class(data, data, forget=[2])
+    return untrain.unlearn(model, split, untrain.FineTune(epochs=40, batch=8, lr=0.01), seed=3, store=store).model.weight
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_a_dataset_draws_by(tmp_path):
+    """Fault 18: numpy and `random` were never seeded, so one seed gave other weights each time."""
+    np.random.seed(7)
+    random.seed(7)
+    first = drawn()
+    np.random.seed(8)
+    random.seed(8)
+    assert torch.equal(drawn(), first)
+    with stream(5, torch.device("cpu")):
+        inside = np.random.rand(), random.gauss(0, 1), torch.rand(1).item()
+        here = np.random.get_state()[1].tolist(), random.getstate()
+        with stream(5, torch.device("cpu")):
+            assert inside == (np.random.rand(), random.gauss(0, 1), torch.rand(1).item())
+        assert here == (np.random.get_state()[1].tolist(), random.getstate())
+    with pytest.raises(KeyboardInterrupt):
+        drawn(killed_at=1000, store=tmp_path / "state")
+    assert list((tmp_path / "state").iterdir())
+    assert torch.equal(drawn(store=tmp_path / "state"), first)

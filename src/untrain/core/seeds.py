@@ -1,11 +1,16 @@
-"""Seeds: one out of several numbers, and streams of random numbers that leave the caller's as they were."""
+"""Seeds: one out of several numbers, and streams of random numbers that leave the caller's as they were.
+
+A Dataset of a user's may draw by numpy or by `random`: a stream is one of these as well.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,18 +27,29 @@ def mix(*numbers: int) -> int:
 
 @contextlib.contextmanager
 def stream(seed: int, device: torch.device) -> Iterator[None]:
-    """A stream of random numbers of its own, on the CPU and on this device; the state from before is put back."""
+    """A stream of random numbers of its own: of torch on the CPU and on this device, of numpy and of `random`; the state from before is put back."""
     before = states(device)
     try:
         torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
         yield
     finally:
         put_back(before, device)
 
 
 def states(device: torch.device) -> dict[str, Tensor]:
-    """Where the generators stand: the CPU's, and the device's where it has one of its own."""
-    found = {"random": torch.get_rng_state()}
+    """Where the generators stand: torch's on the CPU, and on the device where it has one of its own, numpy's, and that of `random`."""
+    _, own, gauss = random.getstate()
+    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    found = {
+        "random": torch.get_rng_state(),
+        "random.python": torch.tensor(own),
+        "random.python.gauss": torch.tensor([] if gauss is None else [gauss], dtype=torch.float64),
+    }
+    if kind == "MT19937":
+        found["random.numpy"] = torch.tensor([*(int(k) for k in keys), int(place), int(has_gauss)])
+        found["random.numpy.gauss"] = torch.tensor([float(cached)], dtype=torch.float64)
     if device.type == "cuda":
         found["random.cuda"] = torch.cuda.get_rng_state(device)
     elif device.type == "mps":
@@ -44,6 +60,11 @@ def states(device: torch.device) -> dict[str, Tensor]:
 def put_back(found: dict[str, Tensor], device: torch.device) -> None:
     """Put the generators where they stood."""
     torch.set_rng_state(found["random"])
+    if "random.python" in found:
+        random.setstate((3, tuple(found["random.python"].tolist()), next(iter(found["random.python.gauss"].tolist()), None)))
+    if "random.numpy" in found:
+        *keys, place, has_gauss = found["random.numpy"].tolist()
+        np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), place, has_gauss, found["random.numpy.gauss"].item()))
     if "random.cuda" in found:
         torch.cuda.set_rng_state(found["random.cuda"], device)
     if "random.mps" in found:
