@@ -13,12 +13,15 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorD
 
 import untrain
 from test_sources import Image, cache, folder_of, labelled, pa, plain, pq, put  # noqa: F401 the fixture is used by name
+from untrain.cli import main
 from untrain.core.datasets import dataset_of, labels_of
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadArgument, BadData, OtherHead
 from untrain.core.model import Expects
 from untrain.core.seeds import stream
+from untrain.evidence import record as records
 from untrain.sources.forms.parts import Columns
 from untrain.sources.reading import read, why_other_width
+from untrain.sources.weights import fill, refuse_nan, refuse_width
 from untrain.verbs.given import given_data, split_of
 
 
@@ -306,3 +309,64 @@ def test_the_same_seed_gives_the_same_bits_whatever_a_dataset_draws_by(tmp_path)
         drawn(killed_at=1000, store=tmp_path / "state")
     assert list((tmp_path / "state").iterdir())
     assert torch.equal(drawn(store=tmp_path / "state"), first)
+
+
+class Yes(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(4, 6), torch.nn.Linear(6, 1)
+
+
+class Cosine(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.prototypes = torch.nn.Linear(4, 6), torch.nn.Parameter(torch.rand(3, 6))
+
+
+class Masked(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(4, 3)
+        self.register_buffer("causal", torch.full((2, 2), float("-inf")))
+
+
+def test_what_a_head_lacks_is_said():
+    """Fault 48: one logit for yes and no, and a head that is a parameter, were answered by "give the data it was trained on"."""
+    with pytest.raises(OtherHead, match=r"one number, as a yes or no does.* a head of two rows"):
+        refuse_width(Yes(), 2, "nets:yes")
+    with pytest.raises(BadData, match=r"prototypes has 3 rows and is no layer.* torch\.nn\.Linear"):
+        refuse_width(Cosine(), 3, "nets:cosine")
+    with pytest.raises(OtherHead, match="answers with 3 classes, the data has 4; give the data"):
+        refuse_width(torch.nn.Linear(4, 3), 4, "nets:small")
+    with pytest.raises(OtherHead, match="one number"):
+        fill(torch.nn.Linear(4, 2), torch.nn.Linear(4, 1).state_dict(), "x.safetensors", 2)
+
+
+def test_a_mask_of_infinity_in_a_buffer_is_no_broken_weight():
+    """Fault 28: every causal mask was refused."""
+    model = Masked()
+    refuse_nan(model, "nets:masked")
+    model.head.weight.data[0, 0] = float("inf")
+    with pytest.raises(BadData, match=r"head\.weight"):
+        refuse_nan(model, "nets:masked")
+
+
+def test_the_command_line_names_columns_and_says_why_the_width_differs(tmp_path, capsys, monkeypatch):
+    """Faults 48 and 49, from the flags to the record and the audit."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net_of_mine.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+    )
+    pixels = [plain(i) for i in range(24)]
+    parquet(tmp_path / "x.parquet", {"pixel_values": pixels, "kind": [i % 3 for i in range(24)], "label": [1 + i % 3 for i in range(24)]})
+    asked = ("unlearn", "finetune", "--model", "net_of_mine.py:net", "--data", "x.parquet", "--norm", "half", "--forget", "random:25%", "--out", "run")
+    assert main([*asked, "--image-column", "pixel_values"]) == 5
+    assert "answers with 3 classes, the data has 4; the labels run from 1 to 3, and classes are counted from 0" in capsys.readouterr().err
+    assert main([*asked, "--image-column", "pixel_values", "--label-column", "kind", "--mirror", "--epochs", "1"]) == 0
+    record = records.read(tmp_path / "run")
+    command = " ".join(record["command"])
+    assert "--image-column pixel_values --label-column kind --mirror" in command
+    assert record["request"]["forget"] == "random:25%"
+    assert record["request"]["count"] == 4
+    assert main(["audit", "run", "--skip", "relearn,prototype"]) in (0, 3, 4)
+    assert "Traceback" not in capsys.readouterr().err

@@ -143,7 +143,13 @@ def suppress(*, inputs: Inputs, out: Out, json: Json = False) -> int:
     return done
 
 
-@takes(flags_of(without=("size", "seed", "norm", "epochs", "recipe", "precision"), heading="Of the run, where it lies elsewhere now or is to be another"), make=dict)
+@takes(
+    flags_of(
+        without=("size", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "recipe", "precision"),
+        heading="Of the run, where it lies elsewhere now or is to be another",
+    ),
+    make=dict,
+)
 def audit(
     run: Annotated[Path, Parameter(help="Folder that `untrain unlearn` wrote.")],
     *,

@@ -41,7 +41,9 @@ def flags_of(without: Collection[str] = (), only: Collection[str] = (), heading:
         own = inspect.Parameter.empty if field.default is MISSING or field.name == "forget" else field.default
         default = None if heading else defaults.get(field.name, own)
         hint: Any = hints[field.name] | None if heading else hints[field.name]
-        about = {"group": Group(heading, sort_key=1)} if heading else {}
+        about: dict[str, Any] = {"group": Group(heading, sort_key=1)} if heading else {}
+        if hints[field.name] is bool:
+            about["negative"] = ()
         annotation = Annotated[hint, Parameter(help=said[field.name], **about)]
         made.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
     return made

@@ -75,7 +75,7 @@ def load(model: str, classes: int, *, weights: Path | None = None) -> Model:
     module.eval()
     if weights is None:
         state = module.state_dict()
-        refuse_nan(state, what.shown)
+        refuse_nan(module, what.shown)
         refuse_width(module, classes, what.shown)
         return Model(what.shown, module, f"made by {what.shown}", files.weights_hash(state), {k: v.dtype for k, v in state.items()}, look)
     prefix, notes = fill(module, files.load_weights(weights), weights.name, classes)

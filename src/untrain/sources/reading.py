@@ -36,6 +36,7 @@ def read(
     expects: Expects | None = None,
     augment: CropFlip | None = None,
     columns: Columns = PLAIN,
+    mirror: bool = False,
 ) -> Data:
     """Data out of any of the forms.
 
@@ -45,9 +46,10 @@ def read(
         holdout: The same for samples that no model was trained on.
         size: Height and width that images are brought to; where none is given images of one size stay as they are.
         expects: What the model says of its images: the size where the data have several, its names of the classes.
-        augment: The random change that suits the data; shifts by an eighth where none is named. Nothing is mirrored unless it is
-            asked for: a mirrored digit, letter or traffic sign is another one, or none.
+        augment: The random change that suits the data; shifts by an eighth where none is named.
         columns: Which columns of the data, and of those for testing, hold the image and the label.
+        mirror: Whether that change mirrors half of the images too. Not unless it is asked for: a mirrored digit, letter or traffic
+            sign is another one, or none, and nothing here can tell.
 
     Raises:
         BadArgument: a name that leads nowhere, or a part that is not there.
@@ -63,7 +65,8 @@ def read(
     names, numbers = _numbered(main, named, look.names)
     fit, shape, notes = _fitted(named, size, look)
     channels = 1 if look.norm is not None and len(look.norm.mean) == 1 else 3
-    made = {part: _samples(p, numbers[part], names, fit, shape, channels, augment) for part, p in named.items()}
+    change = augment or CropFlip(max(1, min(shape) // 8), flip=mirror)
+    made = {part: _samples(p, numbers[part], names, fit, shape, channels, change) for part, p in named.items()}
     notes = [*(note for p in named.values() for note in p.notes), *notes]
     digest = hashlib.sha256("".join(p.digest for p in named.values()).encode()).hexdigest()
     whole = None
@@ -209,7 +212,7 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
     return fit, target, [f"images of {len(sizes)} size{'s' if len(sizes) > 1 else ''} were brought to {fit}"]
 
 
-def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, shape: tuple[int, int], channels: int, augment: CropFlip | None) -> Samples:
+def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, shape: tuple[int, int], channels: int, augment: CropFlip) -> Samples:
     if part.ready is not None:
         if names == part.ready.names and torch.equal(part.ready.y, y):
             return part.ready
@@ -218,7 +221,7 @@ def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, sha
         return made
     assert part.blobs is not None
     x = images.read(part.blobs, part.digest, shape, fit, channels, files.cache_root())
-    return Samples(x, y, names=names, columns=part.columns, augment=augment or CropFlip(max(1, min(shape) // 8), flip=False))
+    return Samples(x, y, names=names, columns=part.columns, augment=augment)
 
 
 def why_other_width(data: Data) -> str:

@@ -65,11 +65,22 @@ def _refuse_other_head(module: nn.Module, state: dict[str, Tensor], origin: str,
     rows = set(Network(module).head.rows((0,))) if differ else set()
     if differ and differ <= rows and all(own[k].shape[1:] == state[k].shape[1:] for k in differ):
         name = sorted(differ)[-1]
-        width, mine = state[name].shape[0], classes or own[name].shape[0]
-        raise OtherHead(
-            f"{origin} answers with {width} classes, the data has {mine} ({name} is {list(state[name].shape)} in the file); "
-            f"give the data it was trained on, or weights trained on this data"
-        )
+        raise other_head(origin, state[name].shape[0], classes or own[name].shape[0], f" ({name} is {list(state[name].shape)} in the file)")
+
+
+def other_head(origin: str, width: int, classes: int, where: str = "") -> OtherHead:
+    """The refusal of a model that answers with another number of classes than the data has, or with one number for both.
+
+    Args:
+        origin: The model.
+        width: With how many it answers.
+        classes: How many the data has.
+        where: Where that is seen.
+    """
+    if width == 1:
+        way = "give it a head of two rows, the first of zeros: softmax of [0, z] is sigmoid of z"
+        return OtherHead(f"{origin} answers with one number{where}, as a yes or no does, and untrain reads a logit for each class; {way}")
+    return OtherHead(f"{origin} answers with {width} classes{where}, the data has {classes}; give the data it was trained on, or a model trained on this data")
 
 
 def refuse_width(module: nn.Module, classes: int, origin: str) -> None:
@@ -77,18 +88,25 @@ def refuse_width(module: nn.Module, classes: int, origin: str) -> None:
 
     Raises:
         OtherHead: it has another width.
+        BadData: its head is no layer but a parameter.
     """
-    width = Network(module).head.width
-    if width != classes:
-        raise OtherHead(f"{origin} answers with {width} classes, the data has {classes}; give the data it was trained on, or a model trained on this data")
+    head = Network(module).head
+    if head.width == classes:
+        return
+    layers = {f"{name}." for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)}
+    bare = [name for name, p in module.named_parameters() if p.ndim == 2 and p.shape[0] == classes and f"{name.rpartition('.')[0]}." not in layers]
+    if bare:
+        raise BadData(f"{origin}: {bare[0]} has {classes} rows and is no layer; untrain finds heads that are layers: hold it as the weight of a torch.nn.Linear")
+    raise other_head(origin, head.width, classes)
 
 
-def refuse_nan(state: dict[str, Tensor], origin: str) -> None:
-    """Refuse weights that are not finite.
+def refuse_nan(module: nn.Module, origin: str) -> None:
+    """Refuse weights and running statistics that are not finite; other buffers may hold infinity, as the masks of attention do.
 
     Raises:
         BadData: some are not (says the first three).
     """
-    bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    held = dict(module.named_parameters()) | {k: b for k, b in module.named_buffers() if k.endswith(("running_mean", "running_var"))}
+    bad = [k for k, v in held.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
         raise BadData(f"{origin} holds NaN or infinity in {bad[:3]}; get it anew")

@@ -130,6 +130,8 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path]) -> Inputs:
         weights=noted.get("weights"),
         data_root=noted.get("data_root"),
         size=int(own["size"]) if own["size"] else None,
+        image_column=own["image_column"],
+        label_column=own["label_column"],
         norm=None if norm is None else "/".join(",".join(map(repr, norm[side])) for side in ("mean", "std")),
         head=own["head"],
         data=_spec(own["data"] or record["data"]["name"], noted.get("data")),

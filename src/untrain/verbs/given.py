@@ -16,6 +16,7 @@ from untrain.sources import loading, reading
 from untrain.sources import names as naming
 from untrain.sources import recipe as foreign_recipe
 from untrain.sources import request as forgetting
+from untrain.sources.forms.parts import PLAIN, Columns
 from untrain.sources.normalisation import norm_of
 from untrain.zoo import sets as zoo_data
 from untrain.zoo import trained as models
@@ -74,6 +75,9 @@ def given_data(
     size: int | None = None,
     data_root: Path | None = None,
     expects: Expects | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    mirror: bool = False,
 ) -> Data:
     """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
 
@@ -85,27 +89,45 @@ def given_data(
         size: Height and width that images are brought to; where none is given, images of one size stay as they are and others take the model's.
         data_root: Where the known data lie, if not in UNTRAIN_DATA.
         expects: What the model says of its images, see `expects`.
+        image_column: Which column, or entry of an item, holds the image or the path to it.
+        label_column: Which holds the label.
+        mirror: Whether a mirrored image is one of the same class; the known data say it themselves.
 
     Raises:
-        BadArgument: a name that leads nowhere.
+        BadArgument: a name that leads nowhere, a column that is not there.
         BadData: files that are broken or missing, labels that do not fit, an empty part.
         MissingExtra: a library that is not installed.
     """
     if data_root is not None and not data_root.is_dir():
         raise BadData(f"no folder {data_root} that --data-root could name")
-    if isinstance(data, str) and data in zoo_data.KNOWN and size is None:
+    columns, known = Columns(image_column, label_column), isinstance(data, str) and data in zoo_data.KNOWN
+    if known and columns != PLAIN:
+        raise BadArgument(f"{data} has columns of its own; leave out --image-column and --label-column")
+    if known and size is None:
         found = zoo_data.load(data, data_root)
         if test is not None or holdout is not None:
             more = reading.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
             found = replace(more, name=found.name)
     else:
-        found = reading.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects)
+        mirror = mirror or (known and zoo_data.mirrors(data))
+        found = reading.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=columns, mirror=mirror)
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
     return found
 
 
-def load(data: Any, root: Path | None = None, *, test: Any = None, holdout: Any = None, size: int | None = None, expects: Expects | None = None) -> Data:
+def load(
+    data: Any,
+    root: Path | None = None,
+    *,
+    test: Any = None,
+    holdout: Any = None,
+    size: int | None = None,
+    expects: Expects | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    mirror: bool = False,
+) -> Data:
     """Data as `given_data` finds them, under its name in Python: `load("photos", test="others", size=224)`.
 
     Args:
@@ -115,12 +137,15 @@ def load(data: Any, root: Path | None = None, *, test: Any = None, holdout: Any 
         holdout: Data that no model was trained on.
         size: Height and width that images are brought to.
         expects: What the model says of its images.
+        image_column: Which column holds the image.
+        label_column: Which holds the label.
+        mirror: Whether a mirrored image is one of the same class.
     """
-    return given_data(data, test=test, holdout=holdout, size=size, data_root=root, expects=expects)
+    return given_data(data, test=test, holdout=holdout, size=size, data_root=root, expects=expects, image_column=image_column, label_column=label_column, mirror=mirror)
 
 
 def split_of(data: Data, forget: str) -> Split:
-    """The split of data that `class:NAME,NAME`, `index:FILE`, `files:LIST.csv` or `where:COLUMN=VALUE` makes.
+    """The split of data that `class:NAME,NAME`, `index:FILE`, `files:LIST.csv`, `where:COLUMN=VALUE` or `random:10%` makes.
 
     Raises:
         BadArgument: not of this form, or names that fit nothing, several, or everything: how many, and the first.

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, OtherHead
 
 if TYPE_CHECKING:
     from untrain.core.data import Data, Norm, Split
@@ -41,8 +41,11 @@ class Inputs:
         test: Data to test on, where the data has no such part; a fifth is set aside where none is named.
         holdout: Data of the same kind that the model was never trained on.
         size: Height and width that images are brought to; the model's own where they have several sizes.
+        image_column: Which column of a table, or entry of an item, holds the image or the path to it, where it is not called as usual.
+        label_column: Which column of a table, or entry of an item, holds the label.
+        mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
         forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
-            where:COLUMN=VALUE.
+            where:COLUMN=VALUE, random:10% or random:10%,seed=3.
         weights: Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.
         seed: Same seed, same bits.
         norm: imagenet, cifar10, cifar100, half, unit, grey, or mean/std as in .485,.456,.406/.229,.224,.225; the model's own where none is named.
@@ -59,6 +62,9 @@ class Inputs:
     test: str | None = None
     holdout: str | None = None
     size: int | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    mirror: bool = False
     forget: str | None = None
     weights: Path | None = None
     seed: int = 0
@@ -160,7 +166,17 @@ class Opened:
         from untrain.verbs.given import given_data
 
         ask, look = self.inputs, self.expects
-        return given_data(ask.data, test=ask.test, holdout=ask.holdout, size=ask.size, data_root=ask.data_root, expects=replace(look, norm=self.norm or look.norm))
+        return given_data(
+            ask.data,
+            test=ask.test,
+            holdout=ask.holdout,
+            size=ask.size,
+            data_root=ask.data_root,
+            expects=replace(look, norm=self.norm or look.norm),
+            image_column=ask.image_column,
+            label_column=ask.label_column,
+            mirror=ask.mirror,
+        )
 
     @cached_property
     def split(self) -> Split:
@@ -171,11 +187,22 @@ class Opened:
 
     @cached_property
     def model(self) -> Model:
-        """The model with its weights."""
+        """The model with its weights.
+
+        Raises:
+            OtherHead: it has another number of classes than the data (says why, where the labels show it).
+        """
+        from untrain.sources.reading import why_other_width
         from untrain.verbs.given import given_model
 
         ask = self.inputs
-        return given_model(ask.model, self.data.classes, weights=ask.weights, norm=self.norm, data_root=ask.data_root)
+        try:
+            return given_model(ask.model, self.data.classes, weights=ask.weights, norm=self.norm, data_root=ask.data_root)
+        except OtherHead as error:
+            why = why_other_width(self.data)
+            if not why:
+                raise
+            raise OtherHead(f"{str(error).partition('; ')[0]}; {why}") from error
 
     @cached_property
     def recipe(self) -> AnyRecipe:

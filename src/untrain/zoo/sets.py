@@ -48,6 +48,11 @@ def load(name: str, root: Path | None = None) -> Data:
     return reading.read(name)
 
 
+def mirrors(name: str) -> bool:
+    """Whether an image of a known data set, mirrored, is one of the same class."""
+    return name != "digits"
+
+
 def folder_of(name: Any, root: Path | None = None) -> Path | None:
     """The folder of a known data set, where it lies in one."""
     base = root or data_root()

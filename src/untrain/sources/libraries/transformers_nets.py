@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from untrain.core import files
 from untrain.core.data import Norm
-from untrain.core.errors import BadData, MissingExtra, OtherHead
+from untrain.core.errors import BadData, MissingExtra
 from untrain.core.model import Expects, Model
 from untrain.core.vision import import_transformers
 from untrain.sources.names import CONFIG, Named
-from untrain.sources.weights import refuse_nan
+from untrain.sources.weights import other_head, refuse_nan
 
 SAFE, INDEX, PROCESSOR = "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json"
 
@@ -38,12 +38,12 @@ def load(what: Named, classes: int, weights: Path | None) -> Model:
     folder = folder_of(what.name, weights=weights is None)
     width = _width(folder)
     if width != classes:
-        raise OtherHead(f"{what.shown} answers with {width} classes by its {CONFIG}, the data has {classes}; give the data it was trained on, or a model trained on this data")
+        raise other_head(what.shown, width, classes, f" by its {CONFIG}")
     paths = [weights] if weights is not None else _files(folder, what.shown)
     state = {name: value for file in paths for name, value in files.load_weights(file).items()}
     origin = weights.name if weights is not None else what.shown.removeprefix("hf:")
-    refuse_nan(state, origin)
     module = _pretrained(folder, paths if weights is not None else None, origin)
+    refuse_nan(module, origin)
     hashes = [files.sha256(file) for file in paths]
     digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     beside = {name: folder / name for name in (CONFIG, PROCESSOR) if (folder / name).is_file()}
