@@ -65,10 +65,10 @@ class Split:
         Raises:
             BadArgument: a class that is not there, none, or all of them.
         """
-        train, parts = samples_of(train, "train"), _all_of(test, parts)
+        train, given = samples_of(train, "train"), _all_of(test, parts)
         numbers = class_numbers(train, forget)
         gone = torch.isin(train.y, torch.tensor(numbers))
-        return cls(train[gone], train[~gone], classes=numbers, **parts)
+        return cls(train[gone], train[~gone], given.pop("test"), numbers, **given)
 
     @classmethod
     def by_index(cls, train: Given, test: Given, *, forget: Sequence[int], **parts: Given) -> Split:
@@ -77,7 +77,7 @@ class Split:
         Raises:
             BadArgument: a place that is not there, a place named twice, none, or all of them.
         """
-        train, parts = samples_of(train, "train"), _all_of(test, parts)
+        train, given = samples_of(train, "train"), _all_of(test, parts)
         places = [int(i) for i in forget]
         outside = [i for i in places if not 0 <= i < len(train)]
         if outside:
@@ -87,7 +87,7 @@ class Split:
         gone = torch.zeros(len(train), dtype=torch.bool)
         gone[torch.tensor(places, dtype=torch.long)] = True
         refuse_all_or_none(int(gone.sum()), len(train), "samples")
-        return cls(train[gone], train[~gone], **parts)
+        return cls(train[gone], train[~gone], given.pop("test"), (), **given)
 
     @classmethod
     def random(cls, train: Given, test: Given, *, ratio: float = 0.1, seed: int = 0, **parts: Given) -> Split:
