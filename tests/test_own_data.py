@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import threading
 
@@ -14,11 +15,13 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorD
 import untrain
 from test_sources import Image, cache, folder_of, labelled, pa, plain, pq, put  # noqa: F401 the fixture is used by name
 from untrain.cli import main
+from untrain.core import disk
 from untrain.core.datasets import dataset_of, labels_of
 from untrain.core.errors import BadArgument, BadData, OtherHead
 from untrain.core.model import Expects
 from untrain.core.seeds import stream
 from untrain.evidence import record as records
+from untrain.sources import hashes, images
 from untrain.sources.forms.parts import Columns
 from untrain.sources.reading import read, why_other_width
 from untrain.sources.weights import fill, refuse_nan, refuse_width
@@ -370,3 +373,34 @@ def test_the_command_line_names_columns_and_says_why_the_width_differs(tmp_path,
     assert record["request"]["count"] == 4
     assert main(["audit", "run", "--skip", "relearn,prototype"]) in (0, 3, 4)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_files_that_did_not_change_are_hashed_once(tmp_path, monkeypatch):
+    """Fault 40: each verb read every file again for its hash."""
+    asked = []
+    true = disk.sha256
+    monkeypatch.setattr(disk, "sha256", lambda path: asked.append(path.name) or true(path))
+    monkeypatch.setattr(hashes, "SETTLED", -1.0)
+    root = folder_of(tmp_path / "d", n=60)
+    changed = root / "cat" / "0.png"
+    changed.write_bytes(plain(0) + b"a")
+    first = read(str(root)).sha256
+    assert len(asked) == 120
+    assert read(str(root)).sha256 == first
+    assert len(asked) == 120
+    before = changed.stat()
+    changed.write_bytes(plain(0) + b"b")
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read(str(root)).sha256 != first
+    assert asked[120:] == ["0.png"]
+    kept = next((tmp_path / "cache").glob("*.hashes.json")).read_text()
+    assert "cat" not in kept
+
+
+def test_without_a_home_there_is_no_cache(tmp_path, monkeypatch):
+    """Fault 61: a container without a home could read no folder of images."""
+    monkeypatch.delenv("UNTRAIN_CACHE")
+    monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home directory.")))
+    monkeypatch.setattr(images, "KEEP", 1)
+    monkeypatch.setattr(hashes, "WORTH", 1)
+    assert len(read(str(folder_of(tmp_path / "d"))).whole) > 0

@@ -39,8 +39,13 @@ def write(path: Path, data: bytes) -> None:
 
 
 def cache_root() -> Path:
-    """Where decoded images are kept: UNTRAIN_CACHE, or a folder under the user's cache."""
-    return Path(os.environ.get("UNTRAIN_CACHE") or Path.home() / ".cache" / "untrain")
+    """Where decoded images are kept: UNTRAIN_CACHE, or a folder under the user's cache; a place where nothing can be where there is no home."""
+    if named := os.environ.get("UNTRAIN_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "untrain"
+    except RuntimeError:
+        return Path(os.devnull) / "untrain"
 
 
 def sha256(path: Path) -> str:

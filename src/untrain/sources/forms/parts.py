@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from untrain.core import files
 from untrain.core.data import LABELS, Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.sources import images
+from untrain.sources.hashes import Hashes
 from untrain.sources.images import Blobs
 
 TESTS = ("test", "val", "valid", "validation")
@@ -148,15 +148,17 @@ def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
     Raises:
         BadData: some cannot be read.
     """
+    known = Hashes(root)
 
     def one(i: int) -> bytes | str:
         try:
-            return os.fsencode(f"{paths[i]}\0{files.sha256(root / paths[i])}\0{labels[i]}\n")
+            return os.fsencode(f"{paths[i]}\0{known.of(paths[i])}\0{labels[i]}\n")
         except OSError as error:
             return f"{paths[i]} ({error.strerror})"
 
     told = list(images.each(one, len(paths)))
     images.refuse_broken([line for line in told if isinstance(line, str)], len(paths))
+    known.keep()
     digest = hashlib.sha256()
     for line in sorted(cast(list[bytes], told)):
         digest.update(line)
