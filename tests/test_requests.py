@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
+from untrain import Accuracy, Predictions, audit
 from untrain.core.data import Data, Samples, Split, class_numbers
 from untrain.core.errors import BadArgument, BadData
 from untrain.sources import request
@@ -166,3 +167,15 @@ def test_dicts_of_two_precisions_have_the_higher_in_a_batch():
         (low + Samples({"x": torch.rand(2, 3)}, [0, 1])).batch(torch.arange(4))
     with pytest.raises(BadData, match="single tensor"):
         (low + Samples(torch.rand(2, 3), [0, 1])).batch(torch.arange(4))
+
+
+def test_bars_of_two_classes_of_one_name_are_two():
+    """Fault 21: the second crane's bar took the place of the first's."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    samples = named("crane", "cat", "crane")
+    findings = audit(model, Split.by_class(samples, samples, forget=["cat"]), [Accuracy(), Predictions()])
+    bars = {f["name"]: f["series"]["unlearned"][0] for entry in findings for f in entry["figures"]}
+    assert len(bars) == 2
+    assert all(set(bar) == {"crane #0", "cat", "crane #2"} for bar in bars.values())
+    assert abs(sum(bars["predictions on the forgotten classes"].values()) - 1) < 1e-6

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value, counted
-from untrain.core.data import Samples
+from untrain.core.data import Samples, distinct
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ def _paired(differences: Tensor) -> Value:
 
 
 def _name(samples: Samples, label: int) -> str:
-    return samples.names[label] if label < len(samples.names) else str(label)
+    return distinct(samples.names)[label] if label < len(samples.names) else str(label)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
-from untrain.core.data import Samples
+from untrain.core.data import Samples, distinct
 from untrain.metrics.recovery import total_variation
 
 
@@ -27,7 +27,7 @@ class Predictions(Audit):
     def __call__(self, model: Subject, *, test: Samples, classes: tuple[int, ...], retrained: tuple[Subject, ...] = ()) -> Finding:
         """Count what is predicted."""
         shares = self._shares(model, test, classes)
-        names = test.names or [str(i) for i in range(len(shares))]
+        names = distinct(test.names) or [str(i) for i in range(len(shares))]
         bars = {"predictions on the forgotten classes": dict(zip(names, shares.tolist(), strict=True))}
         others = [self._shares(r, test, classes) for r in retrained if r is not model]
         if not others:
