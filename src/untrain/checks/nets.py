@@ -271,7 +271,7 @@ def _law(name: str) -> Law:
 
 def _moved_as_it_may(law: Law, method: Method, case: Case, left: nn.Module) -> None:
     """Something moves; what is frozen does not, but for what is edited; without a step only what is edited does."""
-    edits = method.edits(Network(copy.deepcopy(case.model)), case.split.classes)
+    edits = _edits(method, case)
     wanted = {name for name, weight in case.model.named_parameters(remove_duplicate=False) if weight.requires_grad}
     moved = {name: moved_rows(value, left.state_dict()[name]) for name, value in case.model.state_dict().items() if isinstance(value, Tensor)}
     names = {name for name, _ in case.model.named_parameters(remove_duplicate=False)}
@@ -281,7 +281,7 @@ def _moved_as_it_may(law: Law, method: Method, case: Case, left: nn.Module) -> N
     if frozen:
         raise LawBroken(law, method, f"moved {frozen[0]}, which is frozen")
     still = replace(method, **{f.name: 0 for f in fields(method) if counts_steps(f.name)})
-    edits = still.edits(Network(copy.deepcopy(case.model)), case.split.classes)
+    edits = _edits(still, case)
     stayed = left_by(law, still, case, recipe=replace(case.recipe, epochs=0)).state_dict()
     edited = {name: moved_rows(value, stayed[name]) for name, value in case.model.state_dict().items() if isinstance(value, Tensor)}
     unknown = edits.keys() - stayed.keys()
@@ -293,6 +293,14 @@ def _moved_as_it_may(law: Law, method: Method, case: Case, left: nn.Module) -> N
             raise LawBroken(law, method, f"takes no step, but changes {name}, which it does not declare as edited")
     if edits and not any(edited.values()):
         raise LawBroken(law, method, f"declares that it edits {', '.join(list(edits)[:3])}, but leaves all of it as it was")
+
+
+def _edits(method: Method, case: Case) -> dict[str, tuple[int, ...] | None]:
+    """What the method declares as edited, under each name that it goes by."""
+    model = copy.deepcopy(case.model)
+    declared = method.edits(Network(model), case.split.classes)
+    held = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
+    return declared | {other: rows for name, rows in declared.items() for other, value in held.items() if name in held and value == held[name]}
 
 
 def _loss(module: nn.Module, samples: Samples) -> float:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import Case
-from untrain.checks.running import LawBroken, watched
+from untrain.checks.nets import OF_KINDS
+from untrain.checks.running import Law, LawBroken, watched
 from untrain.core.data import Samples
 
 
@@ -80,3 +81,11 @@ def _plain_importance(module: nn.Module, samples: Samples) -> dict[str, Tensor]:
         for name, g in zip(sums, found, strict=True):
             sums[name] += g.square()
     return {name: total / len(samples) for name, total in sums.items()}
+
+
+EXCEPTIONS: dict[str, dict[Law, str]] = {
+    "paper": {
+        OF_KINDS["dropout"]: "over data of which two classes in five are to be forgotten, alpha 10 is reached by chance alone",
+        OF_KINDS["a_frozen_body"]: "as on dropout; of the head no weight reaches it",
+    }
+}
