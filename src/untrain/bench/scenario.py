@@ -73,7 +73,7 @@ class Cell:
         """File name of its record: readable, and changed by any change of what is run."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inputs"}
         said = {k: str(v) if isinstance(v, Path) else v for k, v in (asdict(self.inputs) | own).items() if v not in (None, ())}
-        digest = hashlib.sha256(json.dumps([said, repr(self.method)], sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([said, _settings(self.method)], sort_keys=True).encode()).hexdigest()
         changed = "".join(f"_{name}={value}" for name, value in self.changes)
         classes = "-".join(map(str, self.classes)) if len(self.classes) < 8 else f"{len(self.classes)}classes"
         return f"{self.setting.replace(':', '-')}{changed}_{classes}_s{self.inputs.seed}_{digest[:8]}.json"
@@ -163,6 +163,12 @@ def _inputs(found: dict[str, Any], seed: int) -> Inputs:
     if "weights" in named:
         named["weights"] = Path(named["weights"])
     return Inputs(model=named.pop("model"), data=named.pop("data"), precision=named.pop("precision"), seed=seed, **named)
+
+
+def _settings(method: Method) -> str:
+    """A method as its `repr`, without fields that came `later`: they leave the records that there were as they are, and a cell that changes one says so."""
+    said = ", ".join(f"{f.name}={getattr(method, f.name)!r}" for f in fields(method) if not f.metadata.get("later"))
+    return f"{type(method).__name__}({said})"
 
 
 def _blocks(found: dict[str, Any]) -> Iterator[Cell]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -10,9 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Samples
+from untrain.core.errors import BadData
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Phase, Schedule, Trace, fit, minimize
+
+FEW, LEAST = 64, 8
+"""Images in a batch where there are few, and the fewest that BatchNorm's statistics are taken from."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,18 @@ class UNSIR(Method):
         notebook: Whether to learn noise with the official notebook's three faults: in training mode, one class after the other, 256 images of which 3 are kept
             (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
         batch: Batch size of impair and repair; 256 in the published code.
+        floor: Steps of the repair at least. Retained samples that are too few for it are gone over in batches of about 64 until it has taken so many, and the impair a
+            sixth of them. 9,000 samples are left as they are. Not in the paper; 0 is none.
     """
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
     moves: ClassVar = {"impair": Move(-1), "repair": Move(-1, on="retain")}
-    knobs: ClassVar = {"unchanged": {"impair_lr": +1, "impair_epochs": +1}, "collapsed": {"impair_lr": -1, "repair_epochs": +1}}
+    small: ClassVar = {"floor": 0}
+    knobs: ClassVar = {
+        "unchanged": {"impair_lr": +1, "impair_epochs": +1},
+        "collapsed": {"impair_lr": -1, "repair_epochs": +1},
+        "remembers": {"floor": +1, "repair_epochs": +1},
+    }
 
     samples: int = 9000
     noise: float = 0.57
@@ -86,6 +97,7 @@ class UNSIR(Method):
     kind: Literal["maximizing", "minimizing", "black"] = "maximizing"
     notebook: bool = False
     batch: int = 256
+    floor: int = field(default=350, metadata={"later": True})
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """The head's rows of the forgotten classes, where they are drawn anew."""
@@ -95,12 +107,31 @@ class UNSIR(Method):
         """Noise, impair, repair."""
         classes = tuple(sorted(classes))
         teacher = model.teacher()
-        kept = retain.at_most(self.samples)
+        kept = self.enough(retain.at_most(self.samples))
         noise, learned = self.learn_noise(model, kept, classes)
-        impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, epochs=self.impair_epochs, batch=self.batch)
+        impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, **self.passes(kept + noise, self.impair_epochs, self.floor // 6))
         if self.new_row:
             model.head.redraw(classes)
         return Trace.of(*learned, impair, self.repair_on(model, teacher, kept, classes))
+
+    def enough(self, kept: Samples) -> Samples:
+        """The retained samples.
+
+        Raises:
+            BadData: so few that no number of steps on them makes up for it.
+        """
+        if self.floor and len(kept) < LEAST:
+            raise BadData(f"UNSIR repairs on what is retained, and {len(kept)} samples of it are too few for BatchNorm; give {LEAST} or more, or set floor to 0")
+        return kept
+
+    def passes(self, samples: Samples, epochs: int, floor: int) -> dict[str, int]:
+        """How often and in what batches a phase goes over its samples: as it is asked to, or so that they give a floor of steps."""
+        n, small = len(samples), min(self.batch, FEW)
+        if not epochs or n * epochs >= floor * small:
+            return {"epochs": epochs, "batch": self.batch}
+        # Batches of one size: a short one at the end would feed BatchNorm too few.
+        pieces = max(1, round(n / small))
+        return {"epochs": max(epochs, -(-floor // pieces)), "batch": -(-n // pieces)}
 
     def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise images with the class that each is for as its label, and what learning them did."""
@@ -147,7 +178,8 @@ class UNSIR(Method):
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         """Repair on the retained samples alone."""
         if self.repair == "labels":
-            return fit(model, kept, phase="repair", lr=self.repair_lr, epochs=self.repair_epochs, batch=self.batch, augment=self.augment, schedule=self.schedule)
+            often = self.passes(kept, self.repair_epochs, self.floor)
+            return fit(model, kept, phase="repair", lr=self.repair_lr, augment=self.augment, schedule=self.schedule, **often)
         gone, T = torch.tensor(classes, device=model.device), self.temperature
         # A label that is forgotten says what an image is moved towards; the loss has no other use for labels.
         some = torch.arange(round(self.aimed * len(kept))) % max(1, len(kept))
@@ -167,11 +199,13 @@ class UNSIR(Method):
             return T * T * F.kl_div(F.log_softmax(model(x) / T, dim=1), target, reduction="batchmean")
 
         model.train()
-        batches = (kept if aimed is None else kept + aimed).batches(self.batch, epochs=self.repair_epochs, augment=self.augment)
+        seen = kept if aimed is None else kept + aimed
+        often = self.passes(seen, self.repair_epochs, self.floor)
+        batches = seen.batches(often["batch"], epochs=often["epochs"], augment=self.augment)
         return minimize(loss, model.parameters(), batches, phase="repair", lr=self.repair_lr, schedule=self.schedule)
 
 
-_PAPER = UNSIR(impair_lr=0.02, repair="labels", repair_lr=0.01, repair_epochs=1, schedule="constant", augment=False, new_row=False)
+_PAPER = UNSIR(impair_lr=0.02, repair="labels", repair_lr=0.01, repair_epochs=1, schedule="constant", augment=False, new_row=False, floor=0)
 
 UNSIR.presets = {
     "paper": _PAPER,

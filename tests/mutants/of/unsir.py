@@ -339,3 +339,27 @@ class AimsByWhatItBecomes(UNSIR):
 
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         return super().repair_on(model, model, kept, classes)
+
+
+# The floor of steps
+
+
+@breaks(laws.check_few_samples_are_gone_over_until_the_floor)
+@dataclass(frozen=True)
+class FloorNeverRead(UNSIR):
+    def passes(self, samples: Samples, epochs: int, floor: int) -> dict[str, int]:
+        return {"epochs": epochs, "batch": self.batch}
+
+
+@breaks(laws.check_few_samples_are_gone_over_until_the_floor)
+@dataclass(frozen=True)
+class FloorOfTheRepairAlone(UNSIR):
+    def passes(self, samples: Samples, epochs: int, floor: int) -> dict[str, int]:
+        return UNSIR.passes(self, samples, epochs, floor if floor == self.floor else 0)
+
+
+@breaks(laws.check_few_samples_are_gone_over_until_the_floor)
+@dataclass(frozen=True)
+class FloorOnSomeOfTheSamples(UNSIR):
+    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
+        return UNSIR.repair_on(self, model, teacher, kept[: len(kept) // 2] if self.floor else kept, classes)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from untrain.checks.case import CLASSES, GONE, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.nets import OF_KINDS
-from untrain.checks.running import Law, LawBroken, raw, several_batches, unequal, values, watched
+from untrain.checks.running import Law, LawBroken, bits_of, raw, several_batches, unequal, values, watched
 from untrain.core.data import Samples, mix
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -246,6 +246,32 @@ def check_the_distilled_repair_is_the_naive_loop(method: Any, case: Case | None 
         apart = float((left.state_dict()[name].double() - value.double()).norm())
         if apart > 1e-5 * float(value.double().norm()):
             raise LawBroken(law, method, f"repairs {name} to {apart:.1e} off what a plain loop makes of it, at a norm of {float(value.double().norm()):.1e}")
+
+
+def check_few_samples_are_gone_over_until_the_floor(method: Any, case: Case | None = None) -> None:
+    """A floor of steps beyond those asked for is reached, a sixth of it by the impair, with each retained sample met equally often; one that is reached anyway changes no bit."""
+    law, case = check_few_samples_are_gone_over_until_the_floor, case or Case.fresh()
+    if not method.repair_epochs:
+        return
+    asked = replace(method, floor=90, augment=False)
+    met = {"impair": Counter[bytes](), "repair": Counter[bytes]()}
+
+    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
+        if phase in met:
+            met[phase].update(_key(image) for image, label in zip(x, y, strict=True) if int(label) not in GONE)
+
+    _, trace, _ = watched(asked, case, watch=watch)
+    kept = case.prepared.retain.at_most(asked.samples)
+    known = Counter(_key(x) for x in kept.batch(torch.arange(len(kept)))[0])
+    for phase, least in {"impair": 15 if asked.impair_epochs else 0, "repair": 90}.items():
+        if trace[phase].steps < least:
+            raise LawBroken(law, asked, f"takes {trace[phase].steps} steps of {phase}, where {least} are the floor")
+        times = {met[phase][image] / n for image, n in known.items()}
+        if len(times) != 1:
+            raise LawBroken(law, asked, f"meets some retained samples {max(times):.0f} times in its {phase}, and others {min(times):.0f} times")
+    reached = len(kept) * method.repair_epochs // min(method.batch, 64)
+    if bits_of(law, replace(method, floor=reached), case) != bits_of(law, replace(method, floor=0), case):
+        raise LawBroken(law, method, f"leaves other bits under a floor of {reached} steps, which it reaches without one")
 
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {

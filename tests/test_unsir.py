@@ -1,0 +1,97 @@
+"""UNSIR on data of any size: few retained samples are gone over until a floor of steps (fault 52), and many are left as they were, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from untrain.bench.scenario import Scenario
+from untrain.core.data import Samples, Split
+from untrain.core.errors import BadData
+from untrain.core.files import weights_hash
+from untrain.core.unlearn import unlearn
+from untrain.methods.unsir import UNSIR
+
+
+def points(each: int, classes: int = 4, seed: int = 0) -> Samples:
+    """Points in the plane around a corner for each class."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(classes).repeat_interleave(each)
+    corners = torch.tensor([[4.0, 0.0], [0.0, 4.0], [-4.0, 0.0], [0.0, -4.0]])
+    return Samples(corners[y] + torch.randn(len(y), 2, generator=g), y)
+
+
+def net() -> nn.Module:
+    """A small network with BatchNorm that names the points."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+        x, y = points(100).batch(torch.arange(400))
+        adam = torch.optim.Adam(module.parameters(), lr=0.02)
+        for _ in range(60):
+            adam.zero_grad()
+            nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[arg-type]
+            adam.step()
+    return module
+
+
+@pytest.mark.parametrize("kept", [8910, 9000])
+@pytest.mark.parametrize("method", [UNSIR(), *UNSIR.presets.values()], ids=["default", *UNSIR.presets])
+def test_the_plan_of_9000_samples_is_as_it_was(method, kept):
+    beside = Samples(torch.zeros(kept + round(method.noise * kept), 1), torch.zeros(kept + round(method.noise * kept), dtype=torch.long))
+    retained = beside[torch.arange(kept)]
+    assert method.passes(beside, method.impair_epochs, method.floor // 6) == {"epochs": method.impair_epochs, "batch": method.batch}
+    assert method.passes(retained, method.repair_epochs, method.floor) == {"epochs": method.repair_epochs, "batch": method.batch}
+
+
+def test_a_run_on_9000_samples_is_as_without_a_floor_to_the_bit():
+    split = Split.by_class(points(3000), points(5, seed=1), forget=[1])
+    with_it, without = (unlearn(net(), split, method) for method in (UNSIR(), UNSIR(floor=0)))
+    assert weights_hash(with_it.model.state_dict()) == weights_hash(without.model.state_dict())
+    assert {name: phase.steps for name, phase in with_it.trace.items()} == {"noise": 40, "impair": 56, "repair": 180}
+
+
+@pytest.mark.parametrize("each", [3, 12, 120])
+def test_few_samples_are_gone_over_until_the_floor_in_even_batches(each):
+    split = Split.by_class(points(each), points(5, seed=1), forget=[1])
+    trace = unlearn(net(), split, UNSIR()).trace
+    assert trace["impair"].steps >= 58
+    assert trace["repair"].steps >= 350
+    for n in (3 * each, 3 * each + round(0.57 * 3 * each)):
+        samples = Samples(torch.zeros(n, 1), torch.zeros(n, dtype=torch.long))
+        batches = samples.batches(UNSIR().passes(samples, 5, 350)["batch"])
+        sizes = [b - a for a, b in zip(batches.cuts, batches.cuts[1:], strict=False)]
+        assert min(sizes) >= min(n, 40)
+
+
+def test_fault_52_a_dozen_images_a_class_are_forgotten():
+    """Fault 52: with 36 retained samples the default took 6 steps, and the class could stay as it was."""
+    split, test = Split.by_class(points(12), points(50, seed=1), forget=[1]), points(50, seed=1)
+    x, y = test.batch(torch.arange(200))
+
+    def share(method: UNSIR) -> tuple[float, float]:
+        right = unlearn(net(), split, method).model.eval()(x).argmax(1) == y
+        return float(right[y == 1].double().mean()), float(right[y != 1].double().mean())
+
+    gone, kept = share(UNSIR())
+    assert gone <= 0.02
+    assert kept >= 0.95
+    assert share(UNSIR(floor=0))[0] > 0.5
+
+
+def test_fewer_retained_samples_than_batchnorm_needs_are_refused_before_any_step():
+    split = Split.by_class(points(2), points(5, seed=1), forget=[1])
+    with pytest.raises(BadData, match=r"6 samples of it are too few for BatchNorm; give 8 or more, or set floor to 0"):
+        unlearn(net(), split, UNSIR())
+    assert unlearn(net(), split, UNSIR(floor=0)).trace["repair"].steps == 5
+
+
+def test_a_cell_is_named_as_before_there_was_a_floor_and_one_of_another_floor_otherwise():
+    cells = Scenario.read(Path(__file__).parents[1] / "benchmarks" / "cifar10.toml").cells
+    cell = next(c for c in cells if c.setting == "unsir" and c.classes == (3,) and c.inputs.seed == 0 and not c.changes)
+    assert (Path(__file__).parents[1] / "benchmarks" / "records" / "cifar10" / cell.name).is_file()
+    assert replace(cell, changes=(("floor", 0),)).name != cell.name
