@@ -42,10 +42,9 @@ def net() -> nn.Module:
 @pytest.mark.parametrize("kept", [8910, 9000])
 @pytest.mark.parametrize("method", [UNSIR(), *UNSIR.presets.values()], ids=["default", *UNSIR.presets])
 def test_the_plan_of_9000_samples_is_as_it_was(method, kept):
-    beside = Samples(torch.zeros(kept + round(method.noise * kept), 1), torch.zeros(kept + round(method.noise * kept), dtype=torch.long))
-    retained = beside[torch.arange(kept)]
-    assert method.passes(beside, method.impair_epochs, method.floor // 6) == {"epochs": method.impair_epochs, "batch": method.batch}
-    assert method.passes(retained, method.repair_epochs, method.floor) == {"epochs": method.repair_epochs, "batch": method.batch}
+    assert method.passes(kept + round(method.noise * kept), method.impair_epochs, method.floor // 6) == (method.impair_epochs, method.batch)
+    for seen in (kept, kept + round(method.aimed * kept)):
+        assert method.passes(seen, method.repair_epochs, method.floor) == (method.repair_epochs, method.batch)
 
 
 def test_a_run_on_9000_samples_is_as_without_a_floor_to_the_bit():
@@ -63,7 +62,7 @@ def test_few_samples_are_gone_over_until_the_floor_in_even_batches(each):
     assert trace["repair"].steps >= 350
     for n in (3 * each, 3 * each + round(0.57 * 3 * each)):
         samples = Samples(torch.zeros(n, 1), torch.zeros(n, dtype=torch.long))
-        batches = samples.batches(UNSIR().passes(samples, 5, 350)["batch"])
+        batches = samples.batches(UNSIR().passes(n, 5, 350)[1])
         sizes = [b - a for a, b in zip(batches.cuts, batches.cuts[1:], strict=False)]
         assert min(sizes) >= min(n, 40)
 

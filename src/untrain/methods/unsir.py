@@ -109,7 +109,8 @@ class UNSIR(Method):
         teacher = model.teacher()
         kept = self.enough(retain.at_most(self.samples))
         noise, learned = self.learn_noise(model, kept, classes)
-        impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, **self.passes(kept + noise, self.impair_epochs, self.floor // 6))
+        epochs, batch = self.passes(len(kept + noise), self.impair_epochs, self.floor // 6)
+        impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, epochs=epochs, batch=batch)
         if self.new_row:
             model.head.redraw(classes)
         return Trace.of(*learned, impair, self.repair_on(model, teacher, kept, classes))
@@ -124,14 +125,14 @@ class UNSIR(Method):
             raise BadData(f"UNSIR repairs on what is retained, and {len(kept)} samples of it are too few for BatchNorm; give {LEAST} or more, or set floor to 0")
         return kept
 
-    def passes(self, samples: Samples, epochs: int, floor: int) -> dict[str, int]:
-        """How often and in what batches a phase goes over its samples: as it is asked to, or so that they give a floor of steps."""
-        n, small = len(samples), min(self.batch, FEW)
+    def passes(self, n: int, epochs: int, floor: int) -> tuple[int, int]:
+        """How often and in what batches a phase goes over n samples: as it is asked to, or so that they give a floor of steps."""
+        small = min(self.batch, FEW)
         if not epochs or n * epochs >= floor * small:
-            return {"epochs": epochs, "batch": self.batch}
+            return epochs, self.batch
         # Batches of one size: a short one at the end would feed BatchNorm too few.
         pieces = max(1, round(n / small))
-        return {"epochs": max(epochs, -(-floor // pieces)), "batch": -(-n // pieces)}
+        return max(epochs, -(-floor // pieces)), -(-n // pieces)
 
     def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise images with the class that each is for as its label, and what learning them did."""
@@ -178,8 +179,8 @@ class UNSIR(Method):
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         """Repair on the retained samples alone."""
         if self.repair == "labels":
-            often = self.passes(kept, self.repair_epochs, self.floor)
-            return fit(model, kept, phase="repair", lr=self.repair_lr, augment=self.augment, schedule=self.schedule, **often)
+            epochs, batch = self.passes(len(kept), self.repair_epochs, self.floor)
+            return fit(model, kept, phase="repair", lr=self.repair_lr, epochs=epochs, batch=batch, augment=self.augment, schedule=self.schedule)
         gone, T = torch.tensor(classes, device=model.device), self.temperature
         # A label that is forgotten says what an image is moved towards; the loss has no other use for labels.
         some = torch.arange(round(self.aimed * len(kept))) % max(1, len(kept))
@@ -200,8 +201,8 @@ class UNSIR(Method):
 
         model.train()
         seen = kept if aimed is None else kept + aimed
-        often = self.passes(seen, self.repair_epochs, self.floor)
-        batches = seen.batches(often["batch"], epochs=often["epochs"], augment=self.augment)
+        epochs, batch = self.passes(len(seen), self.repair_epochs, self.floor)
+        batches = seen.batches(batch, epochs=epochs, augment=self.augment)
         return minimize(loss, model.parameters(), batches, phase="repair", lr=self.repair_lr, schedule=self.schedule)
 
 

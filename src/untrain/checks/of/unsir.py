@@ -262,7 +262,7 @@ def check_few_samples_are_gone_over_until_the_floor(method: Any, case: Case | No
 
     _, trace, _ = watched(asked, case, watch=watch)
     kept = case.prepared.retain.at_most(asked.samples)
-    known = Counter(_key(x) for x in kept.batch(torch.arange(len(kept)))[0])
+    known = Counter(_key(x) for x in cast(Tensor, kept.batch(torch.arange(len(kept)))[0]))
     for phase, least in {"impair": 15 if asked.impair_epochs else 0, "repair": 90}.items():
         if trace[phase].steps < least:
             raise LawBroken(law, asked, f"takes {trace[phase].steps} steps of {phase}, where {least} are the floor")
