@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
 from untrain.audits.accuracy import Accuracy
+from untrain.core import resume
 from untrain.core.audit import audit
 from untrain.core.data import CropFlip, Samples, Split
-from untrain.core.engine import Engine, join_ranks
+from untrain.core.engine import Engine, join_ranks, seeded
 from untrain.core.errors import UntrainError
+from untrain.core.gather import gather, gradients, hvp
+from untrain.core.network import Network
+from untrain.core.train import minimize
 from untrain.core.unlearn import unlearn
+from untrain.methods.finetune import FineTune
 from untrain.methods.unsir import UNSIR
 
 METHOD = UNSIR(noise=0.5, copies=4, noise_steps=8, impair_epochs=2, repair_epochs=2, batch=21)
@@ -46,7 +53,68 @@ def results() -> dict[str, torch.Tensor]:
         out |= {f"{name}/{key}": value.clone() for key, value in result.model.state_dict().items()}
         out |= {f"losses-{name}/{phase}": torch.tensor(p.losses, dtype=torch.float64) for phase, p in result.trace.items()}
         out[f"passes-{name}"] = torch.tensor(result.passes)
+        out[f"phases-{name}"] = torch.tensor(sum(p.passes for p in result.trace.values()))
         out[f"ranks-{name}"] = torch.tensor(result.engine["ranks"])
+    return out | {f"seams/{name}": value for name, value in seams().items()}
+
+
+def seams() -> dict[str, torch.Tensor]:
+    """What combined losses over two streams, measured gradients and gathered sums come to, in double precision."""
+    module, samples = network(False, torch.float64), split().retain
+    with seeded(0) as run:
+        view = Network(module)
+        view.train()
+        plan = samples.batches(21).beside(split().forget.batches(7))
+        fit_two = lambda x, y: tuple(F.cross_entropy(view(a), b) for a, b in zip(x, y, strict=True))  # noqa: E731
+        steep = lambda gradients: [a - b.abs() for a, b in zip(*gradients, strict=True)]  # noqa: E731
+        minimize(fit_two, view.parameters(), plan, phase="p", lr=0.1, optimizer="sgd", combine=steep)
+        view.eval()
+        out = {f"weight.{i}": p.detach().clone() for i, p in enumerate(view.parameters())}
+        for power, each in ((1, False), (2, False), (2, True)):
+            found, _ = gradients(view, lambda x, y: F.cross_entropy(view(x), y), samples, phase="g", batch=21, power=power, each=each)
+            out |= {f"gradient.{power}.{each}.{i}": g for i, g in enumerate(found)}
+        product, _ = hvp(view, lambda x, y: F.cross_entropy(view(x), y), samples, [torch.ones_like(p) for p in view.trainable()], phase="h", batch=21)
+        out |= {f"hvp.{i}": g for i, g in enumerate(product)}
+        sums = {"sum": torch.ones(8, dtype=torch.float64)}
+
+        def add(name: str, x: torch.Tensor, y: torch.Tensor) -> None:
+            sums["sum"] += y.sum(0)
+
+        gather(view, samples, ["3"], add, phase="s", batch=21, into=sums)
+        assert run.calls == 6
+        return out | sums
+
+
+class Killed(BaseException):
+    """As sudden as a signal."""
+
+
+def dropping() -> nn.Module:
+    """A network whose random state and running statistics are each rank's own."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+def resumed(folder: Path) -> dict[str, torch.Tensor]:
+    """A run with dropout and BatchNorm1d, whole, and killed at step 70 and gone on; and one whose epochs end in three samples."""
+    method, seen = FineTune(epochs=30, batch=21, lr=0.05), []
+
+    def kill(phase: str, step: int, steps: int) -> None:
+        if step == 70:
+            raise Killed
+
+    def note(phase: str, step: int, steps: int) -> None:
+        seen.append(step)
+
+    resume.WORTH = 0.0
+    whole = unlearn(dropping(), split(), method)
+    with contextlib.suppress(Killed):
+        unlearn(dropping(), split(), method, store=folder, progress=kill)
+    again = unlearn(dropping(), split(), method, store=folder, progress=note)
+    tail = unlearn(dropping(), split(), FineTune(epochs=2, batch=59, lr=0.05))
+    out = {"resumed-at": torch.tensor(seen[0] - 1)}
+    for name, result in (("whole", whole), ("again", again), ("tail", tail)):
+        out |= {f"{name}/{key}": value.clone() for key, value in result.model.state_dict().items()}
     return out
 
 
@@ -76,6 +144,6 @@ if __name__ == "__main__":
     if not joined or join_ranks():
         sys.exit("join_ranks joins once, and only once")
     engine = Engine()
-    save_file(results(), Path(sys.argv[1]) / f"rank-{engine.rank}.safetensors")
+    save_file(results() | resumed(Path(sys.argv[1]) / "state"), Path(sys.argv[1]) / f"rank-{engine.rank}.safetensors")
     (Path(sys.argv[1]) / f"sharded-{engine.rank}.json").write_text(json.dumps(said_of_sharded()), encoding="utf-8")
     torch.distributed.destroy_process_group()

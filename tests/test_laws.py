@@ -194,7 +194,7 @@ def test_a_method_that_lives_elsewhere_keeps_them_too():
 
 
 def test_an_unlearn_that_does_not_copy_is_caught(monkeypatch):
-    monkeypatch.setattr("untrain.core.host.copy", SimpleNamespace(deepcopy=lambda model: model))
+    monkeypatch.setattr("untrain.core.host.copy", SimpleNamespace(deepcopy=lambda model, memo=None: model))
     with pytest.raises(LawBroken, match="the given model is left alone"):
         checks.check_the_given_model_is_left_alone(FineTune())
 
@@ -212,7 +212,7 @@ def test_an_unlearn_that_seeds_the_caller_is_caught(monkeypatch):
 
 
 def test_an_unlearn_that_leaves_modes_is_caught(monkeypatch):
-    monkeypatch.setattr("untrain.core.unlearn.zip", lambda *a, **k: iter(()), raising=False)
+    monkeypatch.setattr("untrain.core.unlearn.put_back", lambda *a: None)
     with pytest.raises(LawBroken, match="left the mode of"):
         checks.check_nothing_is_left_behind(FineTune())
 

@@ -261,7 +261,9 @@ def test_a_view_counts_no_pass_outside_a_run_and_inside_one_does():
     network(torch.randn(5, 4))
     with seeded(0) as run:
         assert run.passes == 0
-        network(torch.randn(5, 4))
+        out = network(torch.randn(5, 4))
+        assert run.passes == 5
+        out.sum().backward()
         assert run.passes == 15
 
 

@@ -27,7 +27,7 @@ def head_fit(model: nn.Module | None, split: Split, head: str | None, names: Seq
     try:
         if model is not None:
             layer = Network(model, head=head).head
-            running.refuse_misfits(model, split, {"all": split.retain + split.forget}, head)
+            layer = running.refuse_misfits(model, split, {"all": split.retain + split.forget}, head).head
     except UntrainError as error:
         problem = str(error)
     own = split.test.names or split.retain.names

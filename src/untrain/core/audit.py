@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from untrain.core.counting import interval
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Progress, seeded, silent
-from untrain.core.host import bare, own_copy
+from untrain.core.host import bare, copied, home, own_copy
 from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.core.unlearn import prepared
@@ -86,7 +86,8 @@ class Subject:
         self.engine = engine or Engine()
         # Kept, so that no other model takes over the id that this one is known by.
         self.given = module
-        self.network = Network(self.engine.place(own_copy(bare(module))).eval().requires_grad_(False), head=head)
+        # In fp32, whatever the weights are kept in.
+        self.network = Network(self.engine.place(own_copy(bare(module)).float()).eval().requires_grad_(False), head=head)
         self.findings: dict[Any, tuple[dict[str, Any], Finding]] = {}
         self._said: dict[Any, tuple[Samples, tuple[Tensor, Tensor, Tensor]]] = {}
 
@@ -100,8 +101,7 @@ class Subject:
 
     def copy(self) -> Network:
         """A copy that may be trained."""
-        module = copy.deepcopy(self.network.module).requires_grad_(True)
-        return Network(module, head=self.network._head)
+        return self.network.like(copied(self.network.module).requires_grad_(True))
 
     def state(self) -> dict[str, Tensor]:
         """Its weights and buffers."""
@@ -168,7 +168,7 @@ def audit(
         controls: Further models by the name of their column.
         norm: Preparation of raw pixels, where the network has none of its own.
         head: Name of the head's layer, where it is not the last.
-        device: Where to compute.
+        device: Where to compute; where the model lies, where none is named.
         seed: Seed of what the audits draw.
         progress: Told of each audit.
         subjects: Models already made ready, by `id(module)`; new ones are added, so that a grid computes each once.
@@ -176,13 +176,15 @@ def audit(
     Returns:
         The `audits` of a record, plain JSON.
     """
-    engine = Engine.of(device)
+    engine = Engine.of(device if device is not None else home(unlearned))
     split = prepared(bare(unlearned), split, norm)
+    probe = next(part for part in split.parts.values() if len(part))
     made: dict[int, Subject] = {} if subjects is None else subjects
 
     def subject(module: nn.Module) -> Subject:
         if id(module) not in made:
             made[id(module)] = Subject(module, head=head, engine=engine)
+            made[id(module)].network.locate(probe.batch(torch.arange(min(2, len(probe))), device=engine.device)[0])
         return made[id(module)]
 
     columns = {"original": [original] if original is not None else [], "unlearned": [unlearned], "retrained": list(retrained)}

@@ -120,7 +120,14 @@ class Engine:
     def report(self) -> dict[str, Any]:
         """What was set: device, precision, layout, threads, ranks."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return {"device": name, "precision": self.precision, "layout": "channels_last", "threads": torch.get_num_threads(), "ranks": self.world}
+        found: dict[str, Any] = {"device": name, "precision": self.precision, "layout": "channels_last", "threads": torch.get_num_threads(), "ranks": self.world}
+        if self.device.type == "cuda":
+            # There "fp32" may mean TF32 in convolutions, and sums in an order of the moment: same seed, other last bits.
+            found |= {
+                "tf32": {"convolutions": torch.backends.cudnn.allow_tf32, "products": torch.backends.cuda.matmul.allow_tf32},
+                "deterministic": torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled(),
+            }
+        return found
 
 
 def peak_memory(engine: Engine) -> int:
@@ -261,10 +268,10 @@ def own_stream(run: Run, seed: int) -> Iterator[None]:
 
 
 def join_ranks() -> bool:
-    """Under `torchrun`, join the group of ranks (nccl on GPUs, gloo on CPUs); whether this call did."""
+    """Under `torchrun`, join the group of ranks (gloo for what lies on the CPU, nccl for what lies on GPUs); whether this call did."""
     if "WORLD_SIZE" not in os.environ or not dist.is_available() or dist.is_initialized():
         return False
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return True

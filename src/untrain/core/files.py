@@ -23,6 +23,10 @@ def weights_hash(state: dict[str, Tensor]) -> str:
     """Hash of a state dict's names, types, shapes and values, whatever file it stands in."""
     digest = hashlib.sha256()
     for name in sorted(state):
+        if not isinstance(state[name], Tensor):
+            # What `get_extra_state` gives may be anything.
+            digest.update(f"{name} {state[name]!r};".encode())
+            continue
         value = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -77,7 +81,7 @@ def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
         BadData: names or shapes differ (says the first few), or a value is not finite.
     """
     # Checkpoints older than 2018 do not count batches; the count plays no part in evaluation or training.
-    own = {k: v for k, v in module.state_dict().items() if k in state or not k.endswith("num_batches_tracked")}
+    own = {k: v for k, v in module.state_dict().items() if isinstance(v, Tensor) and (k in state or not k.endswith("num_batches_tracked"))}
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [f"{k} is {list(state[k].shape)} in the file and {list(v.shape)} in the network" for k, v in own.items() if k in state and v.shape != state[k].shape]
     if missing or extra or shapes:
@@ -88,7 +92,9 @@ def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
         # Where nothing but the number of rows of one layer differs, it is the head.
         rows = not missing and not extra and len({k.rpartition(".")[0] for k in differ}) == 1 and all(own[k].shape[1:] == state[k].shape[1:] for k in differ)
         raise (OtherHead if rows else BadData)(f"{origin} does not fit the network: {', and '.join(facts)}; name the network that it was saved from")
-    bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    # A mask among the buffers holds infinities on purpose.
+    counted = {k for k, _ in module.named_parameters(remove_duplicate=False)} | {k for k in state if k.endswith(("running_mean", "running_var"))}
+    bad = [k for k, v in state.items() if k in counted and v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
         raise BadData(f"{origin} holds NaN or infinity in {bad[:3]}; get it anew")
     module.load_state_dict(module.state_dict() | {k: state[k].to(v.dtype) for k, v in own.items()})

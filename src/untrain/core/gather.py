@@ -60,7 +60,7 @@ def gradients(model: Network, loss: Loss, samples: Samples, *, phase: str, batch
         return _one_by_one(model, loss, weights, x, y, power)
 
     def raised(found: list[Tensor], share: float) -> list[Tensor]:
-        return [g.float().pow(power) * share if power != 1 else g * share for g in found]
+        return [_wide(g).pow(power) * share if power != 1 else g * share for g in found]
 
     if each:
         # Sums over single samples, whoever has them: they are divided by all of them, and added over the ranks in the end.
@@ -214,6 +214,11 @@ class _Work:
         return answers[-1], Phase(self.phase, [], 0, piece.passes, piece.seconds)
 
 
+def _wide(value: Tensor) -> Tensor:
+    """In single precision at least."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
 class _Asked(nn.Module):
     """A loss as a module around the one that it closes over, so that other weights can be put in for as long as it runs."""
 
@@ -251,10 +256,10 @@ def _one_by_one(model: Network, loss: Loss, weights: list[nn.Parameter], x: Any,
             each = []
         for total, i in zip(sums, range(len(weights)), strict=True):
             if each:
-                total += each[i].float().pow(power).sum(0)
+                total += _wide(each[i]).pow(power).sum(0)
         if not each:
             for row in rows:
                 one = {k: v[row : row + 1] for k, v in x.items()} if isinstance(x, dict) else x[row : row + 1]
                 for total, g in zip(sums, torch.autograd.grad(loss(one, y[row : row + 1]), weights, allow_unused=True, materialize_grads=True), strict=True):
-                    total += g.detach().float().pow(power)
+                    total += _wide(g.detach()).pow(power)
     return sums

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from untrain.core.engine import Engine, Precision
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadArgument, BadData, UntrainError
 
 FABRIC: dict[str, Precision] = {"32-true": "fp32", "bf16-mixed": "bf16"}
 ACCELERATE: dict[str, Precision] = {"no": "fp32", "bf16": "bf16"}
@@ -100,6 +100,32 @@ def bare(module: nn.Module) -> nn.Module:
     return module
 
 
+def home(model: Any) -> torch.device | None:
+    """Where a model's weights lie; None where it has none."""
+    first = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    return None if first is None or first.is_meta else first.device
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy of a module.
+
+    Raises:
+        BadData: it cannot be copied (says why).
+    """
+    # The old weight norm leaves a computed weight behind after a forward, which torch does not copy; it is computed anew at the next.
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    try:
+        return copy.deepcopy(module, memo)
+    except UntrainError:
+        raise
+    except Exception as error:
+        raise BadData(f"the model cannot be copied: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}; give one that copy.deepcopy takes") from error
+
+
 def own_copy(module: nn.Module) -> nn.Module:
     """A deep copy of a module, without the forward that Accelerate puts over the module's own for mixed precision.
 
@@ -107,7 +133,7 @@ def own_copy(module: nn.Module) -> nn.Module:
         BadData: its weights are sharded over ranks.
     """
     _refuse_sharded(module)
-    made = copy.deepcopy(module)
+    made = copied(module)
     original = made.__dict__.pop("_original_forward", None)
     made.__dict__.pop("_is_accelerate_prepared", None)
     if original is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -16,7 +15,8 @@ from untrain.core.data import Inputs, take
 from untrain.core.engine import Run, going_on
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.head import Head as Head
-from untrain.core.host import bare
+from untrain.core.head import Pool, candidates, pooled
+from untrain.core.host import bare, copied
 
 
 class Network:
@@ -26,12 +26,15 @@ class Network:
 
     Args:
         module: The model; of a DataParallel or another wrapper the module within.
-        head: Name of the head's layer, where it is not the last linear layer or convolution.
+        head: Name of the head's layer; found by its output (`locate`) or else taken to be the last linear layer or convolution where none is named.
     """
 
     def __init__(self, module: nn.Module, *, head: str | None = None) -> None:
         self.module = bare(module)
         self._head = head
+        self._pool: Pool = "mean"
+        self._lost = False
+        self._exit: int | None = None
         run = going_on()
         if run is not None:
             run.register(self)
@@ -39,19 +42,12 @@ class Network:
     def __call__(self, x: Inputs) -> Tensor:
         """Logits [n, C] of the inputs x."""
         run = going_on()
-        if isinstance(x, dict):
-            n = len(next(iter(x.values())))
-            wants_input = False
-        else:
-            n, wants_input = len(x), x.requires_grad
-            if x.is_floating_point():
-                x = x.to(self.dtype)
-            if x.ndim == 4 and not _uncounted.get():
-                x = x.contiguous(memory_format=torch.channels_last)
+        n = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
+        wants_input, x = isinstance(x, Tensor) and x.requires_grad, self._ready(x)
         if run is None:
-            return logits(_called(self.module, x))
+            return logits(_called(self.module, x), self._exit)
         with run.engine.autocast():
-            out = logits(_called(self.module, x))
+            out = logits(_called(self.module, x), self._exit)
         if _uncounted.get():
             return out
         run.passes += n
@@ -60,6 +56,14 @@ class Network:
             backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
             cast(Any, out).register_hook(lambda _: _count(run, n * backward))
         return out
+
+    def _ready(self, x: Inputs) -> Inputs:
+        """Inputs in the type and layout of the weights."""
+        if isinstance(x, dict):
+            return {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in x.items()}
+        if x.is_floating_point():
+            x = x.to(self.dtype)
+        return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and not _uncounted.get() else x
 
     @property
     def dtype(self) -> torch.dtype:
@@ -144,7 +148,9 @@ class Network:
 
     def teacher(self) -> Network:
         """A deep copy, frozen, in evaluation mode: what it knows now, whatever becomes of this one."""
-        return _Teacher(copy.deepcopy(self.module).eval().requires_grad_(False), head=self._head)
+        made = _Teacher(copied(self.module).eval().requires_grad_(False), head=self._head)
+        made._pool, made._lost, made._exit = self._pool, self._lost, self._exit
+        return made
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -162,29 +168,74 @@ class Network:
 
     @property
     def head(self) -> Head:
-        """The head: the named layer, or the last linear layer or convolution.
+        """The head: the named layer, or the one that was found; the last linear layer or convolution where none was looked for.
 
         Raises:
-            BadArgument: no such layer.
+            BadArgument: no such layer, or none whose output is what the model answers with.
         """
-        layers = {n: m for n, m in self.module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+        layers = candidates(self.module)
         if self._head is not None and self._head not in layers:
             raise BadArgument(f"no linear layer or convolution {self._head!r} in the model; there are {list(layers)[-5:]}")
         if not layers:
             raise BadArgument("the model has no linear layer and no convolution that could be its head")
+        if self._head is None and self._lost:
+            raise BadArgument(
+                f"no layer's output is what the model answers with; there are {list(layers)[-5:]}: name the head by head= (--head), or give a model whose last step is one"
+            )
         name = self._head if self._head is not None else next(reversed(layers))
-        return Head(name, layers[name])
+        weight = layers[name].weight
+        tied = tuple(f"{n}.{k}" for n, part in self.module.named_modules() if n != name for k, p in part.named_parameters(recurse=False) if p is weight)
+        return Head(name, layers[name], self._pool, tied)
+
+    def locate(self, x: Inputs) -> int:
+        """Find the head by its output on these inputs, and which of several answers is its; the number of classes.
+
+        Raises:
+            BadArgument: the layer that is named as the head has other classes than the answer, or there are several answers and none is named.
+        """
+        seen: dict[str, Tensor] = {}
+        with contextlib.ExitStack() as hooks, self.frozen(), torch.no_grad(), uncounted():
+            for name, layer in candidates(self.module).items():
+                hooks.callback(layer.register_forward_hook(lambda _, given, out, name=name: seen.__setitem__(name, out)).remove)
+            answers = exits(_called(self.module, self._ready(x)))
+        named = seen.get(self._head) if self._head is not None else None
+        if len(answers) > 1 and self._exit is None:
+            fits = [i for i, answer in enumerate(answers) if named is not None and pooled(named, answer)]
+            if not fits:
+                shapes = ", ".join(str(list(a.shape)) for a in answers)
+                raise BadArgument(f"the model answers with {len(answers)} sets of logits ({shapes}); name the head whose answer counts by head= (--head), one of {list(seen)[-5:]}")
+            self._exit = fits[0]
+        out = logits(answers[self._exit or 0] if len(answers) > 1 else answers[0])
+        width = out.shape[1]
+        if self._head is not None:
+            if self._head in candidates(self.module) and self.head.width != width:
+                raise BadArgument(f"the layer {self._head!r} has {self.head.width} rows, and the model answers with {width} classes; name the layer that answers")
+            self._pool = (pooled(named, out) if named is not None else None) or "mean"
+            return width
+        for name in reversed(seen):
+            pool = pooled(seen[name], out)
+            if pool is not None:
+                self._head, self._pool = name, pool
+                return width
+        self._lost = True
+        return width
+
+    def like(self, module: nn.Module) -> Network:
+        """The view of another module with the same layers: its head is this one's."""
+        other = Network(module, head=self._head)
+        other._pool, other._lost, other._exit = self._pool, self._lost, self._exit
+        return other
 
     def features(self, x: Inputs) -> tuple[Tensor, Tensor]:
         """What the head reads [n, d], mean over positions, and the logits [n, C]."""
         seen: list[Tensor] = []
-        handle = self.head.layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        head = self.head
+        handle = head.layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
         try:
             out = self(x)
         finally:
             handle.remove()
-        read = seen[-1]
-        return (read.mean((2, 3)) if read.ndim == 4 else read), out
+        return head.features(seen[-1]), out
 
 
 _uncounted: ContextVar[bool] = ContextVar("untrain_uncounted", default=False)
@@ -216,20 +267,39 @@ def _count(run: Run, passes: int) -> None:
 
 
 def _called(module: nn.Module, x: Inputs) -> Any:
-    """A module's answer. Of a dict it gets each entry by name where its `forward` names them all, as those of transformers do."""
-    if isinstance(x, dict) and x.keys() <= inspect.signature(module.forward).parameters.keys():
-        return module(**x)
+    """A module's answer. Of a dict it gets each entry by name where its `forward` takes them so, as those of transformers and their wrappers do."""
+    if isinstance(x, dict):
+        known = inspect.signature(module.forward).parameters
+        free = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        missing = [n for n, p in known.items() if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and n not in x]
+        if x.keys() <= known.keys() or (free and not missing):
+            return module(**x)
     return module(x)
 
 
-def logits(output: Any) -> Tensor:
+def exits(output: Any) -> list[Any]:
+    """The answers of a model, of which each may be logits: those of a plain tuple or list with several [n, C], else the answer itself."""
+    if isinstance(output, tuple | list) and not hasattr(output, "logits"):
+        several = [part for part in output if isinstance(part, Tensor) and part.ndim == 2]
+        if len(several) > 1 and len({part.shape[0] for part in several}) == 1:
+            return several
+    return [output]
+
+
+def logits(output: Any, number: int | None = None) -> Tensor:
     """The logits [n, C] in what a model answers with: a tensor, or a `logits` entry or attribute, or the first of a tuple.
+
+    Args:
+        output: What the model answers with.
+        number: Which of several answers counts, where there are several.
 
     Raises:
         BadData: nothing of that kind in it.
     """
     found = output
-    if isinstance(output, dict):
+    if number is not None and len(several := exits(output)) > number:
+        found = several[number]
+    elif isinstance(output, dict):
         found = output.get("logits")
     elif hasattr(output, "logits"):
         found = output.logits

@@ -258,7 +258,12 @@ class _Taker:
             if run.watch is not None:
                 for part, label in zip(x, y, strict=True) if several else ((x, y),):
                     run.watch(turn.phase, part, label)
-            value = turn.loss(x, y)
+            try:
+                value = turn.loss(x, y)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise BadData(f"{turn.phase}: a batch of a single sample, of which BatchNorm has no variance in training mode; give two or more") from error
             values = list(value) if isinstance(value, tuple) else [value]
             last = len(values) - 1
             found = [list(torch.autograd.grad(v, self.moved, retain_graph=i < last, allow_unused=True, materialize_grads=True)) for i, v in enumerate(values)]
@@ -388,10 +393,16 @@ def _cleared(parameters: Sequence[Tensor]) -> Iterator[None]:
 def _agree(run: Run) -> None:
     """Running statistics are each rank's own slice's; their mean over the ranks is what all go on with."""
     if run.engine.world > 1:
-        running = list({id(b): b for module in run.saved() for b in module.buffers() if b.is_floating_point()}.values())
+        buffers = list({id(b): b for module in run.saved() for b in module.buffers()}.values())
+        running = [b for b in buffers if b.is_floating_point()]
         run.engine.sum(running)
         for value in running:
             value /= run.engine.world
+        # Counts are the first rank's, which has rows in every batch.
+        counts = [b for b in buffers if not b.is_floating_point()]
+        for value in counts:
+            value *= run.engine.rank == 0
+        run.engine.sum(counts)
 
 
 def fit(

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from untrain.core.data import Norm, Prepare, Samples, Split
 from untrain.core.discover import found, name_of
-from untrain.core.engine import Precision, Progress, bits, peak_memory, seeded, silent
-from untrain.core.errors import BadArgument, BadData, Diverged
-from untrain.core.host import Host, bare, own_copy
+from untrain.core.engine import Engine, Precision, Progress, bits, peak_memory, seeded, silent
+from untrain.core.errors import BadArgument, BadData, Diverged, UntrainError
+from untrain.core.host import Host, bare, home, own_copy
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
@@ -58,15 +58,21 @@ class Result:
         """
         # Without the wrapper of a trainer, since one rank may look alone.
         changed = bare(self.model)
-        if all(torch.equal(a, b) for a, b in zip(self._original.state_dict().values(), changed.state_dict().values(), strict=True)):
+        before, after = _values(self._original), _values(changed)
+        if before.keys() == after.keys() and all(torch.equal(value.cpu(), after[name].cpu()) for name, value in before.items()):
             return ("unchanged",)
-        before, after = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, changed))
-        return ("collapsed",) if after < before / 2 else ()
+        was, now = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, changed))
+        return ("collapsed",) if now < was / 2 else ()
 
     @property
     def advice(self) -> str | None:
         """Which knob to move, where the run is marked."""
         return self.method.advice(self.marks[0]) if self.marks else None
+
+
+def _values(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a state dict; a module may keep other things there."""
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
 
 
 def correct(module: nn.Module, samples: Samples) -> float:
@@ -100,8 +106,8 @@ def unlearn(
         seed: Same seed, same bits, on the same kind of machine.
         recipe: How the original came about, for methods that need to know: `build()` and `train(model, samples)`.
         norm: Preparation of raw pixels; the network's own `norm` where none is given.
-        head: Name of the head's layer, where it is not the last linear layer or convolution.
-        device: Where to compute; the CPU where none is named.
+        head: Name of the head's layer, where its output is not what the model answers with.
+        device: Where to compute; where the model lies, where none is named. The result comes back to where the model lies.
         precision: `fp32`, or `bf16` autocast.
         progress: Told of each step.
         store: Folder where finished work is kept, so that a killed run goes on.
@@ -113,33 +119,74 @@ def unlearn(
         BadData: the model does not fit the data, or holds NaN.
         Diverged: it went to NaN or infinity.
     """
-    host = Host.of(fabric, accelerator, device, precision)
+    place = None if fabric is not None or accelerator is not None else home(model)
+    host = Host.of(fabric, accelerator, device if device is not None else place, precision)
     engine, inside = host.engine, host.outside(model)
     split = prepared(inside, split, norm)
     given = given_to(method, split, recipe)
     began = time.perf_counter()
-    module = own_copy(inside)
-    refuse_misfits(module, split, given, head)
-    modes = [m.training for m in module.modules()]
-    wanted = [p.requires_grad for p in module.parameters()]
-    if not any(wanted):
-        module.requires_grad_(True)
-    network = Network(engine.place(module), head=head)
-    told = {"method": repr(method), "model": bits(inside), "split": digest(split)} if store is not None else {}
-    with seeded(seed, engine=engine, progress=progress, store=store, network=network, told=told) as run:
-        try:
-            trace = method(network, **given)
-        except Diverged as error:
-            raise Diverged(error.fact, error.phase, method.advice("diverged", error.phase)) from error
-    for part, mode in zip(module.modules(), modes, strict=True):
-        part.training = mode
-    for parameter, want in zip(module.parameters(), wanted, strict=True):
-        parameter.requires_grad_(want)
-        parameter.data = parameter.data.contiguous()
-    gone = [name for name, value in module.state_dict().items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    # A caller may have turned gradients off for what surrounds this.
+    with torch.inference_mode(False), torch.enable_grad():
+        module = own_copy(inside)
+        # What is kept in half precision is changed in fp32, as noise and small steps would vanish in it; it goes back in the end.
+        narrow = {name: value.dtype for name, value in _named(module).items() if value.dtype in (torch.float16, torch.bfloat16)}
+        if narrow:
+            module.float()
+        view = refuse_misfits(module, split, given, head, method)
+        modes = {name: part.training for name, part in module.named_modules()}
+        wanted = {name: p.requires_grad for name, p in module.named_parameters()}
+        if not any(wanted.values()):
+            module.requires_grad_(True)
+        network = view.like(engine.place(module))
+        told = {"method": repr(method), "model": bits(inside), "split": digest(split)} if store is not None else {}
+        with seeded(seed, engine=engine, progress=progress, store=store, network=network, told=told) as run:
+            try:
+                trace = method(network, **given)
+            except Diverged as error:
+                raise Diverged(error.fact, error.phase, method.advice("diverged", error.phase)) from error
+    put_back(module, modes, wanted)
+    for name, value in _named(module).items():
+        if name in narrow:
+            value.data = value.data.to(narrow[name])
+    was = unsound(inside, every=True)
+    gone = [name for name in unsound(module, every=True) if name not in was]
     if gone:
         raise Diverged(f"{type(method).__name__} left NaN or infinity in {gone[:3]}", way=method.advice("diverged"))
-    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, run.passes, peak_memory(engine), engine.report(), inside, split)
+    if place is not None:
+        module.to(place)
+    passes, trace = _over_ranks(engine, run.passes, trace)
+    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, passes, peak_memory(engine), engine.report(), inside, split)
+
+
+def _named(module: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers, by name."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def put_back(module: nn.Module, modes: dict[str, bool], wanted: dict[str, bool]) -> None:
+    """Put back modes and which weights want a gradient, by name: a method may have added layers, or taken some away."""
+    for name, part in module.named_modules():
+        part.training = modes.get(name, modes[""])
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(wanted.get(name, parameter.requires_grad))
+        parameter.data = parameter.data.contiguous()
+
+
+def unsound(module: nn.Module, *, every: bool = False) -> list[str]:
+    """Names of weights and running statistics that hold NaN or infinity; of `every` buffer where asked, as masks hold it on purpose."""
+    buffers = {name: b for name, b in module.named_buffers() if every or name.rpartition(".")[2] in ("running_mean", "running_var")}
+    named = {**dict(module.named_parameters()), **buffers}
+    return [name for name, value in named.items() if value.is_floating_point() and not bool(torch.isfinite(value.detach()).all())]
+
+
+def _over_ranks(engine: Engine, passes: int, trace: Trace) -> tuple[int, Trace]:
+    """Passes are those of all ranks together."""
+    if engine.world == 1:
+        return passes, trace
+    counts = torch.tensor([passes, *(p.passes for p in trace.values())], device=engine.device)
+    engine.sum([counts])
+    total, *each = counts.tolist()
+    return total, Trace.of(*(replace(p, passes=n) for p, n in zip(trace.values(), each, strict=True)))
 
 
 def prepared(model: nn.Module, split: Split, norm: Prepare | None = None) -> Split:
@@ -179,45 +226,75 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     return {n: known[n] for n in method.needs}
 
 
-def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: str | None) -> None:
-    """Refuse a model and data that do not go together, before any time is spent."""
-    bad = [n for n, v in model.state_dict().items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: str | None, method: Method | None = None) -> Network:
+    """Refuse a model and data that do not go together, before any time is spent; the model's view, its head found.
+
+    Raises:
+        BadArgument: a class that the head lacks, or a head that cannot be told or is not the one that answers.
+        BadData: the model does not fit the data, or holds NaN.
+    """
+    weights = dict(model.named_parameters())
+    empty = next((n for n, p in weights.items() if p.is_meta or isinstance(p, nn.parameter.UninitializedParameter)), None)
+    if empty is not None:
+        raise BadData(f"{empty} has no values yet; give a model that is built and filled")
+    if not any(p.is_floating_point() for p in weights.values()):
+        raise BadData("the model holds no floating-point weights (a quantised one holds none), so there is nothing to change; give the one that it was made from")
+    bad = unsound(model)
     if bad:
         raise BadData(f"the model holds NaN or infinity in {bad[:3]}; give a sound one")
     view = Network(model, head=head)
-    samples = next((v for v in given.values() if isinstance(v, Samples)), None)
-    names = split.test.names
-    if samples is None:
-        width = view.head.width
-    else:
-        width = width_on(view, samples)
-        labels = samples.y
+    parts = [v for v in given.values() if isinstance(v, Samples) and len(v)]
+    samples = next(iter(parts or [part for part in split.parts.values() if len(part)]))
+    for part in parts or [samples]:
+        _refuse_normalised(part)
+    width = width_on(view, samples)
+    for part in parts or [samples]:
+        labels = part.y
         if int(labels.max()) >= width or int(labels.min()) < 0:
             raise BadData(
                 f"labels run from {int(labels.min())} to {int(labels.max())}, the model's head answers with {width} classes; give the model that was trained on this data"
             )
+    names = split.test.names
     if names and len(names) != width:
         raise BadData(f"the model's head answers with {width} classes, the data has {len(names)}; give the model that was trained on this data")
     outside = [c for c in split.classes if not 0 <= c < width]
     if outside:
         raise BadArgument(f"no class {outside[0]} in the model's head, which answers with {width} classes")
+    if method is not None:
+        # What it edits may need the head, and whether there is one is known now and not after half of the work.
+        method.edits(view, split.classes)
+    return view
 
 
 def width_on(view: Network, samples: Samples) -> int:
-    """How many logits a network answers with, asked of the first sample.
+    """How many logits a network answers with, asked of the first two samples; finds its head.
 
     Raises:
+        BadArgument: the head cannot be told, or is not the one that answers.
         BadData: it does not take such inputs.
     """
-    x, _ = samples.batch(torch.tensor([0]), device=view.device)
-    if isinstance(x, torch.Tensor) and not x.is_floating_point():
+    x, _ = samples.batch(torch.arange(min(2, len(samples))), device=view.device)
+    if isinstance(x, Tensor) and not x.is_floating_point() and (x.dtype == torch.uint8 or x.ndim > 2):
         raise BadData("pixels are whole numbers and no normalisation is known; give one (norm=Norm(mean, std), --norm imagenet), or floats")
     try:
-        with view.frozen(), torch.no_grad():
-            return view(x).shape[1]
-    except (RuntimeError, TypeError, ValueError) as error:
-        shape = tuple(x.shape[1:]) if isinstance(x, torch.Tensor) else sorted(x)
-        raise BadData(f"the model does not take inputs of shape {shape}: {str(error).splitlines()[0]}; name another model or other data") from error
+        return view.locate(x)
+    except UntrainError:
+        raise
+    except Exception as error:
+        shape, fact = tuple(x.shape[1:]) if isinstance(x, Tensor) else sorted(x), (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadData(f"the model does not take inputs of shape {shape}: {fact}; name another model or other data") from error
+
+
+def _refuse_normalised(samples: Samples) -> None:
+    """Refuse floats that a normalisation would be applied to a second time (a look at the first few)."""
+    for number, source in enumerate(samples.sources):
+        rows = samples.index[samples.which == number][:16]
+        if not isinstance(source.prepare, Norm) or not len(rows):
+            continue
+        x = source.raw(rows)
+        if isinstance(x, Tensor) and x.is_floating_point() and x.isfinite().all() and (float(x.min()) < -0.01 or float(x.max()) > 1.01):
+            low, high = float(x.min()), float(x.max())
+            raise BadData(f"these floats run from {low:.3g} to {high:.3g} and are no pixels from 0 to 1, which the normalisation takes; give raw pixels, or prepare= of your own")
 
 
 def describe(result: Result) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,16 +49,26 @@ class Norm:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Lists are taken as tuples, since samples are told apart by what prepares them."""
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+
     def __call__(self, x: Tensor) -> Tensor:
         """Normalise x [n, c, h, w]: uint8 in 0..255, or floats already in [0, 1]."""
         if x.ndim != 4 or x.shape[1] != len(self.mean):
             raise BadData(f"images of shape {tuple(x.shape[1:])} do not fit a normalisation of {len(self.mean)} channels; give data that it was made for")
         fresh = x.dtype == torch.uint8
         x = x.float().div_(255) if fresh else x
-        mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
+        mean, std = (_by_channel(numbers, x.dtype, x.device) for numbers in (self.mean, self.std))
         # What was made here is changed in place: an image of 224 x 224 in floats is 600 kB.
         return x.sub_(mean).div_(std) if fresh else (x - mean) / std
+
+
+@functools.lru_cache(maxsize=64)
+def _by_channel(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Kept by device: a GPU would be waited for at each batch. Nothing writes into it."""
+    return torch.tensor(numbers, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 
 @dataclass(frozen=True)

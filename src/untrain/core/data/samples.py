@@ -187,15 +187,16 @@ class Samples:
         self.sources: tuple[Source, ...] = (Source(x, labels, prepare, augment),)
         self.which = torch.zeros(rows, dtype=torch.long)
         self.index = torch.arange(rows)
+        self.labels: Tensor | None = None
         self.names = tuple(names)
         self.columns: dict[str, list[Any]] = {key: list(value) for key, value in (columns or {}).items()}
         for key, value in self.columns.items():
             if len(value) != rows:
                 raise BadData(f"column {key!r} has {len(value)} rows, the samples {rows}")
 
-    def _with(self, sources: tuple[Source, ...], which: Tensor, index: Tensor, columns: dict[str, list[Any]]) -> Samples:
+    def _with(self, sources: tuple[Source, ...], which: Tensor, index: Tensor, columns: dict[str, list[Any]], labels: Tensor | None = None) -> Samples:
         other = object.__new__(Samples)
-        other.sources, other.which, other.index = sources, which, index
+        other.sources, other.which, other.index, other.labels = sources, which, index, labels
         other.names, other.columns = self.names, columns
         return other
 
@@ -210,21 +211,24 @@ class Samples:
         rows = torch.arange(len(self))[places].reshape(-1)
         at = rows.tolist() if self.columns else []
         columns = {key: [value[i] for i in at] for key, value in self.columns.items()}
-        return self._with(self.sources, self.which[rows], self.index[rows], columns)
+        return self._with(self.sources, self.which[rows], self.index[rows], columns, None if self.labels is None else self.labels[rows])
 
     def __add__(self, other: Samples) -> Samples:
         """Both, each side with its own `prepare` and `augment`."""
         columns = {k: v + other.columns[k] for k, v in self.columns.items() if k in other.columns}
         which = torch.cat([self.which, other.which + len(self.sources)])
-        return self._with(self.sources + other.sources, which, torch.cat([self.index, other.index]), columns)
+        labels = None if self.labels is None and other.labels is None else torch.cat([self.y, other.y])
+        return self._with(self.sources + other.sources, which, torch.cat([self.index, other.index]), columns, labels)
 
     @property
     def y(self) -> Tensor:
-        """Labels [n], read from the source now."""
+        """Labels [n], read from the source now; of samples labelled otherwise, those that they were given."""
+        if self.labels is not None:
+            return self.labels.clone()
         labels = torch.empty(len(self), dtype=torch.long)
         for number, source in enumerate(self.sources):
             at = self.which == number
-            labels[at] = source.y[self.index[at]]
+            labels[at] = source.y[self.index[at].to(source.y.device)].cpu()
         return labels
 
     @property
@@ -234,13 +238,21 @@ class Samples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one input, as the network reads it."""
-        return tuple(cast(Tensor, self.batch(torch.tensor([0]))[0]).shape[1:])
+        """Shape of one input, as the network reads it.
+
+        Raises:
+            BadData: inputs that are dicts.
+        """
+        x = self.batch(torch.tensor([0]))[0]
+        if isinstance(x, dict):
+            raise BadData(f"one input of this data is a dict of {', '.join(map(str, x))}, which has no shape; what makes inputs of its own takes data of single tensors")
+        return tuple(x.shape[1:])
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Two samples with the same key hold the same rows of the same sources, labelled and prepared alike."""
-        return (*((id(s.x), id(s.y), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes())
+        labels = () if self.labels is None else (self.labels.numpy().tobytes(),)
+        return (*((id(s.x), id(s.y), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes(), *labels)
 
     def rows_digest(self) -> bytes:
         """What tells these rows from others, in another process too: places, labels, and the values where they are in memory."""
@@ -256,9 +268,12 @@ class Samples:
     def first(self, per_class: int) -> Samples:
         """The first `per_class` samples of each class, in the order they stand in."""
         y = self.y
+        order = y.argsort(stable=True)
+        _, counts = torch.unique(y, return_counts=True)
+        # How many of its class stand ahead of each: its place among the sorted, less where its class begins there.
+        ahead = torch.arange(len(y)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         keep = torch.zeros(len(y), dtype=torch.bool)
-        for label in self.classes:
-            keep[(y == label).nonzero().flatten()[:per_class]] = True
+        keep[order[ahead < per_class]] = True
         return self[keep]
 
     def at_most(self, n: int) -> Samples:
@@ -267,16 +282,12 @@ class Samples:
 
     def labelled(self, y: Tensor) -> Samples:
         """The same samples under other labels [n]."""
-        sources = tuple(replace(s, y=s.y.clone()) for s in self.sources)
-        for number, source in enumerate(sources):
-            mine = self.which == number
-            source.y[self.index[mine]] = y[mine]
-        return self._with(sources, self.which, self.index, self.columns)
+        return self._with(self.sources, self.which, self.index, self.columns, torch.as_tensor(y).long().cpu().clone())
 
     def prepared(self, prepare: Prepare | None) -> Samples:
         """The same samples, with this preparation where they have none of their own."""
         sources = tuple(s if s.prepare is not None else replace(s, prepare=prepare) for s in self.sources)
-        return self._with(sources, self.which, self.index, self.columns)
+        return self._with(sources, self.which, self.index, self.columns, self.labels)
 
     def batches(self, size: int, *, epochs: int = 1, shuffle: bool = True, augment: bool = False) -> Batches:
         """A plan of batches; the seed comes from the work that runs it.
@@ -326,7 +337,7 @@ class Samples:
                 x = source.augment(x, u[at, : source.augment.draws].to(device))
             x = x if source.prepare is None else source.prepare(x)
             _refuse_nan(x, index[at])
-            labels[at] = source.y[index[at]]
+            labels[at] = source.y[index[at].to(source.y.device)].cpu() if self.labels is None else self.labels[rows[at]]
             out = x if len(at) == len(rows) else _put(out, x, at.to(device), len(rows))
         if out is None:
             raise BadData("a batch of no samples")
