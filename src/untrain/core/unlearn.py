@@ -245,10 +245,18 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
     view = Network(model, head=head)
     parts = [v for v in given.values() if isinstance(v, Samples) and len(v)]
     samples = next(iter(parts or [part for part in split.parts.values() if len(part)]))
-    for part in parts or [samples]:
+    for part in parts:
         _refuse_normalised(part)
-    width = width_on(view, samples)
-    for part in parts or [samples]:
+    try:
+        width = width_on(view, samples)
+    except UntrainError:
+        raise
+    except Exception:
+        if parts:
+            raise
+        # What no part of is named may be out of reach: then the head is the last layer, or the one that is named.
+        width = view.head.width
+    for part in parts:
         labels = part.y
         if int(labels.max()) >= width or int(labels.min()) < 0:
             raise BadData(
