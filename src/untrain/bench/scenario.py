@@ -72,7 +72,9 @@ class Cell:
     def name(self) -> str:
         """File name of its record: readable, and changed by any change of what is run."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inputs"}
-        said = {k: str(v) if isinstance(v, Path) else v for k, v in (asdict(self.inputs) | own).items() if v not in (None, ())}
+        # Where it is run is not what is run.
+        where = ("device", "data_root")
+        said = {k: str(v) if isinstance(v, Path) else v for k, v in (asdict(self.inputs) | own).items() if v not in (None, ()) and k not in where}
         digest = hashlib.sha256(json.dumps([said, _settings(self.method)], sort_keys=True).encode()).hexdigest()
         changed = "".join(f"_{name}={value}" for name, value in self.changes)
         classes = "-".join(map(str, self.classes)) if len(self.classes) < 8 else f"{len(self.classes)}classes"

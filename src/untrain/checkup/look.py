@@ -64,15 +64,15 @@ def look(
     refuse_numbers(seconds, near)
     engine, began = Engine.of(device), time.perf_counter()
     own = norm or getattr(model, "norm", None)
-    progress("accuracy", 0, 3)
+    progress("accuracy under each normalisation", 0, 3)
     accuracy = accuracies(model, split, own, engine, began + SHARES["accuracy"] * seconds) if model is not None else unmeasured("there is no model that fits")
     ready = split.prepared(own or NORMS.get(accuracy["best"] or ""))
     fits = head_fit(model, ready, head, names, misfit)
-    progress("methods", 1, 3)
+    progress("methods, each by a rehearsal", 1, 3)
     asked = methods(model, ready, recipe, head, device, began + SHARES["methods"] * seconds, fits["problem"], min(PAUSE, PAUSE * seconds / 60))
-    progress("copies", 2, 3)
+    progress("copies that stay behind", 2, 3)
     copies = near_copies(split, near, began + seconds)
-    progress("copies", 3, 3)
+    progress("done", 3, 3)
     answer: dict[str, Any] = records.finite(
         {
             "schema": SCHEMA,

@@ -56,13 +56,16 @@ def accuracies(model: nn.Module, split: Split, own: Any, engine: Engine, until: 
     hits = {way: answers == labels for way, answers in said.items()}
     values = {way: asdict(auditing.counted(hit)) for way, hit in hits.items()}
     best = max(hits, key=lambda way: (int(hits[way].sum()), way == "own"))
-    clear = "own" in hits and best != "own" and _clearly(hits[best], hits["own"])
+    clear = "own" in hits and best != "own" and clearly(hits[best], hits["own"])
     measured = {part: values["own"]} if "own" in values else {}
     if "own" in values and part == "test":
         train = split.retain + split.forget
         answers, truth = _said(network, train, {"own": ways["own"]}, until)
         measured |= {"train": asdict(auditing.counted(answers["own"] == truth))} if answers else {}
-    order = _order(said[best], labels, split.parts[part].names)
+    order, turned = _turned(said, labels, split.parts[part].names, int(hits[best].sum()))
+    if turned is not None:
+        # In a wrong order hits mean nothing: which normalisation fits is told by the order that fits.
+        best, clear = turned, False
     candidates = [{"norm": way, "part": part, **values[way]} for way in sorted(values, key=lambda way: -int(hits[way].sum())) if way != "own"]
     name = "no normalisation" if own is as_it_is else next((n for n, norm in NORMS.items() if norm == own), "its own normalisation")
     return {
@@ -114,23 +117,31 @@ def _said(network: Network, samples: Samples, ways: Mapping[str, Any], until: fl
     return {way: torch.cat(found) for way, found in answers.items() if found}, torch.cat(labels) if labels else torch.empty(0)
 
 
-def _clearly(one: Tensor, other: Tensor) -> bool:
+def clearly(one: Tensor, other: Tensor) -> bool:
     """Whether the one is right more often than the other, by the images that only one of them is right on."""
     more, less = int((one & ~other).sum()), int((other & ~one).sum())
     return more > less and interval(more, more + less)[0] > 0.5
 
 
-def _order(answers: Tensor, labels: Tensor, names: Sequence[str]) -> list[dict[str, str]] | None:
-    """The order of classes that predictions speak for, where it is another than the labels' and fits much better."""
+def _turned(said: Mapping[str, Tensor], labels: Tensor, names: Sequence[str], most: int) -> tuple[list[dict[str, str]] | None, str | None]:
+    """The order of classes that predictions speak for under any way of preparing images, and the way, where it fits much better than any does in the labels' own."""
+    found = {way: _order(answers, labels, names) for way, answers in said.items()}
+    way = max(found, key=lambda way: (found[way][0], way == "own"))
+    matched, order = found[way]
+    return (order, way) if order is not None and matched >= most + 0.2 * len(labels) else (None, None)
+
+
+def _order(answers: Tensor, labels: Tensor, names: Sequence[str]) -> tuple[float, list[dict[str, str]] | None]:
+    """How many predictions are right in the order of classes that fits them best, and that order, where it is another and fits much better."""
     width = int(max(answers.max(), labels.max())) + 1
     table = torch.zeros(width, width).index_put_((labels, answers), torch.ones(len(labels)), accumulate=True)
     rows, columns = linear_sum_assignment(-table.numpy())
     met = set(labels.tolist())
     matched, own = float(table[rows, columns].sum()), float(table.diagonal().sum())
     if matched < 0.5 * len(labels) or matched < own + 0.2 * len(labels):
-        return None
+        return matched, None
     called = [names[i] if i < len(names) else str(i) for i in range(width)]
-    return [{"data": called[a], "model": str(b)} for a, b in zip(rows.tolist(), columns.tolist(), strict=True) if a != b and a in met]
+    return matched, [{"data": called[a], "model": str(b)} for a, b in zip(rows.tolist(), columns.tolist(), strict=True) if a != b and a in met]
 
 
 def _accuracy_sentence(values: Mapping[str, dict[str, Any]], part: str, name: str, best: str, clear: bool, order: list[dict[str, str]] | None) -> str:
@@ -138,7 +149,9 @@ def _accuracy_sentence(values: Mapping[str, dict[str, Any]], part: str, name: st
         value = values[way]
         return f"{value['value']:.1%} of {value['n']:,} {part} images ({value['low']:.1%} to {value['high']:.1%})"
 
-    if "own" not in values:
+    if order is not None and "own" in values:
+        said = f"it names {told('own')} rightly under {name}" + (f"; {best} fits better, name it by --norm" if best != "own" else "")
+    elif "own" not in values:
         said = f"no normalisation is known for this model; {best} fits best, under which it names {told(best)} rightly: name it by --norm"
     elif clear:
         gain = values[best]["value"] - values["own"]["value"]

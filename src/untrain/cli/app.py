@@ -42,10 +42,19 @@ def demo(
     return 0
 
 
-def methods(*, json: Json = False) -> int:
-    """List the methods, with their presets, papers and the data they need."""
-    from untrain.verbs.catalogue import methods
+def methods(
+    name: Annotated[str | None, Parameter(help="A method, to see its card: what it does, what it is given, its settings and presets.")] = None, /, *, json: Json = False
+) -> int:
+    """List the methods, with their presets, papers and the data they need; or show one whole."""
+    from untrain.verbs.catalogue import methods, one
 
+    if name is not None:
+        told = one(name)
+        if json:
+            show.as_json(told)
+        else:
+            show.method(told)
+        return 0
     listed = methods()
     if json:
         show.as_json(listed)
@@ -85,7 +94,7 @@ def train(
         show.as_json(told)
     else:
         shares = ", ".join(f"{part} {show.shown(value, 'share')}" for part, value in told["accuracy"].items())
-        show.say(f"{inputs.model} trained on {told['data']['name']} in {told['run']['seconds']:.0f} s; accuracy on {shares}")
+        show.say(f"{inputs.model} trained on {told['data']['name']} in {told['run']['seconds']:.0f} s on {show.where(told)}; accuracy on {shares}")
         show.say(str(out / TRAINING))
     return 0
 
@@ -101,9 +110,11 @@ def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int
         show.as_json(record)
     else:
         marks = "".join(f", {mark}" for mark in record["run"]["marks"])
-        show.say(f"{record['method']['name']} was to forget {what(record['request'])}: {record['run']['seconds']:.1f} s{marks}")
+        show.say(f"{record['method']['name']} was to forget {what(record['request'])}: {record['run']['seconds']:.1f} s on {show.where(record)}{marks}")
         if record["run"]["advice"]:
-            show.say(f"it is {record['run']['marks'][0]}; before running it again: {record['run']['advice']}")
+            mark = record["run"]["marks"][0]
+            fact = "what was to be forgotten is named as before" if mark == "remembers" else f"it is {mark}"
+            show.say(f"{fact}; before running it again: {record['run']['advice']}")
         show.say(f"how far it did is not known before `untrain audit {out}`")
         show.say(str(out / RECORD))
     return 0
@@ -121,7 +132,7 @@ def check(
     """Look at a model, its data and a request, and change nothing: does it fit, what stays behind, what can be done, and how long it takes."""
     from untrain.verbs.checking import check
 
-    with show.bars() as progress:
+    with show.steps() as progress:
         found = check(inputs, seconds=seconds, near=near, pages=pages, progress=progress, say=show.note)
     if json:
         show.as_json(found)

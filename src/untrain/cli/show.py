@@ -35,10 +35,33 @@ def bars() -> Iterator[Progress]:
         yield show
 
 
+@contextmanager
+def steps() -> Iterator[Progress]:
+    """What is being done, on stderr: a bar, or where that is no terminal a line for each thing."""
+    if sys.stderr.isatty():
+        with bars() as progress:
+            yield progress
+        return
+    told: list[str] = []
+
+    def show(phase: str, step: int, steps: int) -> None:
+        if step < steps and phase not in told:
+            told.append(phase)
+            note(f"{step + 1} of {steps}: {phase}")
+
+    yield show
+
+
 def say(line: str) -> None:
     """A line on stdout; under several ranks the first one says it."""
     if os.environ.get("RANK", "0") == "0":
         print(line)
+
+
+def where(record: Mapping[str, Any]) -> str:
+    """Where a run was computed."""
+    device = record["environment"]["device"]
+    return "the CPU" if device == "cpu" else str(device)
 
 
 def note(line: str) -> None:
@@ -98,6 +121,19 @@ def side_by_side(record: Mapping[str, Any], only: Sequence[str] = ()) -> Table:
     return table(heads, [(row["name"], *(_cell(row, c) for c in columns)) for row in rows])
 
 
+def method(told: Mapping[str, Any]) -> None:
+    """A method's card: what it does, what it is given, its settings, and its presets by what they change."""
+    say(f"{told['name']}: {told['summary']}")
+    say(f"\n{told['about']}\n")
+    say(f"paper: {told['paper'] or 'none'}")
+    say(f"is given: {', '.join(told['needs']) or 'nothing'}")
+    if told["fields"]:
+        draw(table(("setting", "default", "what it is"), [(f"--{f['name'].replace('_', '-')}", str(f["default"]), f["help"]) for f in told["fields"]], right=False))
+    for preset, settings in told["presets"].items():
+        changed = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items() if value != told["settings"][name])
+        say(f"--preset {preset}: {changed or 'the default'}")
+
+
 def answers(found: Mapping[str, Any]) -> None:
     """What `check` found, question by question."""
     from untrain.evidence.verdict import what
@@ -106,6 +142,8 @@ def answers(found: Mapping[str, Any]) -> None:
     layer = f"the head {head['layer']!r} answers with {head['width']} classes, the data has {head['classes']}"
     say(f"head: {head['problem'] or layer}{'; ' + head['names'] if head['names'] else ''}")
     say(f"accuracy: {found['accuracy']['sentence']}")
+    if found["size"] and found["size"]["sentence"]:
+        say(f"size: {found['size']['sentence']}")
     whole = "" if gone["as"] == "classes" else f", of {len(gone['by_class'])} classes"
     say(f"forget: {what(found['request'])}: {gone['count']:,} of {gone['of']:,} samples ({gone['share']:.1%}){whole}")
     if gone["as"] != "classes":

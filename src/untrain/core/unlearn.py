@@ -23,6 +23,9 @@ from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Trace, predict
 
+REMEMBERED = 0.95
+"""Share of the forgotten samples once named rightly that still are, from which on a run is said to remember."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -52,7 +55,7 @@ class Result:
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
-        """`unchanged` and `collapsed`, where that is so: nothing moved, or retained accuracy below half of the original's.
+        """`unchanged`, `collapsed` or `remembers`, where that is so: nothing moved, retained accuracy below half of the original's, classes named as before.
 
         Looked at when asked for, on up to 2,000 retained samples.
         """
@@ -62,7 +65,13 @@ class Result:
         if before.keys() == after.keys() and all(torch.equal(value.cpu(), after[name].cpu()) for name, value in before.items()):
             return ("unchanged",)
         was, now = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, changed))
-        return ("collapsed",) if now < was / 2 else ()
+        if now < was / 2:
+            return ("collapsed",)
+        # Of single samples a model that never saw them names most as before.
+        if not self._split.classes or not self.method.forgets or not len(self._split.forget):
+            return ()
+        was, now = (correct(m, self._split.forget.at_most(2000)) for m in (self._original, changed))
+        return ("remembers",) if was > 0 and now >= REMEMBERED * was else ()
 
     @property
     def advice(self) -> str | None:
@@ -216,7 +225,8 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
     if unknown:
         raise BadArgument(f"{name} needs {unknown}, which this split does not have; it has {sorted(known)}")
     if "recipe" in method.needs and recipe is None:
-        raise BadArgument(f"{name} needs to know how the model was trained: give recipe=, with build() and train(model, samples)")
+        way = "name a function that gives build() and train(model, samples), by --recipe FILE:FUNCTION (recipe= in Python)"
+        raise BadArgument(f"{name} needs to know how the model was trained: {way}")
     empty = [n for n in method.needs if n not in ("recipe", "shape") and len(known[n]) == 0]
     if "classes" in empty:
         others = [other for other, entry in found("methods").items() if "classes" not in (needs := entry.load().needs) and {"forget", "retain"} & set(needs)]

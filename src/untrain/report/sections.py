@@ -35,7 +35,7 @@ def heading(record: dict[str, Any]) -> Markup:
 def verdict(record: dict[str, Any]) -> Markup:
     """What can be said, and as large as it what cannot. A mark of the run stands in the verdict's place."""
     code, sentence = said(record)
-    judged = None if record["run"]["marks"] else record["verdict"]
+    judged = None if in_its_place(record) else record["verdict"]
     advice = record["run"].get("advice") if record["run"]["marks"] else None
     return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
 
@@ -83,7 +83,9 @@ SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, ta
 
 def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
     """The code and its sentence, made here from the code alone: a record's own sentence could have been edited."""
-    found, marks = record["verdict"], record["run"]["marks"]
+    found, marks = record["verdict"], in_its_place(record)
+    if not found and "remembers" in record["run"]["marks"]:
+        return None, Markup("Not audited yet, but {} is still named as before: this run did not make the model forget.").format(name(what(record["request"])))
     if not found and not marks:
         return None, Markup("Not audited yet: nothing has been measured, so nothing is said about {}.").format(name(what(record["request"])))
     code = marks[0].upper() if marks else found["code"]
@@ -92,6 +94,11 @@ def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
         reasons = Markup("; ").join(name(r) for r in found["reasons"])
         parts |= {"reasons": reasons, "m": found["retrained"], "tests": _seeing(found)}
     return code, Markup(SENTENCES[code]).format(**parts)
+
+
+def in_its_place(record: dict[str, Any]) -> list[str]:
+    """Marks of the run that stand in the verdict's place: nothing moved, or too much did. What is remembered, the verdict finds."""
+    return [mark for mark in record["run"]["marks"] if mark.upper() in SENTENCES]
 
 
 def _seeing(found: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ GRAMMAR = "torchvision:NAME, timm:NAME, hf:FOLDER or hf:owner/name, package.modu
 """How a model is named that is not of the zoo."""
 
 
-RUNS_CODE = "{} runs your code: the function is called as it stands"
+RUNS_CODE = "{} {} your code: the function is called as it stands"
 """Said once, before it is done."""
 
 

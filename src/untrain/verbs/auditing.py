@@ -104,7 +104,7 @@ def audit(
             norm=opened.norm,
             head=inputs.head,
             skip=skip,
-            device=str(opened.engine.device),
+            device=opened.device,
             show_images=show_images,
             progress=progress,
         )

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from untrain.core.discover import found
+from untrain.core.discover import Found, found, lookup
 
 
 def methods() -> list[dict[str, Any]]:
     """Every method found: its summary, paper, the data it needs, its fields, and its presets."""
-    return [
-        {
-            "name": name,
-            "class": cls.__name__,
-            "summary": entry.summary,
-            "paper": cls.paper,
-            "needs": list(cls.needs),
-            "draws": cls.draws,
-            "settings": asdict(cls()),
-            "fields": field_help(cls),
-            "presets": {preset: asdict(method) for preset, method in cls.presets.items()},
-        }
-        for name, entry in found("methods").items()
-        for cls in [entry.load()]
-    ]
+    return [_method(name, entry) for name, entry in found("methods").items()]
+
+
+def one(name: str) -> dict[str, Any]:
+    """A method as `methods` lists it, and what its docstring says.
+
+    Raises:
+        BadArgument: there is no such method.
+    """
+    cls = lookup("methods", name)
+    told, _, _ = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")
+    return _method(name, found("methods")[name]) | {"about": told.strip()}
+
+
+def _method(name: str, entry: Found) -> dict[str, Any]:
+    cls = entry.load()
+    return {
+        "name": name,
+        "class": cls.__name__,
+        "summary": entry.summary,
+        "paper": cls.paper,
+        "needs": list(cls.needs),
+        "draws": cls.draws,
+        "settings": asdict(cls()),
+        "fields": field_help(cls),
+        "presets": {preset: asdict(method) for preset, method in cls.presets.items()},
+    }
 
 
 def audits() -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,24 @@ import torch.nn.functional as F
 from torch import nn
 
 from untrain.checkup import look as looking
+from untrain.checkup.doubts import unseen
 from untrain.checkup.raw import pixels
+from untrain.checkup.sizes import own_size
 from untrain.core import files
 from untrain.core.data import Prepare, Split
 from untrain.core.engine import Progress, silent
-from untrain.core.errors import BadArgument, OtherHead
+from untrain.core.errors import BadArgument, BadData, OtherHead
 from untrain.report.markup import asset, draw
 from untrain.report.page import policy
 from untrain.verbs.about import request
-from untrain.verbs.inputs import Inputs, Say, unsaid
+from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import png
 from untrain.verbs.run_files import refuse_unwritable
 
 PAGE_TITLE = "Copies of what is to be forgotten"
+SECONDS = 5.0
+"""How long it may take to try the model's own size."""
+
 SHOWN = 200
 """Pairs that a page shows, at most."""
 
@@ -58,6 +64,8 @@ def check(inputs: Inputs, *, seconds: float = 60.0, near: float | None = None, p
     except OtherHead as error:
         misfit = str(error)
     opened.tell(say)
+    for doubt in unseen(split):
+        say(doubt)
     answer = look(
         given.module if given else None,
         split,
@@ -65,14 +73,28 @@ def check(inputs: Inputs, *, seconds: float = 60.0, near: float | None = None, p
         norm=given.norm if given else None,
         names=given.expects.names if given else (),
         head=inputs.head,
-        device=inputs.device,
+        device=opened.device,
         seconds=seconds,
         near=near,
         pages=pages,
         misfit=misfit,
         progress=progress,
     )
+    answer["size"] = _own_size(inputs, opened) if given and answer["head"]["fits"] else None
     return answer | {"model": inputs.words()["model"], "data": source.name, "request": request(inputs.asked, split), "notes": list(source.notes)}
+
+
+def _own_size(inputs: Inputs, opened: Opened) -> dict[str, Any] | None:
+    """What the model says at its own size, where that is known, is another than the data's, and none is named."""
+    size, found = opened.expects.size, opened.data.test.shape
+    if inputs.size is not None or size is None or size[0] != size[1] or len(found) != 3 or tuple(found[1:]) == size or not len(opened.data.test):
+        return None
+    try:
+        other = replace(inputs, size=size[0]).open().data.test
+    except BadData:
+        return None
+    norm, module = opened.model.norm, opened.model.module
+    return own_size(module, opened.data.test.prepared(norm), other.prepared(norm), size[0], SECONDS)
 
 
 def look(

@@ -7,6 +7,7 @@ it returns reads each thing once. Nothing below sees a string that a user wrote.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -53,7 +54,7 @@ class Inputs:
         epochs: Passes of the zoo's training recipe; its own number where none is given.
         recipe: How the model was trained, where it is not of the zoo: path.py:function, which gives an object with build() and train(). Runs your code.
         precision: fp32, or bf16 autocast in training.
-        device: cpu, cuda, cuda:1, ...; the CPU where none is named.
+        device: cpu, cuda, cuda:1, ...; auto is a GPU where torch sees one, and the CPU where it does not.
         data_root: Folder of the known data and published checkpoints; UNTRAIN_DATA where none is named.
     """
 
@@ -73,7 +74,7 @@ class Inputs:
     epochs: int | None = None
     recipe: str | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
-    device: str | None = None
+    device: str = "auto"
     data_root: Path | None = None
 
     @property
@@ -124,18 +125,23 @@ class Inputs:
         from untrain.zoo.networks import NETWORKS
 
         refuse_below(epochs=(self.epochs, 0))
-        engine, norm = Engine.of(self.device, self.precision), norm_of(self.norm)
+        empty = next((field.name for field in fields(self) if getattr(self, field.name) == ""), None)
+        if empty is not None:
+            raise BadArgument(f"--{empty.replace('_', '-')} is empty, as a variable of the shell is that is not set; say what is meant, or leave the flag out")
+        engine, norm = Engine.of(auto() if self.device == "auto" else self.device, self.precision), norm_of(self.norm)
         if self.forget is not None:
             forgetting.refuse_unknown(self.forget)
         refuse_unknown(self.model)
         code = code_of(self.model, self.recipe, self.data, self.test, self.holdout)
         if code:
-            say(RUNS_CODE.format(" and ".join(code)))
+            say(RUNS_CODE.format(" and ".join(code), "runs" if len(code) == 1 else "run"))
         if trains is not None and self.recipe is None and self.model not in NETWORKS:
             way = "name a function that gives build() and train(): --recipe path.py:function"
             raise BadArgument(f"{trains} trains a network anew, and how {_word('model', self.model)} was trained is not known here; {way}")
         if self.recipe is not None and self.epochs is not None:
             raise BadArgument("--epochs is for the zoo's recipes; the one named by --recipe has its own")
+        if self.precision == "bf16" and engine.device.type == "cpu" and not has_bf16():
+            say("--precision bf16: this CPU has no instructions for it, and a step of training takes many times as long as in fp32; leave the flag out")
         return Opened(self, engine, norm)
 
 
@@ -232,10 +238,44 @@ class Opened:
             foreign.refuse_other(self.recipe, self.model.module, self.model.name)
         return self.recipe
 
+    @property
+    def device(self) -> str:
+        """Where it is computed, by name."""
+        return str(self.engine.device)
+
     def tell(self, say: Say) -> None:
-        """Say what a user should know of the data and the model that were read."""
+        """Say what a user should know of the data and the model that were read, and of a device that chose itself."""
         for note in (*self.data.notes, *(self.model.notes if "model" in self.__dict__ else ())):
             say(note)
+        if self.inputs.device == "auto" and self.engine.device.type != "cpu":
+            say(f"computing on {self.engine.report()['device']}, since torch sees it; --device cpu computes on the CPU")
+
+    def fit(self) -> Split:
+        """The split as the model reads it, once it is seen that the two go together, whatever will be done with them.
+
+        Raises:
+            BadArgument: a class that the head lacks.
+            BadData: the model does not take the data, holds NaN, or has another number of classes.
+        """
+        from untrain.core.unlearn import prepared, refuse_misfits
+
+        split = prepared(self.model.module, self.split, self.model.norm)
+        refuse_misfits(self.model.module, split, {"all": split.retain + split.forget}, self.inputs.head)
+        return split
+
+
+def auto() -> str:
+    """A GPU where torch sees one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_bf16() -> bool:
+    """Whether the CPU computes in bf16 itself; one that does not takes about nine times as long as in fp32."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() not in ("AVX2", "NO AVX", "DEFAULT") or "arm" in platform.machine() or "aarch" in platform.machine()
 
 
 def refuse_below(**given: tuple[int | None, int]) -> None:

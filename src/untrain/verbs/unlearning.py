@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from untrain.checkup.doubts import doubts
 from untrain.core import files
 from untrain.core import unlearn as running
 from untrain.core.discover import name_of
@@ -41,7 +42,10 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
         refuse_output(out, list(inputs.paths().values()))
         opened = inputs.open(say, trains=name_of(method) if "recipe" in method.needs else None)
         source, split, given, engine = opened.data, opened.split, opened.model, opened.engine
+        ready = opened.fit()
         opened.tell(say)
+        for doubt in doubts(given.module, ready):
+            say(doubt)
         taught = opened.recipe_of_the_model if "recipe" in method.needs else None
         running.given_to(method, split, taught)
         arguments = {
@@ -71,7 +75,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                 recipe=taught,
                 norm=given.norm,
                 head=inputs.head,
-                device=inputs.device,
+                device=opened.device,
                 precision=inputs.precision,
                 progress=progress,
                 store=state,
