@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import torch
 from torch import nn
 
 from untrain.core import unlearn as running
@@ -15,7 +14,7 @@ from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.method import Method
 from untrain.core.rehearse import rehearsing
 
-PAUSE = 0.2
+PAUSE = 0.05
 """Seconds that a rehearsed step is to take at most, where a minute is given in all."""
 
 
@@ -34,7 +33,7 @@ def methods(
         blocked: Why no method can run, where that is so.
         pause: Seconds of a step beyond which it is not tried with more rows.
     """
-    out, start = [], _started() if model is not None and blocked is None else 0.0
+    out = []
     for name, entry in found("methods").items():
         method: Method = entry.load()()
         row: dict[str, Any] = {"method": name, "fits": True, "why_not": None, "seconds": None, "peak_memory_bytes": None, "passes": None, "phases": [], "untimed": None}
@@ -50,15 +49,7 @@ def methods(
             row["untimed"] = "there was no time left for it; give more by --seconds"
         else:
             row |= estimate(model, split, method, recipe=recipe, head=head, device=device, pause=pause)
-            row["seconds"] = row["seconds"] + start if row["phases"] else row["seconds"]
     return out
-
-
-def _started() -> float:
-    """Seconds that the first optimizer of a process takes, since torch then loads what it needs; a run in a fresh process takes them too."""
-    began = time.perf_counter()
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).step()
-    return time.perf_counter() - began
 
 
 def estimate(model: nn.Module, split: Split, method: Method, *, recipe: Any = None, head: str | None = None, device: str | None = None, pause: float = PAUSE) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from untrain.core.counting import interval as interval
 
@@ -20,7 +20,7 @@ def beyond(value: float, references: Sequence[float], knows: int, floor: float =
     """
     m = len(references)
     spread = max(statistics.stdev(references), floor) * (1 + 1 / m) ** 0.5
-    return float(stats.t.sf(knows * (value - statistics.fmean(references)) / spread, m - 1))
+    return float(stdtr(m - 1, -knows * (value - statistics.fmean(references)) / spread))
 
 
 def limit(references: Sequence[float], knows: int, level: float = 0.05, floor: float = 0.01) -> float:
@@ -31,4 +31,4 @@ def limit(references: Sequence[float], knows: int, level: float = 0.05, floor: f
     """
     m = len(references)
     spread = max(statistics.stdev(references), floor) * (1 + 1 / m) ** 0.5
-    return float(statistics.fmean(references) + knows * stats.t.isf(level, m - 1) * spread)
+    return float(statistics.fmean(references) - knows * stdtrit(m - 1, level) * spread)
