@@ -71,11 +71,13 @@ class Rehearsal:
         pause: Seconds of a step beyond which it is not tried with more rows, once it was with two batches of them.
         pieces: The core calls, in order.
         spent: Seconds that their cut-down steps took.
+        asked: Predictions on as many samples of one shape that were timed before: a search that asks the same again is timed once.
     """
 
     pause: float = 0.2
     pieces: list[Piece] = field(default_factory=list)
     spent: float = 0.0
+    asked: dict[tuple[object, ...], Piece] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -124,7 +126,17 @@ class Rehearsal:
                 seconds = time.perf_counter() - began
             return Look(rows, seconds, most[0], (run.passes - passes) / rows)
 
-        self._drawn_out("predict", timed, min(batch, n), 0, n)
+        key = (n, batch, str(samples.shape))
+        if key in self.asked:
+            began, token = time.perf_counter(), _rehearsal.set(None)
+            try:
+                said[:] = [work(samples[spread(n, min(FIRST, n))])]
+            finally:
+                _rehearsal.reset(token)
+            self.spent += time.perf_counter() - began
+            self.pieces.append(self.asked[key])
+        else:
+            self.asked[key] = self._drawn_out("predict", timed, min(batch, n), 0, n)
         return tuple(value[torch.arange(n) % len(value)] if len(value) else value for value in said[0])
 
     def _drawn_out(self, name: str, timed: Callable[[int, int], Look], full: int, steps: int, rows: int) -> Piece:
