@@ -148,3 +148,12 @@ def cells(*numbers: float, beyond: bool = False) -> list[dict]:
 )
 def test_a_table_cell_says_mean_and_range(given, text):
     assert table.shown(given, "{:.1%}") == text
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIO.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_what_came_later_leaves_the_names_of_records_as_they_were(path):
+    """A field that is added to `Inputs`, or to a method, would make every cell new."""
+    scenario = Scenario.read(path)
+    named = {cell.name for cell in scenario.cells}
+    there = {file.name for file in scenario.records.glob("*.json")}
+    assert not there or named & there

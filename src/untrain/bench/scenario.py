@@ -30,7 +30,7 @@ import itertools
 import json
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ from untrain.core.method import Method
 from untrain.verbs.about import flags, setting_flags
 from untrain.verbs.inputs import Inputs
 from untrain.zoo.sets import KNOWN, data_root
+
+_DEFAULTS = {field.name: field.default for field in fields(Inputs)}
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,10 @@ class Cell:
     def name(self) -> str:
         """File name of its record: readable, and changed by any change of what is run."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inputs"}
-        # Where it is run is not what is run.
-        where = ("device", "data_root")
-        said = {k: str(v) if isinstance(v, Path) else v for k, v in (asdict(self.inputs) | own).items() if v not in (None, ()) and k not in where}
+        # Where it is run is not what is run, and a field that came later leaves the names that there were as they are.
+        asked = {f.name: getattr(self.inputs, f.name) for f in fields(self.inputs) if f.name not in ("device", "data_root")}
+        asked = {name: value for name, value in asked.items() if value != _DEFAULTS[name] or name in ("seed", "precision")}
+        said = {k: str(v) if isinstance(v, Path) else v for k, v in (asked | own).items() if v not in (None, ())}
         digest = hashlib.sha256(json.dumps([said, _settings(self.method)], sort_keys=True).encode()).hexdigest()
         changed = "".join(f"_{name}={value}" for name, value in self.changes)
         classes = "-".join(map(str, self.classes)) if len(self.classes) < 8 else f"{len(self.classes)}classes"
