@@ -413,7 +413,7 @@ def test_the_verb_prints_and_lists(capsys):
     assert ran("check", *ASKED, "--seconds", 6, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["schema"] == "untrain.check/1"
-    assert set(answer) == {"schema", "model", "data", "request", "notes", "counts", "head", "accuracy", "forget", "holdout", "methods", "copies", "machine", "seconds"}
+    assert set(answer) == {"schema", "model", "data", "request", "notes", "counts", "head", "accuracy", "size", "forget", "holdout", "methods", "copies", "machine", "seconds"}
     assert method(answer, "retrain")["fits"]
     assert {m["method"] for m in answer["methods"]} == set(found("methods"))
 

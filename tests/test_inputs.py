@@ -70,6 +70,7 @@ def test_what_is_said_is_what_was_said_before(place: Path, monkeypatch: pytest.M
     """They stand on each other: what one trains, the next one unlearns."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("UNTRAIN_CACHE", str(place / "cache"))
+    monkeypatch.setattr("untrain.verbs.inputs.has_bf16", lambda: True)
     for entry in GOLDEN:
         capsys.readouterr()
         code = main(entry["asked"])
