@@ -508,7 +508,7 @@ def test_a_method_may_add_modules():
 def test_losses_are_looked_at_once(monkeypatch):
     """Fault 36: every look went through all losses so far."""
     stacked, stack = [], torch.stack
-    monkeypatch.setattr("untrain.core.train.torch.stack", lambda values, *a, **k: stacked.append(len(values)) or stack(values, *a, **k))
+    monkeypatch.setattr("untrain.core.steps.torch.stack", lambda values, *a, **k: stacked.append(len(values)) or stack(values, *a, **k))
     weight = torch.zeros(1, requires_grad=True)
     with seeded(0):
         phase = minimize(lambda x, y: weight.sum(), [weight], Samples(torch.zeros(50, 1), [0] * 50).batches(2, epochs=40), phase="p", lr=1e-3)

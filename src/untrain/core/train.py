@@ -7,117 +7,24 @@ call is read back, the current one goes on from its saved state, and the end is 
 
 from __future__ import annotations
 
-import contextlib
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from untrain.core.data import Inputs, Plan, Samples, mix
-from untrain.core.engine import Engine, Run, current, own_stream
-from untrain.core.errors import BadArgument, BadData, Diverged
-from untrain.core.lean import lean
+from untrain.core.data import Inputs, Plan, Samples
 from untrain.core.network import Network
-from untrain.core.rehearse import Rehearsal, rehearsal
-from untrain.core.resume import Saving
+from untrain.core.rehearse import rehearsal
+from untrain.core.steps import Combine as Combine
+from untrain.core.steps import Loss as Loss
+from untrain.core.steps import Optimizer as Optimizer
+from untrain.core.steps import Rate, taken
+from untrain.core.steps import Schedule as Schedule
+from untrain.core.steps import Turn as Turn
+from untrain.core.steps import rate as rate
 from untrain.core.trace import Phase as Phase
 from untrain.core.trace import Trace as Trace
-
-Optimizer = Literal["adam", "sgd"]
-Schedule = Literal["constant", "cosine", "onecycle"]
-Rate = Callable[[int, int], float]
-"""The share of the learning rate at a step, out of so many."""
-Loss = Callable[[Any, Any], Tensor | tuple[Tensor, ...]]
-"""Of a batch's inputs and labels; tuples of them where streams stand beside each other."""
-Combine = Callable[[list[list[Tensor]]], list[Tensor]]
-"""Of the gradients of several losses, each a list with one for each parameter."""
-
-
-def rate(schedule: Schedule | Rate, step: int, steps: int) -> float:
-    """Share of the learning rate at a step.
-
-    `constant` is 1; `cosine` falls from 1 to 0; `onecycle` climbs to 1 over the first 30 % and falls to 0.
-
-    >>> [round(rate("cosine", k, 4), 2) for k in range(4)]
-    [1.0, 0.85, 0.5, 0.15]
-    """
-    if not isinstance(schedule, str):
-        return schedule(step, steps)
-    if schedule == "constant":
-        return 1.0
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * step / steps))
-    climb = 0.3 * steps
-    return (step + 1) / (climb + 1) if step < climb else (steps - step) / (steps - climb)
-
-
-def _optimizer(kind: Optimizer, parameters: Sequence[Tensor], lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-    if kind == "adam":
-        return lean(torch.optim.Adam)(parameters, lr=lr, weight_decay=weight_decay)
-    return lean(torch.optim.SGD)(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Turn:
-    """One of several phases that take turns, see `alternate`; the fields of `minimize` mean what they mean there.
-
-    Args:
-        phase: Name for the trace and the progress bar.
-        loss: Mean loss of a batch, a scalar or a tuple of scalars.
-        parameters: What is moved.
-        batches: The batches; each round goes on where the one before it ended, in new orders.
-        lr: Learning rate.
-        optimizer: `adam`, or `sgd` (Nesterov where there is momentum).
-        momentum: Momentum of sgd.
-        weight_decay: L2 weight decay.
-        schedule: How the learning rate runs over the turn's steps in all rounds.
-        steps: Steps in each round; all of the batches where None.
-        rounds: It takes part in the first so many rounds only; in all where None.
-        mask: Where an entry of a parameter may move.
-        clip: Largest norm of a step's gradient.
-        combine: What makes one gradient of several losses'.
-        carry: State of the loss that must survive a kill.
-        shared: Turns of one name here share one optimizer: its momentum goes on from turn to turn. Alone where empty.
-    """
-
-    phase: str
-    loss: Loss
-    parameters: Sequence[Tensor]
-    batches: Plan
-    lr: float
-    optimizer: Optimizer = "adam"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    schedule: Schedule | Rate = "constant"
-    steps: int | None = None
-    rounds: int | None = None
-    mask: Sequence[Tensor] | None = None
-    clip: float | None = None
-    combine: Combine | None = None
-    carry: Mapping[str, Tensor] = field(default_factory=dict)
-    shared: str = ""
-
-    @property
-    def each(self) -> int:
-        """Steps in a round."""
-        return (len(self.batches) if self.steps is None else self.steps) if len(self.batches) else 0
-
-    def print(self) -> dict[str, Any]:
-        """What tells this turn from another."""
-        names = ("phase", "lr", "optimizer", "momentum", "weight_decay", "steps", "rounds", "clip", "shared")
-        found = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, "")}
-        shapes = [list(p.shape) for p in self.parameters]
-        return found | {
-            "schedule": self.schedule if isinstance(self.schedule, str) else "own",
-            "batches": self.batches.digest(),
-            "shapes": str(shapes),
-            "masked": self.mask is not None,
-        }
 
 
 def minimize(
@@ -175,7 +82,7 @@ def minimize(
         combine=combine,
         carry=carry or {},
     )
-    return _taken([turn], 1)[0]
+    return taken([turn], 1)[0]
 
 
 def alternate(*turns: Turn, rounds: int) -> Trace:
@@ -187,222 +94,7 @@ def alternate(*turns: Turn, rounds: int) -> Trace:
         BadArgument: turns that share an optimizer differ in its kind or in what they move.
         Diverged: as `minimize`.
     """
-    return Trace.of(*_taken(list(turns), rounds))
-
-
-class _Taker:
-    """What takes a turn's steps: its optimizer, its masks, its place in the batches, what it has done so far."""
-
-    def __init__(self, turn: Turn, steps: int, seed: int, stepper: torch.optim.Optimizer, moved: list[Tensor]) -> None:
-        self.turn, self.steps, self.seed, self.stepper, self.moved = turn, steps, seed, stepper, moved
-        wanted = [p.requires_grad for p in turn.parameters]
-        self.masks = None if turn.mask is None else [m.bool() for m, want in zip(turn.mask, wanted, strict=True) if want]
-        self.stays = None if self.masks is None else [p.detach().clone() for p in moved]
-        self.losses: list[Tensor] = []
-        self.curves: list[list[Tensor]] = []
-        self.passes, self.seconds, self.looked, self.told = 0, 0.0, 0, Phase(turn.phase)
-        self.plan = turn.batches if steps == len(turn.batches) else turn.batches.lasting(steps)
-
-    @property
-    def done(self) -> int:
-        return len(self.losses)
-
-    def resumed(self, phase: Phase, run: Run) -> None:
-        """Go on from what was done."""
-        self.losses = list(torch.tensor(phase.losses, dtype=torch.float64))
-        self.curves = [list(torch.tensor(curve, dtype=torch.float64)) for curve in phase.curves]
-        self.passes, self.seconds, self.looked, self.told = phase.passes, phase.seconds, len(phase.losses), phase
-        run.passes += phase.passes
-
-    def begin(self, engine: Engine) -> None:
-        """Open the batches at the step where it stands."""
-        self.batches: Iterator[Any] = iter(self.plan.run(self.seed, start=self.done, rank=engine.rank, world=engine.world, device=engine.device))
-
-    def step(self, run: Run) -> None:
-        """Take one step."""
-        before, turn = run.passes, self.turn
-        x, y, whole = next(self.batches)
-        for group in self.stepper.param_groups:
-            group["lr"] = turn.lr * rate(turn.schedule, self.done, self.steps)
-        values, gradients = self._gradients(run, x, y, whole)
-        taken = gradients[0] if len(gradients) == 1 and turn.combine is None else (turn.combine or summed)(gradients)
-        if self.masks is not None:
-            taken = [torch.where(m, g, torch.zeros_like(g)) for m, g in zip(self.masks, taken, strict=True)]
-        if turn.clip is not None:
-            norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in taken]))
-            taken = [g * (turn.clip / (norm + 1e-6)).clamp(max=1.0) for g in taken]
-        for parameter, gradient in zip(self.moved, taken, strict=True):
-            parameter.grad = gradient
-        self.stepper.step()
-        if self.masks is not None and self.stays is not None:
-            self._put_back(self.masks, self.stays)
-        self.losses.append(values[0] if len(values) == 1 else torch.stack(values).sum())
-        if len(values) > 1:
-            self.curves = self.curves or [[] for _ in values]
-            for curve, value in zip(self.curves, values, strict=True):
-                curve.append(value)
-        self.passes += run.passes - before
-        run.progress(turn.phase, self.done, self.steps)
-
-    def _gradients(self, run: Run, x: Any, y: Any, whole: int | tuple[int, ...]) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """Each loss and its gradient, of the whole batch."""
-        engine, turn, several = run.engine, self.turn, isinstance(whole, tuple)
-        if not several and x is None:
-            count = max(1, len(self.curves))
-            values = [torch.zeros((), device=engine.device) for _ in range(count)]
-            found = [[torch.zeros_like(p) for p in self.moved] for _ in range(count)]
-            shares = [0.0] * count
-        else:
-            if isinstance(whole, tuple) and any(part is None for part in x):
-                raise BadData(f"{turn.phase}: a batch of {min(whole)} samples gives none to one of {engine.world} ranks; take larger batches")
-            if run.watch is not None:
-                for part, label in zip(x, y, strict=True) if several else ((x, y),):
-                    run.watch(turn.phase, part, label)
-            try:
-                value = turn.loss(x, y)
-            except ValueError as error:
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                raise BadData(f"{turn.phase}: a batch of a single sample, of which BatchNorm has no variance in training mode; give two or more") from error
-            values = list(value) if isinstance(value, tuple) else [value]
-            last = len(values) - 1
-            found = [list(torch.autograd.grad(v, self.moved, retain_graph=i < last, allow_unused=True, materialize_grads=True)) for i, v in enumerate(values)]
-            each = [len(part) / n for part, n in zip(y, whole, strict=True)] if isinstance(whole, tuple) else [len(y) / whole]
-            shares = each if len(each) == len(values) else [each[0]] * len(values)
-        values = [v.detach() for v in values]
-        if engine.world > 1:
-            found = [[g * share for g in gradients] for gradients, share in zip(found, shares, strict=True)]
-            values = [v * share for v, share in zip(values, shares, strict=True)]
-            engine.sum([*(g for gradients in found for g in gradients), *values])
-        return values, found
-
-    @torch.no_grad()
-    def _put_back(self, masks: list[Tensor], stays: list[Tensor]) -> None:
-        """What is masked is where it was, to the bit, and leaves no momentum either."""
-        for parameter, mask, kept in zip(self.moved, masks, stays, strict=True):
-            parameter.copy_(torch.where(mask, parameter, kept))
-            for value in self.stepper.state[parameter].values():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    value.masked_fill_(~mask, 0)
-
-    def look(self) -> Phase:
-        """What was done so far; refuses what is not finite among what was not looked at."""
-        phase, fresh = self.turn.phase, self.losses[self.looked :]
-        values = torch.stack(fresh).cpu().double() if fresh else torch.empty(0, dtype=torch.float64)
-        bad = ~torch.isfinite(values)
-        if bad.any():
-            raise Diverged(f"the loss went to NaN or infinity at step {self.looked + int(bad.nonzero()[0]) + 1}", phase)
-        if not all(bool(torch.isfinite(p).all()) for p in self.moved):
-            raise Diverged(f"a weight went to NaN or infinity within {self.done} steps", phase)
-        curves = [told + [float(v) for v in curve[self.looked :]] for told, curve in zip(self.told.curves or [[] for _ in self.curves], self.curves, strict=True)]
-        self.told = Phase(phase, self.told.losses + values.tolist(), self.done, self.passes, self.seconds, curves)
-        self.looked = self.done
-        return self.told
-
-
-def summed(gradients: list[list[Tensor]]) -> list[Tensor]:
-    """The sum of several losses' gradients: what `combine` is where none is given."""
-    return [sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True)]
-
-
-def _taken(turns: list[Turn], rounds: int) -> list[Phase]:
-    """Take all turns of all rounds; each turn's phase."""
-    if (rehearsed := rehearsal()) is not None:
-        return [_rehearsed(rehearsed, turn, rounds) for turn in turns]
-    run = current()
-    number = run.call()
-    seed, engine = mix(run.seed, number), run.engine
-    # Moves all of a turn's steps, or none where it has nothing to move.
-    moved = [[p for p in turn.parameters if p.requires_grad] for turn in turns]
-    parts = [min(rounds, rounds if turn.rounds is None else turn.rounds) if some else 0 for turn, some in zip(turns, moved, strict=True)]
-    order = [(i, last) for r in range(rounds) for i, turn in enumerate(turns) if r < parts[i] for last in [False] * (turn.each - 1) + [True] * (turn.each > 0)]
-    if not order:
-        return [Phase(turn.phase) for turn in turns]
-    everything = list({id(p): p for some in moved for p in some}.values())
-    with own_stream(run, seed), _cleared(everything):
-        steppers = _steppers(turns, moved)
-        takers = [
-            _Taker(turn, turn.each * part, mix(seed, 4, i) if i else seed, stepper, some)
-            for i, (turn, part, stepper, some) in enumerate(zip(turns, parts, steppers, moved, strict=True))
-        ]
-        saving = Saving(
-            run,
-            number,
-            {"kind": "minimize" if len(turns) == 1 else "alternate", "rounds": rounds, "turns": [turn.print() for turn in turns]} if run.store is not None else {},
-            {f"parameter.{i}": p for i, p in enumerate(everything)},
-            {f"carry.{i}.{name}": value for i, turn in enumerate(turns) for name, value in turn.carry.items()},
-            list({id(s): s for s in steppers}.values()),
-        )
-        for taker, phase in zip(takers, saving.resume() or [], strict=False):
-            taker.resumed(phase, run)
-        done = looked = sum(taker.done for taker in takers)
-        for taker in takers:
-            taker.begin(engine)
-        for place, (i, ends) in enumerate(order[done:], done + 1):
-            began = time.perf_counter()
-            takers[i].step(run)
-            last = place == len(order)
-            if last or (place - looked >= 50 and (ends or takers[i].done % turns[i].batches.per_epoch == 0)):
-                looked = place
-                phases = [taker.look() for taker in takers]
-                if last:
-                    _agree(run)
-                saving.keep(phases, last=last)
-            takers[i].seconds += time.perf_counter() - began
-        return [taker.look() for taker in takers]
-
-
-def _steppers(turns: list[Turn], moved: list[list[Tensor]]) -> list[torch.optim.Optimizer]:
-    """An optimizer for each turn; turns of one `shared` name have one together."""
-    made: dict[str | int, tuple[Turn, list[Tensor], torch.optim.Optimizer]] = {}
-    for i, (turn, some) in enumerate(zip(turns, moved, strict=True)):
-        key: str | int = turn.shared or i
-        if key not in made:
-            made[key] = (turn, some, _optimizer(turn.optimizer, some or [torch.zeros(1)], turn.lr, turn.momentum, turn.weight_decay))
-        first, theirs, _ = made[key]
-        how = [(t.optimizer, t.momentum, t.weight_decay) for t in (first, turn)]
-        if how[0] != how[1] or [id(p) for p in theirs] != [id(p) for p in some]:
-            raise BadArgument(f"the turns {first.phase} and {turn.phase} share an optimizer, but not its settings and parameters; give both the same")
-    return [made[turn.shared or i][2] for i, turn in enumerate(turns)]
-
-
-def _rehearsed(rehearsed: Rehearsal, turn: Turn, rounds: int) -> Phase:
-    """A turn of all its rounds, rehearsed: at a rate of 0 every step does its work, and the weights stay."""
-    steps = turn.each * min(rounds, rounds if turn.rounds is None else turn.rounds)
-    if not steps or not any(p.requires_grad for p in turn.parameters):
-        return Phase(turn.phase)
-    taken: list[Phase] = []
-
-    def cut_down(some: Plan) -> None:
-        taken.extend(_taken([replace(turn, batches=some, lr=0.0, weight_decay=0.0, steps=None, rounds=None)], 1))
-
-    piece = rehearsed.step(turn.phase, turn.batches if steps == len(turn.batches) else turn.batches.lasting(steps), cut_down, steps=steps)
-    return Phase(turn.phase, taken[-1].losses, piece.steps, piece.passes, piece.seconds)
-
-
-@contextlib.contextmanager
-def _cleared(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """No gradient is left behind, however the block ends."""
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.grad = None
-
-
-def _agree(run: Run) -> None:
-    """Running statistics are each rank's own slice's; their mean over the ranks is what all go on with."""
-    if run.engine.world > 1:
-        buffers = list({id(b): b for module in run.saved() for b in module.buffers()}.values())
-        running = [b for b in buffers if b.is_floating_point()]
-        run.engine.sum(running)
-        for value in running:
-            value /= run.engine.world
-        # Counts are the first rank's, which has rows in every batch.
-        counts = [b for b in buffers if not b.is_floating_point()]
-        for value in counts:
-            value *= run.engine.rank == 0
-        run.engine.sum(counts)
+    return Trace.of(*taken(list(turns), rounds))
 
 
 def fit(
