@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
 from untrain import Accuracy, Predictions, audit
+from untrain.core import disk
 from untrain.core.data import Data, Samples, Split, class_numbers
 from untrain.core.errors import BadArgument, BadData
 from untrain.sources import request
@@ -179,3 +183,14 @@ def test_bars_of_two_classes_of_one_name_are_two():
     assert len(bars) == 2
     assert all(set(bar) == {"crane #0", "cat", "crane #2"} for bar in bars.values())
     assert abs(sum(bars["predictions on the forgotten classes"].values()) - 1) < 1e-6
+
+
+def test_rights_of_new_files_are_those_that_any_program_gives(tmp_path, monkeypatch):
+    """Suspected: for a moment files of all threads were open to everybody, since asking for the umask sets it."""
+    (tmp_path / "plain").touch()
+    (tmp_path / "folder").mkdir()
+    if sys.platform == "linux":
+        monkeypatch.setattr(os, "umask", None)
+    disk.write(tmp_path / "ours", b"x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert disk.rights(0o777) == (tmp_path / "folder").stat().st_mode & 0o777

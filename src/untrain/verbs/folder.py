@@ -21,6 +21,7 @@ from typing import Any
 import torch.distributed as dist
 
 from untrain.core import files
+from untrain.core.disk import rights
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
 from untrain.evidence import record as records
 from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_unwritable
@@ -103,9 +104,7 @@ def _make(out: Path, arguments: dict[str, Any]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
         try:
-            umask = os.umask(0)
-            os.umask(umask)
-            fresh.chmod(0o777 & ~umask)
+            fresh.chmod(rights(0o777))
             files.write(fresh / STATE / "arguments.json", records.dumps(arguments))
             fresh.rename(out)
         finally:
