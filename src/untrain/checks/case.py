@@ -145,7 +145,8 @@ class Case:
                 if isinstance(source.x, Tensor):
                     source.x[at] = 255 - source.x[at]
                 elif isinstance(source.x, Shelf):
-                    source.x.closed.update(at.tolist())
+                    # The shape of an input is read off the first one of a part, by the house and not by the method.
+                    source.x.closed.update(at.tolist()["shape" in but :])
             self.split.classes = classes if "classes" in but else OTHERS
             self.recipe.closed = "recipe" not in but
             yield

@@ -1,0 +1,73 @@
+"""Laws of GKT: its student is new, no image that the filter holds back reaches it, and generator and student pull against each other."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from untrain.checks.case import GONE, Case
+from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
+from untrain.checks.nets import OF_KINDS
+from untrain.checks.running import Law, LawBroken, left_by, watched
+from untrain.core.engine import seeded
+
+
+def check_no_filtered_image_reaches_the_student(method: Any, case: Case | None = None) -> None:
+    """Of all images that go through the student, to none does the original give the forgotten classes more than the threshold, and the filter holds some back."""
+    law, case = check_no_filtered_image_reaches_the_student, case or Case.fresh()
+    module, seen, made = copy.deepcopy(case.model), list[Tensor](), list[Tensor]()
+
+    def note(part: nn.Module, given: tuple[Any, ...]) -> None:
+        # The teacher is a copy that carries this hook too, and is frozen; what it sees is what the generator made.
+        (seen if any(p.requires_grad for p in part.parameters()) else made).append(given[0].detach().clone())
+
+    module.register_forward_pre_hook(note)
+    watched(method, case, module=module)
+    if not seen:
+        raise LawBroken(law, method, "shows its student no image")
+    teacher = copy.deepcopy(case.model).eval()
+    with torch.no_grad():
+        most, all_of_them = (torch.softmax(teacher(torch.cat(xs)), 1)[:, list(GONE)].sum(1) for xs in (seen, made))
+    if float(most.max()) > method.threshold + 1e-5:
+        raise LawBroken(
+            law, method, f"shows its student {int((most > method.threshold + 1e-5).sum())} images in which the original sees the forgotten, up to {float(most.max()):.2f}"
+        )
+    if not bool((all_of_them > method.threshold).any()):
+        raise LawBroken(law, method, "makes no image in which the original sees the forgotten, so that the filter is not tried")
+
+
+def check_without_turns_it_is_the_network_as_built(method: Any, case: Case | None = None) -> None:
+    """Without turns it leaves exactly `recipe.build()` at that seed."""
+    law, case = check_without_turns_it_is_the_network_as_built, case or Case.fresh()
+    for seed in (0, 1):
+        left = left_by(law, replace(method, turns=0), case, seed=seed).state_dict()
+        with seeded(seed):
+            built = case.recipe.build().state_dict()
+        odd = [name for name, value in built.items() if not torch.equal(left[name], value)]
+        if odd:
+            raise LawBroken(law, method, f"begins with another {odd[0]} than recipe.build() gives at seed {seed}")
+
+
+def check_generator_and_student_pull_against_each_other(method: Any, case: Case | None = None) -> None:
+    """The generator's loss is minus what the two networks differ by, and never above 0; the student's is that and its attention, never below 0; alone, the student's falls."""
+    law, case = check_generator_and_student_pull_against_each_other, case or Case.fresh()
+    _, trace, _ = watched(method, case)
+    if max(trace["generator"].losses) > 0:
+        raise LawBroken(law, method, f"has its generator minimise {max(trace['generator'].losses):.3g}, where it is to be paid for each difference")
+    if min(trace["student"].losses) < 0:
+        raise LawBroken(law, method, f"has its student minimise {min(trace['student'].losses):.3g}, below which no difference is")
+    alone = watched(replace(method, turns=1, generator_steps=0, student_steps=30, attention=0.0), case)[1]["student"].losses
+    if not sum(alone[-5:]) < sum(alone[:5]):
+        raise LawBroken(law, method, f"has a student that in 30 steps on the same images goes from {sum(alone[:5]) / 5:.3g} to {sum(alone[-5:]) / 5:.3g}")
+
+
+EXCEPTIONS: dict[str, dict[Law, str]] = {
+    "*": {
+        OF_KINDS["dicts_in_and_out"]: "its generator makes images, and of inputs by name it does not know which",
+        check_it_forgets_what_it_is_told_to: "two turns leave a network that is nearly as it was built, and knows no class yet, whatever it was told to forget",
+    }
+}
