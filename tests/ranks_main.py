@@ -25,7 +25,7 @@ from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 from untrain.methods.unsir import UNSIR
 
-METHOD = UNSIR(noise=0.5, copies=4, noise_steps=8, impair_epochs=2, repair_epochs=2, batch=21)
+METHOD = UNSIR(noise=0.5, copies=4, noise_steps=8, impair_epochs=2, repair_epochs=2, batch=21, floor=0)
 """A batch of 21 falls into 11 and 10; two epochs of each step."""
 
 

@@ -273,7 +273,7 @@ def test_a_pass_is_a_forwards_worth_of_work():
 @pytest.mark.parametrize(("repair", "each"), [("labels", 3), ("distill", 4)])
 @pytest.mark.parametrize("noise_steps", [0, 5])
 def test_the_passes_of_unsir_are_those_of_the_definition(repair, each, noise_steps):
-    method = UNSIR(noise=0.5, copies=4, noise_steps=noise_steps, impair_epochs=2, repair=repair, repair_epochs=3, batch=16)
+    method = UNSIR(noise=0.5, copies=4, noise_steps=noise_steps, impair_epochs=2, repair=repair, repair_epochs=3, batch=16, floor=0)
     result = unlearn(mlp(), small_split(), method)
     kept = 60
     count, distinct = 30, 8  # half a noise image for each retained sample, each of them four times
@@ -316,13 +316,13 @@ def test_the_callers_random_state_is_neither_used_nor_moved():
         np.random.seed(seed)
         random.seed(seed)
         before = random_states()
-        ends.append(unlearn(mlp(dropout=0.3), small_split(), UNSIR(batch=16)).model)
+        ends.append(unlearn(mlp(dropout=0.3), small_split(), UNSIR(batch=16, floor=0)).model)
         after = random_states()
         assert torch.equal(before[0], after[0])
         assert np.array_equal(before[1], after[1])
         assert before[2] == after[2]
     assert same(*ends)
-    assert not same(ends[0], unlearn(mlp(dropout=0.3), small_split(), UNSIR(batch=16), seed=1).model)
+    assert not same(ends[0], unlearn(mlp(dropout=0.3), small_split(), UNSIR(batch=16, floor=0), seed=1).model)
 
 
 def test_a_run_that_fails_leaves_the_callers_random_state_and_no_run():
@@ -390,7 +390,7 @@ def test_the_given_model_is_untouched_by_a_run_to_nan():
     module[1].eval()
     before = copy.deepcopy(module)
     with pytest.raises(Diverged):
-        unlearn(module, small_split(), UNSIR(noise_lr=1e30, batch=16))
+        unlearn(module, small_split(), UNSIR(noise_lr=1e30, batch=16, floor=0))
     assert same(module, before)
     assert all(p.grad is None and p.requires_grad for p in module.parameters())
     assert [m.training for m in module.modules()] == [m.training for m in before.modules()]
@@ -414,7 +414,7 @@ def kill_at(phase, step, seen=None):
     return progress
 
 
-LONG = UNSIR(noise=0.5, copies=3, noise_steps=120, impair_epochs=3, repair_epochs=3, batch=2)
+LONG = UNSIR(noise=0.5, copies=3, noise_steps=120, impair_epochs=3, repair_epochs=3, batch=2, floor=0)
 """Long calls of 120, 135 and 90 steps, which keep where they stand within them as well."""
 
 
