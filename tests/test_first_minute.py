@@ -17,6 +17,7 @@ from untrain.checkup.doubts import doubts, unseen
 from untrain.checkup.norms import accuracies
 from untrain.checkup.sizes import own_size
 from untrain.cli import main
+from untrain.core import files
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
 from untrain.core.engine import Engine
@@ -35,6 +36,21 @@ from torch import nn
 def small(classes):
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes))
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.who, self.age = nn.Linear(8, 4), nn.Linear(8, 9)
+
+    def forward(self, x):
+        return self.who(self.body(x))
+
+
+def two():
+    torch.manual_seed(0)
+    return Two()
 """
 
 
@@ -63,6 +79,16 @@ def test_fault_41_no_normalisation_is_refused_whatever_is_asked_for(verb: tuple[
     assert "runs your code" in said[0]
     assert "--norm" in said[1]
     assert not (place / "o").exists()
+
+
+def test_fault_42_a_head_that_is_not_the_last_layer_is_named_and_used(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = ("suppress", "--model", "n.py:two", "--data", "d", "--norm", "half", "--forget", "class:b", "--out", "o")
+    if main(list(named)) != 0:
+        assert "--head who" in capsys.readouterr().err
+        assert main([*named, "--head", "who"]) == 0
+    written = files.load_weights(place / "o" / "model.safetensors")
+    assert written["who.bias"].argmin() == 1
+    assert written["who.bias"][1] < -1000 < written["age.bias"].min()
 
 
 @pytest.mark.parametrize("flag", ["--test", "--holdout", "--norm", "--recipe", "--head", "--device"])

@@ -43,13 +43,14 @@ def expects(model: str) -> Expects:
     return _module_expects(made_by(what, None)) if not takes_classes(function) else Expects()
 
 
-def load(model: str, classes: int, *, weights: Path | None = None) -> Model:
+def load(model: str, classes: int, *, weights: Path | None = None, head: str | None = None) -> Model:
     """A model by name, filled with its weights, in evaluation mode.
 
     Args:
         model: Its name, see the module.
         classes: Number of classes of the data: the width of its head.
         weights: A safetensors file; needed for torchvision and timm, which bring none here.
+        head: Name of the head's layer, where it is not the last.
 
     Raises:
         BadArgument: no such model.
@@ -76,7 +77,7 @@ def load(model: str, classes: int, *, weights: Path | None = None) -> Model:
     if weights is None:
         state = module.state_dict()
         refuse_nan(module, what.shown)
-        refuse_width(module, classes, what.shown)
+        refuse_width(module, classes, what.shown, head)
         return Model(what.shown, module, f"made by {what.shown}", files.weights_hash(state), {k: v.dtype for k, v in state.items()}, look)
     prefix, notes = fill(module, files.load_weights(weights), weights.name, classes)
     kept = {k: v.dtype for k, v in files.load_weights(weights).items()}

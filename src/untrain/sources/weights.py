@@ -83,21 +83,26 @@ def other_head(origin: str, width: int, classes: int, where: str = "") -> OtherH
     return OtherHead(f"{origin} answers with {width} classes{where}, the data has {classes}; give the data it was trained on, or a model trained on this data")
 
 
-def refuse_width(module: nn.Module, classes: int, origin: str) -> None:
+def refuse_width(module: nn.Module, classes: int, origin: str, head: str | None = None) -> None:
     """Refuse a head of another width than the data has classes.
 
     Raises:
         OtherHead: it has another width.
         BadData: its head is no layer but a parameter.
     """
-    head = Network(module).head
-    if head.width == classes:
+    found = Network(module, head=head).head
+    if found.width == classes:
         return
+    fitting = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
+    if fitting and head is None:
+        raise OtherHead(
+            f"the last layer of {origin}, {found.name}, has {found.width} rows, and the data has {classes} classes; if it answers by another, name it: --head {fitting[-1]}"
+        )
     layers = {f"{name}." for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)}
     bare = [name for name, p in module.named_parameters() if p.ndim == 2 and p.shape[0] == classes and f"{name.rpartition('.')[0]}." not in layers]
     if bare:
         raise BadData(f"{origin}: {bare[0]} has {classes} rows and is no layer; untrain finds heads that are layers: hold it as the weight of a torch.nn.Linear")
-    raise other_head(origin, head.width, classes)
+    raise other_head(origin, found.width, classes)
 
 
 def refuse_nan(module: nn.Module, origin: str) -> None:

@@ -36,7 +36,7 @@ def expects(model: str) -> Expects:
     return Expects() if model in NETWORKS else loading.expects(model)
 
 
-def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, data_root: Path | None = None) -> Model:
+def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, head: str | None = None, data_root: Path | None = None) -> Model:
     """A trained model by its name on the command line, of the zoo or of another source, in evaluation mode.
 
     Args:
@@ -44,6 +44,7 @@ def given_model(model: str, classes: int, *, weights: Path | None = None, norm: 
         classes: Number of classes of the data.
         weights: A safetensors file.
         norm: A normalisation that goes before the model's own, by name or numbers.
+        head: Name of the head's layer, where it is not the last.
         data_root: Folder of the published checkpoints; UNTRAIN_DATA where none is given.
 
     Raises:
@@ -53,7 +54,7 @@ def given_model(model: str, classes: int, *, weights: Path | None = None, norm: 
     """
     own = norm_of(norm) if isinstance(norm, str) else norm
     refuse_unknown(model)
-    given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else loading.load(model, classes, weights=weights)
+    given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else loading.load(model, classes, weights=weights, head=head)
     return given if own is None else replace(given, expects=replace(given.expects, norm=own))
 
 

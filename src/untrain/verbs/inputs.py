@@ -203,7 +203,7 @@ class Opened:
 
         ask = self.inputs
         try:
-            return given_model(ask.model, self.data.classes, weights=ask.weights, norm=self.norm, data_root=ask.data_root)
+            return given_model(ask.model, self.data.classes, weights=ask.weights, norm=self.norm, head=ask.head, data_root=ask.data_root)
         except OtherHead as error:
             why = why_other_width(self.data)
             if not why:
