@@ -97,18 +97,6 @@ def test_laws_of_one_method_are_named_as_a_method_is():
     assert set(rooms()) <= {*found("methods"), *found("audits")}
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in nets.KINDS.items() if kind.not_yet])
-def test_a_kind_of_network_that_is_not_served_yet_is_struck_from_the_list_when_it_is(kind):
-    """Faults 13, 14, 20, 28, 29, 33: with each goes the `not_yet` of its kind."""
-    broken = []
-    for name in ("headonly", "unsir"):
-        try:
-            checks.ask(nets.OF_KINDS[kind], SETTINGS[name])
-        except LawBroken as error:
-            broken.append(error)
-    assert broken, f"methods work on {kind} now: strike its not_yet in checks/nets.py"
-
-
 def test_flags_that_a_law_keeps_from_fields_are_those_of_a_methods_command():
     """Retrain has no field of its own and names the recipe: its command has the flags that all have."""
     command = app(("unlearn", "retrain"))["unlearn"]["retrain"]

@@ -12,7 +12,7 @@ from torch import nn
 
 from mutants.breaking import breaks
 from untrain.checks import Case
-from untrain.checks.nets import LAWS_OF_KINDS, OF_KINDS
+from untrain.checks.nets import OF_KINDS
 from untrain.core.data import Samples
 from untrain.core.method import Method
 from untrain.core.network import Network
@@ -37,8 +37,7 @@ def nudges_a_weight_on(kind: str) -> Callable[[Case], Method]:
 
 
 for _kind, _law in OF_KINDS.items():
-    if _law in LAWS_OF_KINDS:
-        breaks(_law)(nudges_a_weight_on(_kind))
+    breaks(_law)(nudges_a_weight_on(_kind))
 
 
 @breaks(OF_KINDS["group_norm"])
@@ -47,6 +46,40 @@ class WantsBatchNorm(NegGrad):
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
         next(m for m in model.module.modules() if isinstance(m, nn.BatchNorm2d)).momentum = 0.1
         return super().__call__(model, forget=forget)
+
+
+@breaks(OF_KINDS["a_layer_behind_the_head"])
+@dataclass(frozen=True)
+class TakesTheLastLayer(HeadOnly):
+    """Fault 13: the layer that is registered last is no head."""
+
+    def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
+        last = [m for m in model.module.modules() if isinstance(m, nn.Linear)][-1]
+        last.weight.data[list(classes)] = 0
+        return Trace()
+
+
+@breaks(OF_KINDS["weight_norm"])
+@dataclass(frozen=True)
+class WritesIntoAComputedWeight(HeadOnly):
+    """Fault 14: what is written into a weight that is computed is lost, and its name is not in the model's state."""
+
+    def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
+        return {"head.weight": classes}
+
+    def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
+        model.head.layer.weight.data[list(classes)] = 0
+        return Trace()
+
+
+@breaks(OF_KINDS["half_precision"])
+@dataclass(frozen=True)
+class AnswersInSinglePrecision(HeadOnly):
+    """Fault 20: what comes in half precision leaves in it."""
+
+    def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
+        model.module.float()
+        return super().__call__(model, classes=classes)
 
 
 @breaks(OF_KINDS["a_frozen_body"])
