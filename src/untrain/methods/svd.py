@@ -105,6 +105,7 @@ class SVD(Method):
 
     paper = "Kodge et al., Deep Unlearning: Fast and Efficient Gradient-free Class Forgetting, TMLR 2024, arXiv:2312.00761"
     draws: ClassVar = False
+    small: ClassVar = {"alpha_r": 30.0}
     knobs: ClassVar = {"unchanged": {"alpha_f": +1, "alpha_r": -1}, "collapsed": {"alpha_r": +1, "alpha_f": -1}}
 
     samples: int = 900
