@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.core.data import Samples
+from untrain.core.gather import gather
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.train import Trace, predict
+from untrain.core.trace import Phase, Trace, phase
+from untrain.core.train import predict
 
 GRID = ((10.0, 30.0, 100.0, 300.0, 1000.0), (1.0, 3.0, 10.0, 30.0, 100.0))
 """The values of alpha_r and of alpha_f that the published code tries."""
@@ -62,24 +63,22 @@ def rows(layer: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
     return patches.reshape(len(x), layer.groups, -1, patches.shape[-1]).permute(1, 0, 3, 2).flatten(1, 2)
 
 
-def second_moments(model: Network, found: dict[str, nn.Linear | nn.Conv2d], samples: Samples) -> dict[str, Tensor]:
-    """Sum of x x^T over what each layer's weight is multiplied with, [groups, d, d], by the layer's name; in double precision, whatever the order."""
-    out: dict[str, Tensor] = {}
+def sizes(layer: nn.Linear | nn.Conv2d) -> tuple[int, int, int]:
+    """Groups, d and d of a layer's second moments."""
+    d = layer.weight[0].numel()
+    return (1 if isinstance(layer, nn.Linear) else layer.groups), d, d
 
-    def hook(name: str, layer: nn.Linear | nn.Conv2d) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def look(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            x = rows(layer, args[0].detach()).float()
-            out[name] = out.get(name, 0) + (x.mT @ x).double().cpu()
 
-        return look
+def second_moments(model: Network, found: dict[str, nn.Linear | nn.Conv2d], samples: Samples) -> tuple[dict[str, Tensor], Phase]:
+    """Sum of x x^T over what each layer's weight is multiplied with, [groups, d, d], by the layer's name."""
+    sums = {name: torch.zeros(sizes(layer), dtype=torch.double, device=model.device) for name, layer in found.items()}
 
-    handles = [layer.register_forward_pre_hook(hook(name, layer)) for name, layer in found.items()]
-    try:
-        predict(model, samples, batch=100)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return out
+    def add(name: str, x: Tensor, _: Tensor) -> None:
+        seen = rows(found[name], x).float()
+        sums[name] += (seen.mT @ seen).double()
+
+    did = gather(model, samples, found, add, phase="activations", into=sums)
+    return {name: value for name, value in sums.items() if value.any()}, did
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,8 @@ class SVD(Method):
         """Look at the activations of both parts, and take the difference out."""
         gone, kept = forget.at_most(self.samples), retain.at_most(self.samples)
         found = layers(model)
-        forgotten, retained = ({name: directions(value) for name, value in second_moments(model, found, part).items()} for part in (gone, kept))
+        (of_gone, looked), (of_kept, more) = (second_moments(model, found, part) for part in (gone, kept))
+        forgotten, retained = ({name: directions(value) for name, value in moments.items()} for moments in (of_gone, of_kept))
         weights = {name: layer.weight.detach().clone() for name, layer in found.items()}
 
         def project(alpha_r: float, alpha_f: float) -> None:
@@ -133,12 +133,13 @@ class SVD(Method):
             return (1 - named[0]) * named[1]
 
         pairs = list(itertools.product([self.alpha_r] if self.alpha_r else GRID[0], [self.alpha_f] if self.alpha_f else GRID[1]))
-        scores = []
-        for pair in pairs if len(pairs) > 1 else ():
-            project(*pair)
-            scores.append(score())
-        project(*(pairs[scores.index(max(scores))] if scores else pairs[0]))
-        return Trace()
+        with phase("projection") as tried:
+            scores = []
+            for pair in pairs if len(pairs) > 1 else ():
+                project(*pair)
+                scores.append(score())
+            project(*(pairs[scores.index(max(scores))] if scores else pairs[0]))
+        return Trace.of(looked, more, tried)
 
 
 SVD.presets = {"published": SVD(alpha_r=100.0, alpha_f=3.0)}

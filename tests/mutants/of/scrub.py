@@ -84,6 +84,8 @@ class ScrubWithoutWeightDecay(SCRUB):
 @breaks(laws.check_the_two_turns_are_the_naive_loop)
 @dataclass(frozen=True)
 class MaxInEveryRound(SCRUB):
+    max_epochs: int = 1
+
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         return SCRUB.__call__(replace(self, max_epochs=self.epochs), model, forget=forget, retain=retain)
 

@@ -13,13 +13,14 @@ from torch import Tensor
 from untrain.checks.case import GONE, Case
 from untrain.checks.running import LawBroken, several_batches, watched
 from untrain.core.network import Network
+from untrain.core.train import minimize
 from untrain.methods import munba
 
 
 def check_its_weights_solve_the_bargain(method: Any, case: Case | None = None) -> None:
     """The step alpha_r g_r + alpha_f g_f has K alpha = 1 / alpha to 1e-5, K the inner products of the two, for gradients at any angle; opposite ones give a finite step."""
     law, case, combines = check_its_weights_solve_the_bargain, case or Case.fresh(), []
-    real = munba.minimize
+    real = minimize
 
     def spy(*args: Any, **how: Any) -> Any:
         combines.append(how["combine"])
@@ -70,7 +71,7 @@ def check_the_bargain_is_the_naive_loop(method: Any, case: Case | None = None) -
         )
         middle = keep / keep.norm() + forget / forget.norm()
         middle = middle * min(2**0.5, method.clip) / middle.norm()
-        for parameter, part in zip(student.parameters(), middle.split([p.numel() for p in student.parameters()]), strict=True):
+        for parameter, part in zip(student.parameters(), torch.split(middle, [p.numel() for p in student.parameters()]), strict=True):
             parameter.grad = part.view_as(parameter)
         stepper.step()
     for name, value in student.state_dict().items():

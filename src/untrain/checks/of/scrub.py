@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from untrain.checks.case import GONE, Case
 from untrain.checks.running import LawBroken, several_batches, watched
 from untrain.core.network import Network
+from untrain.core.train import rate
 
 
 def _distance(told: Tensor, out: Tensor, T: float) -> Tensor:
@@ -26,7 +27,7 @@ def check_the_two_turns_are_the_naive_loop(method: Any, case: Case | None = None
     module, method, T = copy.deepcopy(case.model).double(), several_batches(method), method.temperature
     seen: list[tuple[str, Tensor, Tensor]] = []
     left, _, _ = watched(method, case, module=module, watch=lambda _, phase, x, y: seen.append((phase, x.double().clone(), y.clone())))
-    turns = {"max": len(case.split.forget.batches(method.batch_max)), "min": len(case.split.retain.at_most(method.samples).batches(method.batch))}
+    turns = {"max": method.max_steps or len(case.split.forget.batches(method.batch_max)), "min": len(case.split.retain.at_most(method.samples).batches(method.batch))}
     wanted = [name for r in range(method.epochs) for name in ("max", "min") if name == "min" or r < method.max_epochs for _ in range(turns[name])]
     if [phase for phase, _, _ in seen] != wanted:
         raise LawBroken(law, method, f"takes the turns {[phase for phase, _, _ in seen][:12]} ..., not {wanted[:12]} ...")
@@ -35,7 +36,11 @@ def check_the_two_turns_are_the_naive_loop(method: Any, case: Case | None = None
     stepper: torch.optim.Optimizer = (
         torch.optim.Adam(student.parameters(), **how) if method.optimizer == "adam" else torch.optim.SGD(student.parameters(), momentum=0.9, nesterov=True, **how)
     )
+    done = {"max": 0, "min": 0}
     for phase, x, y in seen:
+        for group in stepper.param_groups:
+            group["lr"] = method.lr * rate(method.schedule, done[phase], wanted.count(phase))
+        done[phase] += 1
         if bool(torch.isin(y, torch.tensor(GONE)).all()) != (phase == "max") or torch.isin(y, torch.tensor(GONE)).any() != (phase == "max"):
             raise LawBroken(law, method, f"is given samples of the classes {sorted(set(y.tolist()))} in {phase}")
         with torch.no_grad():
@@ -57,7 +62,7 @@ def check_each_max_turn_goes_further_from_the_original(method: Any, case: Case |
     law, case, method = check_each_max_turn_goes_further_from_the_original, case or Case.fresh(), several_batches(method)
     original = copy.deepcopy(case.model).eval()
     x, _ = case.prepared.forget.batch(torch.arange(len(case.split.forget)))
-    steps = len(case.split.forget.batches(method.batch_max))
+    steps = method.max_steps or len(case.split.forget.batches(method.batch_max))
     before: list[float] = []
     behind: list[float] = []
 
