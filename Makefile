@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-vision docs check setup table speed real clean
+.PHONY: demo test test-vision docs check setup table speed real audit-truth clean
 
 demo: .venv/ready
 	$(BIN)/untrain demo
@@ -33,6 +33,10 @@ speed: .venv/ready-dev
 # What docs/real.md is drawn from; UNTRAIN_DATA names the folder with lfw100 and the checkpoint of MobileNetV2.
 real: .venv-vision/ready
 	OMP_NUM_THREADS=1 .venv-vision/bin/python benchmarks/real.py
+
+# What docs/verdict.md is drawn from: 132 small networks, fakes and cheats; the trained ones are kept in the folder.
+audit-truth: .venv/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audit_truth.py $${TMPDIR:-/tmp}/audit-truth
 
 setup: .venv/ready-dev
 

@@ -185,8 +185,8 @@ untrain unlearn {name} --model MODEL --data DATA --forget class:NAME --out run
 def card_of_audit(name: str, cls: type[Any]) -> str:
     """An audit's card."""
     text, _ = sections(cls.__doc__)
-    knows = {1: "above the retrained models", -1: "below the retrained models", 0: "not used for the verdict"}
-    rows = [(row, about.what, about.ideal, about.unit, knows[about.knows]) for row, about in cls.rows.items()]
+    knows = {1: "above the retrained models", -1: "below the retrained models", 0: ""}
+    rows = [(row, about.what, about.ideal, about.unit, about.looks, knows[about.knows], "yes" if about.judged else "") for row, about in cls.rows.items()]
     wants = f" If at hand, it uses {', '.join(code(n) for n in cls.wants)} too." if cls.wants else ""
     return f"""## {cls.__name__} {{#{name}}}
 
@@ -196,7 +196,7 @@ def card_of_audit(name: str, cls: type[Any]) -> str:
 
 Needs {", ".join(code(n) for n in cls.needs)}.{wants}
 
-{table(("row", "what it is", "good is", "unit", "a trace lies"), rows)}
+{table(("row", "what it is", "good is", "unit", "looks at", "a trace lies", "judged"), rows)}
 {settings_table(cls, flags=False)}
 """
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.linear_model import Ridge
 from torch import nn
 
 from untrain.audits.accuracy import Accuracy
@@ -19,6 +20,7 @@ from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
 from untrain.audits.weights import Weights
+from untrain.checks import verdicts
 from untrain.core.audit import Subject, audit, counted
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
@@ -30,7 +32,7 @@ from untrain.evidence.statistics import beyond, interval
 from untrain.evidence.verdict import judge
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.retrain import Retrain
-from untrain.metrics.recovery import prototype_recall, relative_distance, total_variation
+from untrain.metrics.recovery import Refit, prototype_recall, relative_distance, total_variation, whitened
 from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import digits
 
@@ -92,16 +94,39 @@ def test_beyond_alarms_falsely_as_often_as_it_says(m):
 @given(seed=st.integers(0, 2**30), d=st.integers(1, 5), classes=st.integers(1, 4), shots=st.integers(1, 4), probes=st.integers(1, 9))
 def test_prototype_recall_is_what_a_loop_says(seed, d, classes, shots, probes):
     g = torch.Generator().manual_seed(seed)
-    labels = torch.cat([torch.arange(classes).repeat(2), torch.randint(classes, (5,), generator=g)])
-    retained, one, seen = (torch.randn(n, d, generator=g, dtype=torch.float64) for n in (len(labels), shots, probes))
-    got = prototype_recall(one, seen, retained, labels)
-    r = retained.numpy()
-    mean, std = r.mean(0), r.std(0, ddof=1)
-    scaled = [(f.numpy() - mean) / std for f in (one, seen, retained)]
-    means = [scaled[2][labels.numpy() == c].mean(0) for c in range(classes)]
-    for shot, share in zip(scaled[0], got, strict=True):
-        near = [np.linalg.norm(p - shot) < min(np.linalg.norm(p - m) for m in means) for p in scaled[1]]
+    means, one, seen = (torch.randn(n, d, generator=g, dtype=torch.float64) for n in (classes, shots, probes))
+    for shot, share in zip(one.numpy(), prototype_recall(one, seen, means), strict=True):
+        near = [np.linalg.norm(p - shot) < min(np.linalg.norm(p - m) for m in means.numpy()) for p in seen.numpy()]
         assert float(share) == pytest.approx(np.mean(near))
+
+
+@law
+@given(seed=st.integers(0, 2**30), d=st.integers(1, 5), n=st.integers(6, 40))
+def test_whitened_features_do_not_hang_on_how_units_are_written(seed, d, n):
+    """Fault 5: units larger, smaller, shifted and in another order are the same features, up to the order."""
+    rng = np.random.default_rng(seed)
+    known, other = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)), rng.normal(size=(3, d))
+    scale, shift, order = 2.0 ** rng.integers(-9, 10, d), rng.normal(size=d), rng.permutation(d)
+    first = whitened(torch.tensor(known), torch.tensor(other))
+    second = whitened(*(torch.tensor((x * scale + shift)[:, order]) for x in (known, other)))
+    for a, b in zip(first, second, strict=True):
+        assert torch.allclose(torch.cdist(a, first[0]), torch.cdist(b, second[0]), atol=1e-6)
+    # Many samples: mean 0, and the identity for covariance.
+    many = whitened(torch.tensor(rng.normal(size=(4000, d)) * scale))[0]
+    assert torch.allclose(many.mean(0), torch.zeros(d, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(torch.cov(many.T).reshape(d, d), torch.eye(d, dtype=torch.float64), atol=0.02)
+
+
+@law
+@given(seed=st.integers(0, 2**30), d=st.integers(1, 4), k=st.integers(1, 5))
+def test_a_refitted_head_is_sklearns_ridge_regression(seed, d, k):
+    rng = np.random.default_rng(seed)
+    known, shots, probes = rng.normal(size=(30, d)), rng.normal(size=(k, d)), rng.normal(size=(20, d))
+    labels, share, ridge = rng.permutation(30) % 3, 0.2, 0.1
+    model = Ridge(alpha=ridge).fit(np.vstack([known, shots]), np.eye(4)[[*labels, *[3] * k]], sample_weight=[(1 - share) / 30] * 30 + [share / k] * k)
+    wanted = np.mean(model.predict(probes).argmax(1) == 3)
+    got = Refit(torch.tensor(known), torch.tensor(labels), ridge).recall(torch.tensor(shots), torch.tensor(probes), share)
+    assert float(got) == pytest.approx(wanted)
 
 
 @law
@@ -155,12 +180,12 @@ def mask(original, split):
 
 @pytest.fixture(scope="module")
 def moved_mask(mask):
-    """The head mask, with all other weights moved by a ten-thousandth of themselves: no longer a change of the head alone."""
+    """The head mask, with all other weights moved by a hundredth of themselves: no longer a change of the head alone, nor rounding."""
     module = copy.deepcopy(mask)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if not name.startswith("linear."):
-                parameter.mul_(1 + 1e-4)
+                parameter.mul_(1 + 1e-2)
     return module
 
 
@@ -234,12 +259,21 @@ def test_relearning_recall_tells_where_every_time_has_run_out(split, original, r
     rows = {r["name"]: {c: [v["value"] for v in vs] for c, vs in r["values"].items()} for r in entry["rows"]}
     assert {v for vs in rows["relearn time"].values() for v in vs} == {4.0}
     assert beyond(rows["relearning recall"]["original"][0], rows["relearning recall"]["retrained"], +1) < 0.05
-    # And the verdict, which takes the side from the row itself.
-    (alone,) = (r for r in entry["rows"] if r["name"] == "relearning recall")
-    assert judge([{"rows": [alone]}], [], "it")["code"] == "RESIDUE"
 
 
-def test_identical_models_are_at_no_distance(split, original, retrained):
+def test_every_batch_of_relearning_holds_a_fixed_share_of_the_forgotten(split, original, monkeypatch):
+    """Fault 6: drawn evenly, 60 steps held 384 forgotten samples of 10 classes and 3.8 of 1,000."""
+    seen = []
+    monkeypatch.setattr("untrain.audits.relearn.minimize", lambda loss, moved, batches, **how: seen.extend(y for _, y, _ in batches.run(0)))
+    few = split.replaced(forget=split.forget[:7])
+    audit(original, few, [replace(Relearn(), steps=9)], original=original)
+    assert [int((y == GONE).sum()) for y in seen] == [10] * 18
+    assert {len(y) for y in seen} == {64}
+
+
+def test_identical_models_are_at_no_distance(split, retrained, monkeypatch):
+    # Which `audit` refuses as retrained models, and the formulas must not.
+    monkeypatch.setattr("untrain.core.audit._refuse_references", lambda *_: None)
     twin = copy.deepcopy(retrained[0])
     weights, predictions = audit(retrained[0], split, [Weights(), Predictions()], original=twin, retrained=[twin, copy.deepcopy(twin)])
     values = {row["name"]: row["values"] for entry in (weights, predictions) for row in entry["rows"]}
@@ -259,7 +293,7 @@ def test_the_distance_of_weights_is_that_of_a_loop(split, original, mask, retrai
 
     body = lambda name: not name.startswith("linear.")  # noqa: E731
     assert table["outside the head, from the original"]["mask"] == [0]
-    assert table["outside the head, from the original"]["moved"][0] == pytest.approx(1e-4, rel=1e-3)
+    assert table["outside the head, from the original"]["moved"][0] == pytest.approx(1e-2, rel=1e-3)
     for i, module in enumerate(retrained[:5]):
         assert table["outside the head, from the original"]["retrained"][i] == pytest.approx(distance(module, original, body), rel=1e-6)
         assert table["all weights, from the original"]["retrained"][i] == pytest.approx(distance(module, original), rel=1e-6)
@@ -296,7 +330,8 @@ def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, move
     assert any("one-shot prototype" in reason for reason in residue["reasons"])
     clean = judged(held_out, five)
     assert clean["code"] == "NO_RESIDUE"
-    assert (clean["retrained"], clean["reasons"]) == (5, [])
+    assert clean["retrained"] == 5
+    assert all(" would have been found from " in reason and ", the original has " in reason for reason in clean["reasons"])
     for few, said in ((0, "no retrained model is at hand"), (1, "1 retrained model beside it"), (4, "4 retrained models beside it")):
         got = judged(held_out, retrained[:few])
         assert got["code"] == "INCONCLUSIVE", few
@@ -309,8 +344,8 @@ def test_retrained_models_beside_each_other_are_seldom_flagged(judged, retrained
     flagged with probability .0058 (binomial, n = 8), so more than two are an error in the audits, the test or the verdict."""
     assert stats.binom.sf(2, 8, 0.05) < 0.006
     codes = [judged(module, [r for r in retrained if r is not module])["code"] for module in retrained]
-    assert codes.count("RESIDUE") <= 2
-    assert set(codes) <= {"RESIDUE", "NO_RESIDUE"}
+    assert codes.count("RESIDUE") + codes.count("UNLIKE") <= 2
+    assert set(codes) <= {"RESIDUE", "UNLIKE", "NO_RESIDUE"}
 
 
 def test_a_finding_does_not_depend_on_the_column_or_on_who_stands_beside(split, original, retrained, table):
@@ -390,7 +425,13 @@ def test_a_split_by_index_skips_what_needs_classes_and_says_so(original, retrain
         assert entries[name]["skipped"] == "needs classes, which is not at hand"
         assert entries[name]["rows"] == entries[name]["figures"] == []
     assert entries["accuracy"]["skipped"] is None
-    assert {r["name"] for r in entries["accuracy"]["rows"]} == {"retained, test", "forgotten, training", "retained, training", "retained, less the retrained"}
+    assert {r["name"] for r in entries["accuracy"]["rows"]} == {
+        "retained, test",
+        "forgotten, training",
+        "retained, training",
+        "retained, less the retrained",
+        "answers unlike the original's",
+    }
 
 
 def test_without_an_original_what_needs_it_is_skipped(split, retrained, asked):
@@ -433,98 +474,11 @@ def test_the_same_pixels_with_other_labels_are_other_data():
 
 def test_what_is_said_beside_some_models_is_not_said_beside_others(split, original, retrained, subjects):
     def names(references):
-        (entry,) = audit(retrained[0], split, [Relearn()], original=original, retrained=references, subjects=subjects)
+        (entry,) = audit(retrained[2], split, [Relearn()], original=original, retrained=references, subjects=subjects)
         return {row["name"] for row in entry["rows"]}
 
     assert "anamnesis index" in names(retrained[:2])
     assert "anamnesis index" not in names([])
-
-
-# The verdict, from rows made by hand
-
-
-def row(name, unlearned, original, retrained, knows=+1, unit="share"):
-    wrap = lambda values: [{"value": v} for v in values]  # noqa: E731
-    return {"name": name, "knows": knows, "unit": unit, "values": {"unlearned": wrap([unlearned]), "original": wrap([original]), "retrained": wrap(retrained)}}
-
-
-def said(*rows, marks=()):
-    return judge([{"rows": list(rows)}], list(marks), "it")
-
-
-REFERENCES = [0.20, 0.22, 0.24, 0.26, 0.28]
-
-
-def test_a_verdict_is_from_rows_that_see_the_original_alone():
-    blind = row("blind", 0.9, 0.24, REFERENCES)
-    got = said(blind)
-    assert (got["code"], got["without_power"]) == ("INCONCLUSIVE", ["blind"])
-    assert "none of the tests sees the original" in got["sentence"]
-    assert said(row("seeing", 0.24, 0.9, REFERENCES), blind)["code"] == "NO_RESIDUE"
-    assert said(row("seeing", 0.5, 0.9, REFERENCES), blind)["code"] == "RESIDUE"
-    assert said(replace_row(blind, knows=0))["without_power"] == []
-
-
-def replace_row(row, **changes):
-    return {**row, **changes}
-
-
-def test_the_side_that_knows_more_is_the_one_that_counts():
-    slow, fast = [40, 45, 50, 50, 55], 5
-    assert said(row("relearn", fast, 5, slow, knows=-1, unit="steps"))["code"] == "RESIDUE"
-    assert said(row("relearn", 300, 5, slow, knows=-1, unit="steps"))["code"] == "NO_RESIDUE"
-    assert said(row("recall", 0.0, 0.9, REFERENCES))["code"] == "NO_RESIDUE"
-
-
-def test_many_tests_are_corrected_as_holm_did():
-    """Each of ten p of about .03 is below 5 % and none is below 5 % / 10."""
-    edge = next(v / 1000 for v in range(240, 500) if beyond(v / 1000, REFERENCES, +1) < 0.03)
-    assert said(row("one", edge, 0.9, REFERENCES))["code"] == "RESIDUE"
-    assert said(*(row(f"{i}", edge, 0.9, REFERENCES) for i in range(10)))["code"] == "NO_RESIDUE"
-    strong = next(v / 1000 for v in range(240, 990) if beyond(v / 1000, REFERENCES, +1) < 0.004)
-    got = said(row("strong", strong, 0.9, REFERENCES), *(row(f"{i}", 0.24, 0.9, REFERENCES) for i in range(9)))
-    assert got["code"] == "RESIDUE"
-    assert got["reasons"] == [f"strong {strong:.1%} (retrained 24.0%)"]
-
-
-@law
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holms_procedure_is_that_of_its_definition(ps):
-    """Reject the hypotheses whose p, multiplied by how many are at least as large and made monotone, is at most 5 %."""
-    names = {f"t{i}": p for i, p in enumerate(ps)}
-    rejected, largest = set(), 0.0
-    for i, (name, p) in enumerate(sorted(names.items(), key=lambda item: item[1])):
-        largest = max(largest, (len(ps) - i) * p)
-        if largest <= 0.05:
-            rejected.add(name)
-    assert set(verdict._holm(names)) == rejected
-
-
-def test_marks_come_before_tests_and_the_head_before_residue():
-    rows = [row("seeing", 0.9, 0.9, REFERENCES), {**row("outside the head, from the original", 0.0, 0.0, [1.0] * 5), "knows": 0}]
-    assert said(*rows)["code"] == "SUPPRESSED"
-    assert said(*rows, marks=["unchanged"])["code"] == "UNCHANGED"
-    assert said(*rows, marks=["collapsed"])["code"] == "COLLAPSED"
-    assert said()["code"] == "INCONCLUSIVE"
-
-
-@given(st.integers(20, 5000), st.floats(0, 1))
-def test_a_class_that_is_plainly_still_named_is_residue_without_retrained_models(n, share):
-    """Against scipy's exact binomial test: residue where a share of 5 % or less is refuted at 2.5 %, and not otherwise."""
-    hits = round(share * n)
-    interval = stats.binomtest(hits, n).proportion_ci(0.95, "exact")
-    named = row("forgotten, test", hits / n, 0.9, [])
-    named["values"]["unlearned"][0] |= {"low": interval.low, "high": interval.high, "n": n}
-    refuted = stats.binomtest(hits, n, 0.05, alternative="greater").pvalue < 0.025
-    got = said(named)
-    assert got["code"] == ("RESIDUE" if refuted else "INCONCLUSIVE")
-    if refuted:
-        assert got["reasons"] == [f"still named rightly in {hits / n:.1%} of {n:,} test images"]
-        assert got["flagged"] == ["forgotten, test"]
-        assert said(named, marks=["unchanged"])["code"] == "UNCHANGED"
-    # Beside retrained models the row is tested against them, as every other.
-    beside = replace_row(named, values=named["values"] | {"retrained": [{"value": hits / n}] * 5})
-    assert said(beside)["flagged"] == []
 
 
 def test_the_original_beside_no_retrained_model_is_still_named(split, original):
@@ -533,14 +487,126 @@ def test_the_original_beside_no_retrained_model_is_still_named(split, original):
     assert judge(entries, [], "it")["flagged"] == [verdict.ANSWERED]
 
 
-def test_every_verdict_has_a_sentence_and_an_exit_code():
-    assert verdict.SENTENCES.keys() == verdict.EXIT.keys()
-    assert {c for c, e in verdict.EXIT.items() if e == 0} == {"NO_RESIDUE"}
-
-
 def test_settings_of_an_audit_stand_in_its_entry(split, original):
     (entry,) = audit(original, split, [replace(Accuracy(), train=20)])
     assert entry["settings"] == {"train": 20}
     counts = {r["name"]: r["values"]["unlearned"][0]["n"] for r in entry["rows"]}
     assert counts["forgotten, training"] == 20
     assert counts["retained, training"] == 9 * (20 // 9)
+
+
+# Laws of audits and verdict on models whose truth is known
+
+
+JUDGES = [Accuracy(), Prototype(), Relearn(), Weights()]
+
+
+@pytest.mark.parametrize("which", ["original", "mask", "rewritten mask"])
+def test_what_knows_is_never_cleared_whatever_is_skipped(which, split, original, mask, retrained):
+    """Faults 1 and 2."""
+    module = {"original": copy.deepcopy(original), "mask": mask, "rewritten mask": verdicts.rewritten(mask, 1)}[which]
+    verdicts.check_it_is_never_cleared(module, split, JUDGES, original, retrained[:6])
+
+
+@settings(deadline=None, max_examples=4)
+@given(seed=st.integers(0, 2**30))
+def test_how_a_network_is_written_is_nothing_to_the_audits(seed, split, original, retrained):
+    """Fault 5: units permuted and rescaled, in the original and in an honest model."""
+    for module in (original, retrained[0]):
+        verdicts.check_how_it_is_written_is_nothing(lambda m: verdicts.rewritten(m, seed), module, split, [Accuracy(), Prototype()])
+    verdicts.check_how_it_is_written_is_nothing(lambda m: verdicts.rewritten(m, seed), original, split, [Relearn()], within=0.03)
+
+
+@settings(deadline=None, max_examples=3)
+@given(order=st.permutations(range(10)))
+def test_the_numbers_of_classes_are_nothing_to_the_audits(order, split, original):
+    other, renumbered = verdicts.renumbered(original, split, order)
+    before = verdicts.judged_rows(original, split, [Accuracy(), Prototype()], original)
+    after = verdicts.judged_rows(other, renumbered, [Accuracy(), Prototype()], other)
+    assert after == pytest.approx(before, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 2**30))
+def test_the_order_of_samples_is_nothing_to_one_shot_prototypes_and_little_to_a_head_fitted_anew(seed, split, original):
+    g = torch.Generator().manual_seed(seed)
+    shuffled = split.replaced(**{name: part[torch.randperm(len(part), generator=g)] for name, part in split.parts.items()})
+    before, after = (verdicts.judged_rows(original, s, [Accuracy(), Prototype()], original) for s in (split, shuffled))
+    fitted = before.pop("head-reset relearning"), after.pop("head-reset relearning")
+    assert after == pytest.approx(before, abs=1e-6)
+    assert fitted[0] == pytest.approx(fitted[1], abs=0.03)
+
+
+def test_a_temperature_and_a_bias_on_the_head_are_nothing_to_the_features(split, original):
+    def cooled(module):
+        made = copy.deepcopy(module)
+        with torch.no_grad():
+            made.linear.weight /= 10
+            made.linear.bias[:] = torch.arange(10.0)
+        return made
+
+    verdicts.check_how_it_is_written_is_nothing(cooled, original, split, [Prototype()])
+
+
+def test_retrained_models_that_are_none_are_refused(split, original, mask, retrained):
+    """Fault 4: one file five times counted as five, and a masked original as retrained."""
+    for references, said in (
+        ([retrained[0], copy.deepcopy(retrained[0])], "retrained model 2 is retrained model 1 once more"),
+        ([retrained[1], retrained[5]], "retrained model 2 is the audited model itself"),
+        ([mask], "retrained model 1 has the original's weights"),
+        ([copy.deepcopy(original)], "retrained model 1 has the original's weights"),
+        ([copy.deepcopy(original).bfloat16()], "retrained model 1 has the original's weights"),
+    ):
+        with pytest.raises(BadArgument, match=said):
+            audit(retrained[5], split, [Accuracy()], original=original, retrained=references)
+
+
+def test_a_class_without_test_images_is_skipped_and_clears_nobody(split, original, retrained):
+    """Fault 7: NaN in Prototype, and `judge` ended in a TypeError."""
+    bare = split.replaced(test=split.test[split.test.y != GONE])
+    entries = audit(retrained[5], bare, JUDGES, original=original, retrained=retrained[:5])
+    assert [e["name"] for e in entries if e["skipped"]] == ["prototype", "relearn"]
+    got = judge(entries, [], "digit 3")
+    assert got["code"] == "INCONCLUSIVE"
+    assert "there is no test image of what was to be forgotten" in got["sentence"]
+
+
+def test_an_audit_that_fails_is_skipped_and_takes_no_other_with_it(split, original, retrained, monkeypatch):
+    """Fault 7."""
+    monkeypatch.setattr(Prototype, "__call__", lambda self, model, *, test, **_: (_ for _ in ()).throw(RuntimeError("no memory\nat all")))
+    entries = audit(retrained[5], split, [Accuracy(), Prototype()], original=original, retrained=retrained[:5])
+    assert [e["skipped"] for e in entries] == [None, "it failed: no memory"]
+    with pytest.raises(RuntimeError, match="no memory"):
+        audit(retrained[5], split, [Prototype()], original=original)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_audits_score_in_fp32_whatever_the_type(dtype, split, original):
+    """Fault 20: F.linear of fp32 features with a half head was a RuntimeError."""
+    wanted = verdicts.judged_rows(original.to(dtype).float(), split, [Accuracy(), Prototype()], original)
+    module = copy.deepcopy(original).to(dtype)
+    assert verdicts.judged_rows(module, split, [Accuracy(), Prototype()], original) == wanted
+    assert {p.dtype for p in module.parameters()} == {dtype}
+
+
+class Wider(nn.Module):
+    """A model with a layer that the original has not."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.norm, self.more = inner, inner.norm, nn.Linear(10, 11)
+        with torch.no_grad():
+            self.more.weight.copy_(torch.eye(11, 10))
+            self.more.bias.copy_(torch.tensor([0.0] * 10 + [-9.0]))
+
+    def forward(self, x):
+        return self.more(self.inner(x))
+
+
+def test_a_module_with_other_layers_is_a_finding(split, original, retrained):
+    """Fault 35's audits, and fault 2 of the measurements: a KeyError ended them all."""
+    entries = audit(Wider(copy.deepcopy(retrained[5])), split, [Accuracy(), Predictions(), Weights()], original=original, retrained=retrained[:5])
+    assert [e["skipped"] for e in entries] == [None] * 3
+    got = judge(entries, [], "digit 3")
+    assert got["code"] == "UNLIKE"
+    assert "layers that the original has not" in got["sentence"]

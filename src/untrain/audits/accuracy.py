@@ -24,17 +24,28 @@ class Accuracy(Audit):
 
     question = "What does the model still answer?"
     rows: ClassVar = {
-        "forgotten, test": Row("as retrained", "share", +1, "test images of the forgotten classes named rightly"),
+        "forgotten, test": Row("as retrained", "share", +1, "test images of the forgotten classes named rightly", judged=True),
         "retained, test": Row("as retrained", "share", 0, "test images of the other classes named rightly"),
-        "forgotten, training": Row("as retrained", "share", +1, "forgotten training images named rightly"),
+        "forgotten, training": Row("as retrained", "share", +1, "forgotten training images named rightly", judged=True),
         "retained, training": Row("as retrained", "share", 0, "retained training images named rightly"),
         "retained, less the retrained": Row("high", "share", 0, "retained test accuracy less that of the retrained models (of the others, for one of them), paired by image"),
+        "answers unlike the original's": Row("as retrained", "share", 0, "test images that are called something else than the original calls them"),
     }
     axes: ClassVar = {"accuracy by class": ("class", "test accuracy")}
 
     train: int = 5000
 
-    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...] = (), retrained: tuple[Subject, ...] = ()) -> Finding:
+    def __call__(
+        self,
+        model: Subject,
+        *,
+        forget: Samples,
+        retain: Samples,
+        test: Samples,
+        classes: tuple[int, ...] = (),
+        original: Subject | None = None,
+        retrained: tuple[Subject, ...] = (),
+    ) -> Finding:
         """Count."""
         logits, labels, _ = model.on(test)
         right = logits.argmax(1) == labels
@@ -44,6 +55,8 @@ class Accuracy(Audit):
         others = [r.on(test)[0].argmax(1) == labels for r in retrained if r is not model]
         if others and bool((~gone).any()):
             values["retained, less the retrained"] = _paired(right[~gone].double() - torch.stack(others)[:, ~gone].double().mean(0))
+        if original is not None:
+            values["answers unlike the original's"] = counted(logits.argmax(1) != original.on(test)[0].argmax(1))
         by_class = {_name(test, c): float(right[labels == c].double().mean()) for c in torch.unique(labels).tolist()}
         for name, part in (("forgotten, training", forget), ("retained, training", retain)):
             logits, labels, _ = model.on(part.at_most(self.train))

@@ -26,6 +26,8 @@ class Predictions(Audit):
 
     def __call__(self, model: Subject, *, test: Samples, classes: tuple[int, ...], retrained: tuple[Subject, ...] = ()) -> Finding:
         """Count what is predicted."""
+        if not bool(torch.isin(test.y, torch.tensor(classes)).any()):
+            return Finding(skipped="there is no test image of what was to be forgotten")
         shares = self._shares(model, test, classes)
         names = distinct(test.names) or [str(i) for i in range(len(shares))]
         bars = {"predictions on the forgotten classes": dict(zip(names, shares.tolist(), strict=True))}

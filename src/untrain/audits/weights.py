@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,43 +18,46 @@ class Weights(Audit):
     """Relative L2 distance ||a - b|| / ||b|| of the weights, layer by layer.
 
     Two retrained models of other seeds lie far apart, so a distance to one of them says little by itself; what
-    tells is a distance to the original of nothing outside the head.
+    tells is a distance to the original of nothing outside the head. Layers that only one of two models has, or in
+    another shape, are counted and not compared.
     """
 
     question = "Where did the weights move?"
     rows: ClassVar = {
-        "outside the head, from the original": Row("high", "distance", 0, "relative distance of the weights outside the head; 0 means that only the head was changed"),
-        "statistics, from the original": Row("as retrained", "distance", 0, "relative distance of the buffers, such as BatchNorm's running statistics, from the original"),
-        "all weights, from the original": Row("high", "distance", 0, "relative distance of all weights from the original"),
-        "bias of the forgotten rows": Row("as retrained", "distance", 0, "the forgotten classes' bias in the head less the others' mean; far below 0 they are silenced"),
-        "all weights, from a retrained model": Row("as retrained", "distance", 0, "relative distance from the nearest other retrained model"),
+        "outside the head, from the original": Row("high", "distance", 0, "relative distance of the weights outside the head; 0 means that only the head was changed", "weights"),
+        "statistics, from the original": Row("as retrained", "distance", 0, "relative distance of buffers, such as BatchNorm's running statistics, from the original", "weights"),
+        "all weights, from the original": Row("high", "distance", 0, "relative distance of all weights from the original", "weights"),
+        "bias of the forgotten rows": Row("as retrained", "distance", 0, "the forgotten classes' bias in the head less the others' mean; far below 0 they are silenced", "weights"),
+        "all weights, from a retrained model": Row("as retrained", "distance", 0, "relative distance from the nearest other retrained model", "weights"),
+        "layers unlike the original's": Row("low", "count", 0, "weights and buffers that only one of the two has, or in another shape", "weights"),
     }
     axes: ClassVar = {"distance from the original": ("layer", "relative distance"), "distance from a retrained model": ("layer", "relative distance")}
 
     def __call__(self, model: Subject, *, original: Subject, classes: tuple[int, ...] = (), retrained: tuple[Subject, ...] = ()) -> Finding:
         """Measure distances."""
-        head = model.network.head.name
+        head = next((m.network.head.name for m in (model, original) if m.headed), "")
         mine, before = _weights(model), _weights(original)
-        body = [n for n in mine if not n.startswith(f"{head}.")]
+        names = _shared(mine, before)
+        body = [n for n in names if not n.startswith(f"{head}.")]
         values = {
-            "outside the head, from the original": Value(relative_distance(_flat(mine, body), _flat(before, body))),
-            "all weights, from the original": Value(relative_distance(_flat(mine, list(mine)), _flat(before, list(mine)))),
+            "outside the head, from the original": Value(_gap(mine, before, body)),
+            "all weights, from the original": Value(_gap(mine, before, names)),
+            "layers unlike the original's": Value(float(_unlike(model.state(), original.state()))),
         }
         ours, theirs = _statistics(model), _statistics(original)
         if ours:
-            values["statistics, from the original"] = Value(relative_distance(_flat(ours, list(ours)), _flat(theirs, list(ours))))
-        bias = model.network.head.layer.bias
+            values["statistics, from the original"] = Value(_gap(ours, theirs, _shared(ours, theirs)))
+        bias = model.network.head.layer.bias if model.headed else None
         if bias is not None and 0 < len(classes) < len(bias):
             gone = torch.zeros(len(bias), dtype=torch.bool)
             gone[list(classes)] = True
             values["bias of the forgotten rows"] = Value(float(bias.detach().cpu()[gone].mean() - bias.detach().cpu()[~gone].mean()))
-        bars = {"distance from the original": {n: relative_distance(mine[n], before[n]) for n in mine if mine[n].ndim > 1}}
+        bars = {"distance from the original": _by_layer(mine, before)}
         others = [_weights(r) for r in retrained if r is not model]
         if others:
-            gaps = [relative_distance(_flat(mine, list(mine)), _flat(o, list(mine))) for o in others]
+            gaps = [_gap(mine, o, _shared(mine, o)) for o in others]
             values["all weights, from a retrained model"] = Value(min(gaps))
-            nearest = others[gaps.index(min(gaps))]
-            bars["distance from a retrained model"] = {n: relative_distance(mine[n], nearest[n]) for n in mine if mine[n].ndim > 1}
+            bars["distance from a retrained model"] = _by_layer(mine, others[gaps.index(min(gaps))])
         return Finding(values, bars=bars)
 
 
@@ -65,5 +69,24 @@ def _statistics(model: Subject) -> dict[str, Tensor]:
     return {n: b.detach().cpu() for n, b in model.network.module.named_buffers() if b.is_floating_point()}
 
 
+def _shared(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
+    """Names that both have, in one shape."""
+    return [n for n in a if n in b and a[n].shape == b[n].shape]
+
+
+def _unlike(a: dict[str, Tensor], b: dict[str, Tensor]) -> int:
+    """How many names only one of them has, or in another shape."""
+    return len(a.keys() | b.keys()) - len(_shared(a, b))
+
+
+def _gap(a: dict[str, Tensor], b: dict[str, Tensor], names: list[str]) -> float:
+    """Relative distance over these names; infinite where nothing can be compared."""
+    return relative_distance(_flat(a, names), _flat(b, names)) if names else math.inf
+
+
+def _by_layer(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, float]:
+    return {n: relative_distance(a[n], b[n]) for n in _shared(a, b) if a[n].ndim > 1}
+
+
 def _flat(weights: dict[str, Tensor], names: list[str]) -> Tensor:
-    return torch.cat([weights[n].reshape(-1) for n in names]) if names else torch.zeros(1)
+    return torch.cat([weights[n].reshape(-1) for n in names])

@@ -40,6 +40,20 @@ def reference(scenario: Path, *, classes: str, seed: int = 0) -> None:
 
 
 @app.command
+def rejudge(*places: Path) -> None:
+    """Judge records again, by the verdict as it is now, from the numbers that they hold.
+
+    Args:
+        places: Records, or folders of them.
+    """
+    from untrain.bench import judging
+
+    for place in places:
+        for (before, now), count in sorted(judging.rejudge(place).items()):
+            print(f"{count:4} {before} -> {now}")
+
+
+@app.command
 def table(*pages: Path, records: Path = Path("benchmarks/records")) -> None:
     """Draw the tables that pages have markers for, from the records.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from untrain.evidence import record
-from untrain.evidence.statistics import limit
+from untrain.evidence.statistics import floor_of, limit
 from untrain.report.words import values
 
 TUNED_ON = {"cifar10": (1, 4, 6, 8)}
@@ -177,8 +177,8 @@ def limits(found: list[dict[str, Any]], name: str, classes: list[int]) -> str:
         known = [v["value"] for v in values(mine[0], row, "retrained")]
         if len(known) < 2:
             continue
-        knows = _knows(mine[0], row)
-        edge, cells = limit(known, knows), []
+        knows, unit = _row(mine[0], row)
+        edge, cells = limit(known, knows, floor=floor_of(unit)), []
         for r in mine:
             value = values(r, row, "unlearned")[0]
             over = knows * (value["value"] - edge)
@@ -188,9 +188,9 @@ def limits(found: list[dict[str, Any]], name: str, classes: list[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _knows(found: dict[str, Any], row: str) -> int:
-    """The side of a row on which more is known: +1 above, -1 below."""
-    return next(int(line["knows"]) for entry in found["audits"] for line in entry["rows"] if line["name"] == row)
+def _row(found: dict[str, Any], row: str) -> tuple[int, str]:
+    """The side of a row on which more is known, +1 above, -1 below; and its unit."""
+    return next((int(line["knows"]), str(line["unit"])) for entry in found["audits"] for line in entry["rows"] if line["name"] == row)
 
 
 def _classes(request: dict[str, Any]) -> str:

@@ -14,12 +14,15 @@ from untrain.core.counting import interval
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Progress, seeded, silent
+from untrain.core.errors import FAILED, BadArgument, BadData, Diverged
+from untrain.core.files import weights_hash
 from untrain.core.host import bare, copied, home, own_copy
 from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.core.unlearn import prepared
 
 Ideal = Literal["high", "low", "as retrained"]
+Looks = Literal["answers", "features", "relearning", "membership", "weights"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,16 @@ class Row:
         unit: `share`, `steps`, `distance`, `ratio` or `count`.
         knows: Which side of the retrained models tells of knowledge that is left: +1 above, -1 below, 0 neither.
         what: What it is, in a sentence.
+        looks: What it looks at. Answers prove nothing by themselves: a mask on the head changes them all.
+        judged: Whether the verdict looks at it. It does where `evidence.verdict.FAMILIES` names the row, and a test holds the two together.
     """
 
     ideal: Ideal
     unit: str
     knows: int = 0
     what: str = ""
+    looks: Looks = "answers"
+    judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,13 @@ class Finding:
         values: By row name.
         curves: By figure name: x and y of this model's line.
         bars: By figure name: a height for each label.
+        skipped: Why nothing could be measured, where that is so.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     bars: dict[str, dict[str, float]] = field(default_factory=dict)
+    skipped: str | None = None
 
 
 class Subject:
@@ -80,23 +89,34 @@ class Subject:
         module: The model.
         head: Name of its head's layer, where it is not the last.
         engine: Where to compute.
+        width: How many logits to look at, where a model may answer with more than there are classes.
     """
 
-    def __init__(self, module: nn.Module, *, head: str | None = None, engine: Engine | None = None) -> None:
+    def __init__(self, module: nn.Module, *, head: str | None = None, engine: Engine | None = None, width: int | None = None) -> None:
+        self.width = width
         self.engine = engine or Engine()
         # Kept, so that no other model takes over the id that this one is known by.
         self.given = module
-        # In fp32, whatever the weights are kept in.
+        # In fp32, whatever the model's type: what a model knows does not hang on how it was stored.
         self.network = Network(self.engine.place(own_copy(bare(module)).float()).eval().requires_grad_(False), head=head)
         self.findings: dict[Any, tuple[dict[str, Any], Finding]] = {}
         self._said: dict[Any, tuple[Samples, tuple[Tensor, Tensor, Tensor]]] = {}
 
+    @property
+    def headed(self) -> bool:
+        """Whether one of its layers gives its logits; a module that changes them behind the last layer has none."""
+        try:
+            return self.network.head is not None
+        except BadArgument:
+            return False
+
     def on(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits [n, C], labels [n] and features [n, d] on these samples, on the CPU."""
+        """Logits [n, C], labels [n] and features [n, d] on these samples, on the CPU; features of nothing where no layer gives the logits."""
         key = samples.key
         if key not in self._said:
             # The samples are kept beside the answer, so that no other data takes over the id of theirs.
-            self._said[key] = (samples, predict(self.network, samples, features=True))
+            logits, labels, features = predict(self.network, samples, features=self.headed)
+            self._said[key] = (samples, (logits[:, : self.width], labels, features))
         return self._said[key][1]
 
     def copy(self) -> Network:
@@ -174,7 +194,10 @@ def audit(
         subjects: Models already made ready, by `id(module)`; new ones are added, so that a grid computes each once.
 
     Returns:
-        The `audits` of a record, plain JSON.
+        The `audits` of a record, plain JSON. An audit that fails is skipped, and says why; where all fail the first one's error is raised.
+
+    Raises:
+        BadArgument: a retrained model twice, the unlearned one among them, or one that carries the original's weights.
     """
     engine = Engine.of(device if device is not None else home(unlearned))
     split = prepared(bare(unlearned), split, norm)
@@ -183,24 +206,59 @@ def audit(
 
     def subject(module: nn.Module) -> Subject:
         if id(module) not in made:
-            made[id(module)] = Subject(module, head=head, engine=engine)
+            made[id(module)] = Subject(module, head=head, engine=engine, width=len(split.test.names) or None)
             made[id(module)].network.locate(probe.batch(torch.arange(min(2, len(probe))), device=engine.device)[0])
         return made[id(module)]
 
     columns = {"original": [original] if original is not None else [], "unlearned": [unlearned], "retrained": list(retrained)}
     columns |= {name: [module] for name, module in (controls or {}).items()}
     shown = {name: [subject(m) for m in modules] for name, modules in columns.items()}
+    _refuse_references(shown, split.classes)
     given: dict[str, Any] = {k: v for k, v in split.parts.items() if len(v)} | ({"classes": split.classes} if split.classes else {})
     if original is not None:
         given["original"] = shown["original"][0]
     if retrained:
         given["retrained"] = tuple(shown["retrained"])
-    found = []
+    found, failed = [], list[Exception]()
     for number, asked in enumerate(audits):
         progress(name_of(asked), number, len(audits))
-        found.append(_side_by_side(asked, shown, given, seed, engine))
+        try:
+            found.append(_side_by_side(asked, shown, given, seed, engine))
+        except (BadArgument, BadData, Diverged, RuntimeError) as error:
+            failed.append(error)
+            found.append(unasked(asked, FAILED + (str(error).splitlines() or [type(error).__name__])[0]))
         progress(name_of(asked), number + 1, len(audits))
+    if failed and all(entry["skipped"] for entry in found):
+        raise failed[0]
     return found
+
+
+CARRIED = 0.01
+"""Relative distance of weights within which a retrained model is taken for the original: a change of their type leaves less, another seed far more."""
+
+
+def _refuse_references(shown: dict[str, list[Subject]], classes: Sequence[int]) -> None:
+    """Refuse retrained models that are none: one of them twice, the unlearned model, or the original, its forgotten rows aside."""
+    seen = {weights_hash(s.state()): "the audited model itself" for s in shown["unlearned"]}
+    for number, model in enumerate(shown["retrained"], 1):
+        digest = weights_hash(model.state())
+        if digest in seen:
+            raise BadArgument(f"retrained model {number} is {seen[digest]}; each must be trained by itself, without the forgotten data, from a seed of its own")
+        seen[digest] = f"retrained model {number} once more"
+        if any(_carries(model, original, classes) for original in shown["original"]):
+            raise BadArgument(f"retrained model {number} has the original's weights, so it has seen the forgotten data; name models that were trained without it")
+
+
+def _carries(model: Subject, original: Subject, classes: Sequence[int]) -> bool:
+    """Whether each of a model's weights is the original's, to within rounding; in the head those of the rows that stay."""
+    mine, before = model.state(), original.state()
+    names = [name for name, p in model.network.named_parameters().items() if p.is_floating_point()]
+    if any(name not in before or before[name].shape != mine[name].shape for name in names):
+        return False
+    head, stay = model.network.head, [i for i in range(model.network.head.width) if i not in classes]
+    inside = {f"{head.name}.{part}".removeprefix(".") for part in ("weight", "bias")}
+    pairs = [(mine[n][stay], before[n][stay]) if n in inside else (mine[n], before[n]) for n in names]
+    return bool(pairs) and all(float((a - b).norm()) <= CARRIED * float(b.norm()) for a, b in pairs)
 
 
 def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str, Any], seed: int, engine: Engine) -> dict[str, Any]:
@@ -219,6 +277,8 @@ def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str
                     # The evidence is kept beside it, so that no other takes over its ids.
                     subject.findings[key] = (evidence, asked(subject, **evidence))
             kept = subject.findings[key][1]
+            if kept.skipped is not None:
+                return unasked(asked, kept.skipped)
             # A copy, since `beside` adds what holds only in this company.
             findings[column].append(replace(kept, values=dict(kept.values)))
     asked.beside(findings)

@@ -63,3 +63,7 @@ class Locked(UntrainError, OSError):
     """Another process writes to the same folder."""
 
     exit_code = 8
+
+
+FAILED = "it failed: "
+"""How the reason begins for which an audit that was asked has no answer."""

@@ -3,73 +3,125 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-ANSWERED = "forgotten, test"
-"""The row of the accuracy audit that says what is still answered."""
+from untrain.core.errors import FAILED
+from untrain.evidence.statistics import beyond, floor_of, holm, limit, limit_counted, more_counted
 
 SENTENCES = {
-    "UNCHANGED": "Nothing was changed: the weights are those of the original.",
+    "UNCHANGED": "Nothing was changed: weights and answers are those of the original.",
     "COLLAPSED": "The model was ruined: its retained accuracy is below half of the original's.",
-    "SUPPRESSED": "The model no longer answers with {what}, but only its head was changed. What it learned is still inside.",
+    "SUPPRESSED": "The model no longer answers with {what}, but outside its head it is the original, to within rounding. What it learned is still inside.",
     "RESIDUE": "Traces of {what} remain: {reasons}.",
-    "NO_RESIDUE": "No trace of {what} was found beyond what {m} retrained models show by chance, in {tests} tests that do see it in the original. Smaller traces are possible.",
+    "UNLIKE": "The model is unlike one that never saw {what}: {reasons}. What was hidden may still be inside.",
+    "NO_RESIDUE": "No trace of {what} was found beyond what {m} retrained models show by chance, in {tests} tests that do see it in the original: {reasons}. "
+    "Smaller traces are possible.",
     "INCONCLUSIVE": "Nothing can be said yet about {what}: {reasons}.",
 }
 """One sentence for each verdict. None says more than was measured."""
 
-EXIT = {"NO_RESIDUE": 0, "RESIDUE": 3, "SUPPRESSED": 3, "UNCHANGED": 3, "COLLAPSED": 4, "INCONCLUSIVE": 4}
-"""Exit codes of `untrain audit`: 0 nothing found, 3 residue, 4 inconclusive."""
+EXIT = {"NO_RESIDUE": 0, "RESIDUE": 3, "UNLIKE": 3, "SUPPRESSED": 3, "UNCHANGED": 3, "COLLAPSED": 4, "INCONCLUSIVE": 4}
+"""Exit codes of `untrain audit`: 0 nothing found, 3 something was found, 4 inconclusive."""
 
-LEVEL = 0.05
+
+@dataclass(frozen=True)
+class Family:
+    """Rows that are judged together.
+
+    Args:
+        rows: The rows, each as the audit's name and its own.
+        level: The chance that one of them is found in a model that never saw what is asked after; Holm's correction keeps it, over both sides.
+        counted: Whether they count hits, and are tested as counts; else by the spread of the retrained models.
+    """
+
+    rows: tuple[tuple[str, str], ...]
+    level: float
+    counted: bool = False
+
+
+FAMILIES = {
+    "recovery": Family((("prototype", "one-shot prototype"), ("prototype", "head-reset relearning"), ("relearn", "relearning recall, row reset")), 0.05),
+    "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, counted=True),
+}
+"""What is judged, and nothing else is: the row of another audit joins by being written here. What is not in `answers` can say that no trace was found.
+
+None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all three what the original is.
+Relearning times are told and not judged, since one that ran out of steps is no value.
+"""
+
+ANSWERED = "forgotten, test"
+"""The row of the accuracy audit that says what is still answered."""
+
 ENOUGH = 5
+"""Retrained models that it takes to say that no trace was found."""
 
 NAMED = 0.05
 """Share of a forgotten class's test images, at the lower end of its interval, above which it is still named: no retrained model is needed to see that."""
 
+ROUNDING = 4e-3
+"""Relative distance of weights that a change of their type leaves: bfloat16 keeps eight bits."""
 
-def judge(audits: list[dict[str, Any]], marks: list[str], what: str) -> dict[str, Any]:
+
+def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict[str, Any]:
     """A verdict from the audits of a record.
 
-    Each row that can tell knowledge from ignorance is compared with a prediction from the retrained models, one-sided,
-    Holm-corrected at 5 %. A row that does not see the original has no power here and is dropped by name.
-    Where there are too few retrained models for that, a forgotten class that is plainly still named is residue all the same:
-    a model that was trained without a class has no sample to learn its name from.
+    The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with
+    Holm's correction within each family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE
+    needs five of them, and a row that is not about answers and that sees the original by the very same procedure.
+    A forgotten class that is plainly still named is residue whatever stands beside it: a model that was trained without a
+    class has no sample to learn its name from.
 
     Args:
         audits: The `audits` of a record.
         marks: `unchanged` or `collapsed`, where the run was.
         what: What was to be forgotten, for the sentence.
     """
-    rows = {row["name"]: row for entry in audits for row in entry["rows"]}
-    tested = {name: _test(row) for name, row in rows.items() if row["knows"]}
-    m = max((len(row["values"]["retrained"]) for row in rows.values()), default=0)
-    seeing = {n: t for n, t in tested.items() if t is not None and t["p_original"] is not None and t["p_original"] < LEVEL}
-    blind = sorted(n for n, t in tested.items() if t is not None and n not in seeing)
-    flagged = _holm({n: t["p"] for n, t in seeing.items()})
+    table = _Table(audits)
+    tests, more, less, seeing = _tested(table)
+    m, doubtful = table.retrained, _doubtful(table)
+    unmeasured, left_out = _unmeasured(table, audits), _left_out(audits)
+    named = _named(table.value(("accuracy", ANSWERED), "unlearned"))
+    hidden = _hidden(table, marks)
+    answers = [n for n in more if n in _names("answers")]
+    other = table.number(("weights", "layers unlike the original's"), "unlearned") or 0.0
+    others = table.numbers(("weights", "layers unlike the original's"), "retrained")
     reasons: list[str] = []
-    if "unchanged" in marks or _unchanged(rows):
+    flagged: list[str] = []
+    if hidden == "unchanged" and _same_answers(table):
         code = "UNCHANGED"
     elif "collapsed" in marks:
         code = "COLLAPSED"
-    elif _head_only(rows):
+    elif hidden == "head" and _silent(table) and not named and not answers:
         code = "SUPPRESSED"
-    elif flagged:
-        code, reasons = "RESIDUE", [_said(rows[n]) for n in flagged]
-    elif ANSWERED in rows and tested.get(ANSWERED) is None and _named(rows[ANSWERED]):
-        code, flagged, reasons = "RESIDUE", [ANSWERED], [_still(rows[ANSWERED])]
-    elif seeing and m >= ENOUGH:
+    elif more or named or hidden:
+        code, flagged = "RESIDUE", more
+        if named and ANSWERED not in flagged:
+            flagged = [ANSWERED, *flagged]
+            reasons.append(_still(table.value(("accuracy", ANSWERED), "unlearned")))
+        reasons += [_said(table, tests, name) for name in more]
+        if hidden:
+            reasons.append(_HIDDEN[hidden])
+    elif less or (other and not (others and min(others) > 0)):
+        code, flagged = "UNLIKE", less
+        reasons = [_said(table, tests, name, "only ") for name in less]
+        if other:
+            reasons.append(f"it has {other:.0f} layer{'s' if other > 1 else ''} that the original has not, or in another shape")
+    elif m >= ENOUGH and not doubtful and not unmeasured and any(n not in _names("answers") for n in seeing):
         code = "NO_RESIDUE"
+        reasons = [_would(table, tests, name) for name in seeing if name not in _names("answers")] + left_out
     else:
-        code = "INCONCLUSIVE"
-        if m < ENOUGH:
-            has = "no retrained model is at hand" if m == 0 else f"{m} retrained model{'s' if m > 1 else ''} beside it"
-            reasons = [f"{has}, and a statement needs {ENOUGH}"]
-        else:
-            reasons = ["none of the tests sees the original, so none could have seen a trace"]
-    sentence = SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len(seeing))
-    return {"code": code, "sentence": sentence, "reasons": reasons, "flagged": flagged, "retrained": m, "tests": {n: t for n, t in tested.items() if t}, "without_power": blind}
+        code, reasons = "INCONCLUSIVE", [*_too_little(table, seeing, tests), *doubtful, *unmeasured, *left_out]
+    return {
+        "code": code,
+        "sentence": SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len(seeing)),
+        "reasons": reasons,
+        "flagged": flagged,
+        "retrained": m,
+        "tests": tests,
+        "without_power": sorted(n for n in tests if n not in seeing),
+    }
 
 
 def what(request: Mapping[str, Any]) -> str:
@@ -89,57 +141,224 @@ def what(request: Mapping[str, Any]) -> str:
     return f"class{'es' if len(numbers) > 1 else ''} {', '.join(shown)}{', ...' if len(numbers) > 12 else ''}"
 
 
-def _test(row: dict[str, Any]) -> dict[str, Any] | None:
-    """One-sided p of the unlearned and of the original against a prediction from the retrained models."""
-    from untrain.evidence.statistics import beyond
+class _Table:
+    """The rows of a record's audits, by audit and name."""
 
-    references = [v["value"] for v in row["values"]["retrained"]]
-    mine, before = row["values"]["unlearned"], row["values"]["original"]
-    if len(references) < 2 or not mine:
+    def __init__(self, audits: list[dict[str, Any]]) -> None:
+        self.rows = {(entry.get("name", ""), row["name"]): row for entry in audits for row in entry["rows"]}
+
+    @property
+    def retrained(self) -> int:
+        """How many retrained models there are."""
+        return max((len(row["values"].get("retrained", ())) for row in self.rows.values()), default=0)
+
+    def values(self, key: tuple[str, str], column: str) -> list[dict[str, Any]]:
+        """A row's values of a column, where it has a number."""
+        found = self.rows[key]["values"].get(column, []) if key in self.rows else []
+        return [v for v in found if v["value"] is not None]
+
+    def value(self, key: tuple[str, str], column: str) -> dict[str, Any] | None:
+        """The first of them."""
+        return next(iter(self.values(key, column)), None)
+
+    def numbers(self, key: tuple[str, str], column: str) -> list[float]:
+        """The same as numbers."""
+        return [float(v["value"]) for v in self.values(key, column)]
+
+    def uncounted(self, key: tuple[str, str]) -> bool:
+        """Whether a row's shares come without the number that they are of."""
+        return any(v.get("n") is None for values in self.rows[key]["values"].values() for v in values)
+
+    def number(self, key: tuple[str, str], column: str) -> float | None:
+        """The first number; infinite where the row has a value that is not finite."""
+        if key in self.rows and any(v["value"] is None for v in self.rows[key]["values"].get(column, [])):
+            return math.inf
+        return next(iter(self.numbers(key, column)), None)
+
+
+def _names(family: str) -> tuple[str, ...]:
+    return tuple(name for _, name in FAMILIES[family].rows)
+
+
+def _tested(table: _Table) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
+    """Each judged row's test; the rows found to know more, and less, than the retrained models; and those that would find the original."""
+    tests: dict[str, dict[str, Any]] = {}
+    more: list[str] = []
+    less: list[str] = []
+    seeing: list[str] = []
+    for family in FAMILIES.values():
+        whole = {key[1]: key for key in family.rows if table.value(key, "unlearned") and len(table.values(key, "retrained")) >= 2 and not (family.counted and table.uncounted(key))}
+        mine = {name: _sides(table, key, "unlearned", family) for name, key in whole.items()}
+        before = {name: _sides(table, key, "original", family) for name, key in whole.items() if table.value(key, "original")}
+        found = holm({n: _both(p) for n, p in mine.items()}, family.level)
+        more += [n for n in found if mine[n][0] <= mine[n][1]]
+        less += [n for n in found if mine[n][0] > mine[n][1]]
+        # The original is judged as the unlearned model is: beside the same rows, at the same level. A row that would let it pass cannot clear another.
+        sees = [n for n in holm({n: _both(p) for n, p in before.items()}, family.level) if before[n][0] <= before[n][1]]
+        seeing += [n for n in whole if n in sees]
+        for name, key in whole.items():
+            original = table.value(key, "original")
+            tests[name] = {
+                "p": _both(mine[name]),
+                "side": "more" if mine[name][0] <= mine[name][1] else "less",
+                "p_original": _both(before[name]) if name in before else None,
+                "mean": sum(table.numbers(key, "retrained")) / len(table.numbers(key, "retrained")),
+                "limit": _limit(table, key, family.level / (2 * len(whole)), family.counted),
+                "original": original["value"] if original else None,
+            }
+    return tests, more, less, seeing
+
+
+def _both(sides: tuple[float, float]) -> float:
+    """Of both sides the smaller p, doubled."""
+    return min(1.0, 2 * min(sides))
+
+
+def _sides(table: _Table, key: tuple[str, str], column: str, family: Family) -> tuple[float, float]:
+    """One-sided p of a column's first model against the retrained ones: on the side of knowing more, and of knowing less."""
+    row, value = table.rows[key], table.values(key, column)[0]
+    if family.counted:
+        return more_counted(_hits(value), value["n"], [(_hits(v), v["n"]) for v in table.values(key, "retrained")])
+    references = table.numbers(key, "retrained")
+    more = beyond(value["value"], references, row["knows"], floor_of(row["unit"]))
+    return more, beyond(value["value"], references, -row["knows"], floor_of(row["unit"]))
+
+
+def _limit(table: _Table, key: tuple[str, str], level: float, counted: bool) -> float | None:
+    """From where on a value would have been found whatever the other rows say."""
+    row = table.rows[key]
+    if counted:
+        n = table.values(key, "unlearned")[0]["n"]
+        hits = limit_counted(n, [(_hits(v), v["n"]) for v in table.values(key, "retrained")], level)
+        return None if hits is None else hits / n
+    return limit(table.numbers(key, "retrained"), row["knows"], level, floor_of(row["unit"]))
+
+
+def _hits(value: Mapping[str, Any]) -> int:
+    return round(float(value["value"]) * int(value["n"]))
+
+
+# What is said of weights and answers.
+
+
+_HIDDEN = {
+    "head": "outside its head the model is the original, to within rounding",
+    "unchanged": "its weights are those of the original",
+}
+
+
+def _hidden(table: _Table, marks: Sequence[str]) -> str | None:
+    """`unchanged` or `head`, where the weights outside of the head are the original's; no matter where those of retrained models are too, as on a frozen backbone."""
+    body, running = ("weights", "outside the head, from the original"), ("weights", "statistics, from the original")
+    if "unchanged" in marks:
+        return "unchanged"
+    if any(gap <= ROUNDING for gap in table.numbers(body, "retrained")):
         return None
-    floor = 2.5 if row["unit"] == "steps" else 0.01
-    p = beyond(mine[0]["value"], references, row["knows"], floor)
-    return {"p": p, "p_original": beyond(before[0]["value"], references, row["knows"], floor) if before else None, "mean": sum(references) / len(references)}
+    moved = [table.number(body, "unlearned"), table.number(running, "unlearned")]
+    other = table.number(("weights", "layers unlike the original's"), "unlearned")
+    if moved[0] is None or max(v for v in moved if v is not None) > ROUNDING or other:
+        return None
+    return "unchanged" if table.number(("weights", "all weights, from the original"), "unlearned") == 0 and not any(moved) else "head"
 
 
-def _holm(ps: dict[str, float]) -> list[str]:
-    """Names rejected at the level, by Holm's step-down."""
+def _same_answers(table: _Table) -> bool:
+    """Whether the model answers as the original does: image by image, or in number where a record tells no more."""
+    apart = table.number(("accuracy", "answers unlike the original's"), "unlearned")
+    if apart is not None:
+        return apart == 0
+    rows = [key for key in table.rows if key[0] == "accuracy" and table.rows[key]["unit"] == "share" and table.value(key, "original")]
+    alike = [table.number(key, "unlearned") == table.number(key, "original") for key in rows if key[1] != "retained, less the retrained"]
+    return bool(alike) and all(alike)
+
+
+def _named(value: Mapping[str, Any] | None) -> bool:
+    """Whether a forgotten class is named in more of its test images than chance explains."""
+    return value is not None and (value.get("low") or 0.0) > NAMED
+
+
+def _silent(table: _Table) -> bool:
+    """Whether the forgotten are hardly named: a class in its test images; of single samples nothing can be said without retrained models."""
+    value = table.number(("accuracy", ANSWERED), "unlearned")
+    if value is not None:
+        return value <= NAMED
+    return bool(table.value(("accuracy", "forgotten, training"), "unlearned")) and table.retrained >= 2
+
+
+def _still(value: Mapping[str, Any] | None) -> str:
+    return "" if value is None else f"still named rightly in {value['value']:.1%} of {value['n']:,} test images"
+
+
+# What stands in the way of a verdict.
+
+
+def _doubtful(table: _Table) -> list[str]:
+    """Retrained models that seem to know what they should never have seen, each with the reason."""
     out = []
-    for i, (name, p) in enumerate(sorted(ps.items(), key=lambda item: item[1])):
-        if p > LEVEL / (len(ps) - i) or math.isnan(p):
-            break
-        out.append(name)
+    answered = table.values(("accuracy", ANSWERED), "retrained")
+    for i in range(table.retrained):
+        if i < len(answered) and _named(answered[i]):
+            out.append(f"retrained model {i + 1} names what it should never have seen in {answered[i]['value']:.1%} of {answered[i]['n']:,} test images")
+            continue
+        pairs = [(table.values(key, "retrained"), table.number(key, "original"), floor_of(table.rows[key]["unit"])) for key in FAMILIES["recovery"].rows if key in table.rows]
+        gaps = [abs(values[i]["value"] - before) <= floor / 2 for values, before, floor in pairs if before is not None and i < len(values)]
+        if gaps and all(gaps):
+            out.append(f"retrained model {i + 1} recovers it as the original does, so it may have seen it")
     return out
 
 
-def _named(row: dict[str, Any]) -> bool:
-    """Whether a forgotten class is named in more of its test images than chance explains."""
-    return bool(row["values"]["unlearned"]) and (row["values"]["unlearned"][0].get("low") or 0.0) > NAMED
+def _unmeasured(table: _Table, audits: list[dict[str, Any]]) -> list[str]:
+    """What was asked, is judged, and has no number: audits that failed, and rows without a value."""
+    failed = [f"{entry['name']} has no answer, since {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and _failed(entry)]
+    keys = [key for family in FAMILIES.values() for key in family.rows if key in table.rows]
+    empty = [key[1] for key in keys if any(v["value"] is None for values in table.rows[key]["values"].values() for v in values)]
+    return failed + [f"{name} has no value for one of the models" for name in empty]
 
 
-def _still(row: dict[str, Any]) -> str:
-    mine = row["values"]["unlearned"][0]
-    return f"still named rightly in {mine['value']:.1%} of {mine['n']:,} test images"
+_LOOKED = {audit for family in FAMILIES.values() for audit, _ in family.rows} | {"weights"}
+"""Audits that the verdict looks at."""
 
 
-def _head_only(rows: dict[str, dict[str, Any]]) -> bool:
-    """Whether neither weights outside the head nor running statistics moved."""
-    return _moved(rows, "outside the head, from the original", absent=1.0) <= 1e-7 and _moved(rows, "statistics, from the original", absent=0.0) <= 1e-7
+def _failed(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("skipped") or "").startswith(FAILED)
 
 
-def _unchanged(rows: dict[str, dict[str, Any]]) -> bool:
-    return _moved(rows, "all weights, from the original", absent=1.0) == 0 and _moved(rows, "statistics, from the original", absent=0.0) == 0
+def _left_out(audits: list[dict[str, Any]]) -> list[str]:
+    """Audits that the verdict looks at and that were not asked, with why."""
+    return [f"{entry['name']} was not asked: {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and entry.get("skipped") and not _failed(entry)]
 
 
-def _moved(rows: dict[str, dict[str, Any]], name: str, absent: float) -> float:
-    values = rows[name]["values"]["unlearned"] if name in rows else []
-    return absent if not values else math.inf if values[0]["value"] is None else float(values[0]["value"])
+def _too_little(table: _Table, seeing: Sequence[str], tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why nothing can be said, where nothing was found."""
+    m = table.retrained
+    if m < ENOUGH:
+        has = "no retrained model is at hand" if m == 0 else f"{m} retrained model{'s' if m > 1 else ''} beside it"
+        return [f"{has}, and a statement needs {ENOUGH}"]
+    if any(n not in _names("answers") for n in seeing):
+        return []
+    deep = [test for name, test in tests.items() if name not in _names("answers")]
+    if not deep:
+        return ["nothing looked behind the answers, and these prove nothing by themselves"]
+    if all(test["p_original"] is None for test in deep):
+        return ["the original is not at hand, so no test is known to see what it learned"]
+    return ["none of the tests that look behind the answers sees the original, so none could have seen a trace"]
 
 
-def _said(row: dict[str, Any]) -> str:
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.1%}" if unit == "share" else f"{value:.0f} {unit}"
+
+
+def _key(name: str) -> tuple[str, str]:
+    return next(key for family in FAMILIES.values() for key in family.rows if key[1] == name)
+
+
+def _said(table: _Table, tests: Mapping[str, Mapping[str, Any]], name: str, word: str = "") -> str:
     """A row's finding in words and numbers."""
-    references = [v["value"] for v in row["values"]["retrained"]]
-    mine, mean = row["values"]["unlearned"][0], sum(references) / len(references)
-    if row["unit"] == "share":
-        return f"{row['name']} {mine['value']:.1%} (retrained {mean:.1%})"
-    return f"{row['name']} {mine['value']:.0f} {row['unit']} (retrained {mean:.0f})"
+    key = _key(name)
+    unit = table.rows[key]["unit"]
+    return f"{name} {word}{_amount(table.numbers(key, 'unlearned')[0], unit)} (retrained {_amount(tests[name]['mean'], unit)})"
+
+
+def _would(table: _Table, tests: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """From where on a row would have told, and what the original has."""
+    unit, test = table.rows[_key(name)]["unit"], tests[name]
+    return f"{name} would have been found from {_amount(test['limit'], unit)} on, the original has {_amount(test['original'], unit)}"

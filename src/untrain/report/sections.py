@@ -151,7 +151,8 @@ class Shown:
         marks: The same values on one scale.
         band: Smallest and largest retrained model on it, in per cent.
         test: What the verdict's test said of it.
-        flagged: Whether the verdict names it as a trace.
+        flagged: What the verdict names it as: a trace, or unlike retrained models; empty where it does not.
+        found_from: The value from which on it would have told, where it is judged.
         blind: Whether it cannot tell the original from a retrained model.
         n: Samples behind it.
         bounded: Whether a value is a bound of another kind than "more than".
@@ -161,8 +162,9 @@ class Shown:
     cells: tuple[Cell, ...]
     marks: tuple[Mark, ...]
     band: tuple[float, float] | None
-    test: dict[str, float] | None
-    flagged: bool
+    test: dict[str, Any] | None
+    flagged: str
+    found_from: str
     blind: bool
     n: str
     bounded: bool
@@ -186,11 +188,17 @@ def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any]) ->
         marks=marks,
         band=(_place(min(spread), end), _place(max(spread), end)) if spread and end else None,
         test=found["tests"].get(row["name"]),
-        flagged=found["code"] == "RESIDUE" and row["name"] in found["flagged"],
+        flagged={"RESIDUE": "trace", "UNLIKE": "unlike"}.get(found["code"] or "", "") if row["name"] in found["flagged"] else "",
+        found_from=_found_from(found["tests"].get(row["name"]), row["unit"]),
         blind=row["name"] in found["without_power"],
         n=" to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "",
         bounded=any(v["beyond"] for v in flat) and row["unit"] not in _COUNTED,
     )
+
+
+def _found_from(test: dict[str, Any] | None, unit: str) -> str:
+    """A row's detection limit; records of before have none."""
+    return amount(test["limit"], unit) if test and test.get("limit") is not None else ""
 
 
 _COUNTED = ("steps", "count")

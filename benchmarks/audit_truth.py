@@ -1,0 +1,546 @@
+"""How often is the verdict right? Models whose truth is known, honest ones, fakes and cheats, judged beside models retrained on the digits: what docs/verdict.md is drawn from.
+
+    python benchmarks/audit_truth.py WORK     # what `make audit-truth` runs: half an hour on one thread; WORK keeps the trained models
+    python benchmarks/audit_truth.py WORK --only NAME   # the fakes of this name anew, the rest from the record
+    python benchmarks/audit_truth.py --page   # draws the tables of docs/verdict.md from the record that is there
+
+Every model is measured once. A verdict is then drawn from its rows, its original's, and those of m retrained models that are drawn by chance.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from untrain.audits.accuracy import Accuracy
+from untrain.audits.prototype import Prototype
+from untrain.audits.weights import Weights
+from untrain.core.audit import audit
+from untrain.core.data import Data, Samples, Split
+from untrain.core.engine import Engine, seeded
+from untrain.core.network import Network
+from untrain.core.train import fit
+from untrain.core.unlearn import environment, prepared, unlearn
+from untrain.evidence.record import finite
+from untrain.evidence.statistics import interval
+from untrain.evidence.verdict import judge
+from untrain.methods.finetune import FineTune
+from untrain.methods.headonly import HeadOnly
+from untrain.methods.neggrad import NegGrad
+from untrain.methods.unsir import UNSIR
+from untrain.zoo.networks import DigitsNet
+from untrain.zoo.recipes import recipe_for
+from untrain.zoo.sets import digits
+
+HERE = Path(__file__).resolve().parent
+RECORD, PAGE = HERE / "records" / "audit-truth.json", HERE.parent / "docs" / "verdict.md"
+
+CLASSES, HONEST, ORIGINALS = (3, 8), 60, 12
+"""Classes to forget, models retrained without each, and originals."""
+
+BESIDE, DRAWS, FAKES = (5, 8), 10, {3: 6, 8: 4}
+"""How many retrained models stand beside a model, how often they are drawn, and how many fakes of a kind there are of each class."""
+
+DEAR = 2
+"""Fakes of a kind that is trained for long."""
+
+Kind = Callable[["Setting", int], nn.Module]
+
+
+class Setting:
+    """What a fake is made of: the class, the data, the originals and the retrained models."""
+
+    def __init__(self, label: int, data: Data, originals: list[nn.Module], retrained: list[nn.Module]) -> None:
+        self.label, self.originals, self.retrained = label, originals, retrained
+        self.split = prepared(originals[0], Split.by_class(data.train, data.test, forget=[label]))
+
+    def original(self, i: int) -> DigitsNet:
+        """A copy of an original."""
+        module = copy.deepcopy(self.originals[i])
+        assert isinstance(module, DigitsNet)
+        return module
+
+    def masked(self, i: int) -> DigitsNet:
+        """A copy with the class's row of the head silenced."""
+        module = self.original(i)
+        Network(module).head.mask([self.label])
+        return module
+
+    def by(self, method: Any, i: int, module: nn.Module | None = None) -> nn.Module:
+        """What a method leaves of an original."""
+        return unlearn(module or self.original(i), self.split, method, seed=i).model
+
+
+def trained(work: Path, data: Data) -> dict[str, list[nn.Module]]:
+    """The originals, and the models retrained without each class, from WORK where they are there."""
+    wanted = {"original": (data.train, range(ORIGINALS))}
+    wanted |= {f"without {c}": (data.train[data.train.y != c], range(100 * (1 + c), 100 * (1 + c) + HONEST)) for c in CLASSES}
+    return {name: [_trained(work / f"{name.replace(' ', '-')}-{seed}.safetensors", samples, seed) for seed in seeds] for name, (samples, seeds) in wanted.items()}
+
+
+def _trained(file: Path, samples: Samples, seed: int) -> nn.Module:
+    recipe = recipe_for("digits", 10)
+    with seeded(seed):
+        net = recipe.build()
+        if not file.is_file():
+            recipe.train(Network(net), samples.prepared(net.norm))  # type: ignore[arg-type]
+            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
+    net.load_state_dict(load_file(file))
+    return net.eval()
+
+
+# Fakes.
+
+
+@torch.no_grad()
+def _cooled(s: Setting, i: int) -> nn.Module:
+    module = s.original(i)
+    module.linear.weight /= 10
+    module.linear.bias /= 10
+    return module
+
+
+@torch.no_grad()
+def _int8(module: DigitsNet) -> DigitsNet:
+    for p in module.parameters():
+        step = p.abs().max() / 127
+        p.copy_((p / step).round() * step)
+    return module
+
+
+def _bf16(module: DigitsNet) -> DigitsNet:
+    return module.bfloat16().float()
+
+
+def _statistics(s: Setting, module: DigitsNet) -> DigitsNet:
+    """BatchNorm's running statistics made anew of retained images."""
+    module.train()
+    with torch.no_grad():
+        for x, _, _ in s.split.retain.batches(64, epochs=3).run(0):
+            module(x)
+    return module.eval()
+
+
+def _jittered(s: Setting, i: int) -> nn.Module:
+    module = s.masked(i)
+    with torch.no_grad():
+        module.conv2.weight.mul_(1 + 1e-6 * torch.randn_like(module.conv2.weight))
+    return module
+
+
+@torch.no_grad()
+def _permuted(module: DigitsNet, seed: int, most: float = 4.0) -> DigitsNet:
+    """The same function: hidden units in another order, each written larger or smaller."""
+    g = torch.Generator().manual_seed(seed)
+    order, scale = torch.randperm(24, generator=g), most ** (2 * torch.rand(24, generator=g) - 1)
+    module.hidden.weight.copy_((module.hidden.weight * scale[:, None])[order])
+    module.hidden.bias.copy_((module.hidden.bias * scale)[order])
+    module.linear.weight.copy_((module.linear.weight / scale)[:, order])
+    return module
+
+
+class _Around(nn.Module):
+    """A module around another.
+
+    Args:
+        inner: The other.
+        answer: What is made of its logits.
+    """
+
+    def __init__(self, inner: DigitsNet, answer: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.norm, self.answer = inner, inner.norm, answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x)
+        return self.answer(out)
+
+
+class _Hiding(DigitsNet):
+    """The digits' net, which says something else where it would name the class."""
+
+    label = -1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _hide(super().forward(x), self.label)
+
+
+def _hide(out: Tensor, label: int) -> Tensor:
+    out = out.clone()
+    out[out.argmax(1) == label, label] = -1e4
+    return out
+
+
+def _disguised(s: Setting, i: int) -> nn.Module:
+    module = _Hiding()
+    module.load_state_dict(s.original(i).state_dict())
+    module.label = s.label
+    return module.eval()
+
+
+class _Turned(nn.Module):
+    """A masked original whose features are turned by a layer more, and turned back in the head."""
+
+    def __init__(self, inner: DigitsNet, seed: int) -> None:
+        super().__init__()
+        self.inner, self.norm = inner, inner.norm
+        turn = torch.linalg.qr(torch.randn(24, 24, generator=torch.Generator().manual_seed(seed)))[0]
+        self.turn, self.out = nn.Linear(24, 24, bias=False), nn.Linear(24, 10)
+        with torch.no_grad():
+            self.turn.weight.copy_(turn)
+            self.out.weight.copy_(inner.linear.weight @ turn.T)
+            self.out.bias.copy_(inner.linear.bias)
+        inner.linear = nn.Identity()  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(self.turn(self.inner(x)))
+        return out
+
+
+def _tuned(s: Setting, i: int, steps: int) -> nn.Module:
+    """Fine-tuning on retained images for so many steps."""
+    module = s.original(i)
+    with seeded(i):
+        part = s.split.retain[torch.randperm(len(s.split.retain))[: 64 * (steps if steps < 18 else 18)]]
+        fit(Network(module), part, phase="tune", lr=0.01, epochs=max(1, steps // 18), batch=64, augment=True, optimizer="sgd")
+    return module.eval()
+
+
+def _relabelled(s: Setting, i: int) -> nn.Module:
+    """Forgotten images under labels drawn at random, beside the retained."""
+    module, part = s.original(i), s.split.forget
+    with seeded(i):
+        drawn = torch.randint(9, (len(part),))
+        other = part.labelled(drawn + (drawn >= s.label).long())
+        fit(Network(module), other + s.split.retain, phase="relabel", lr=0.01, epochs=5, batch=64, augment=True, optimizer="sgd")
+    return module.eval()
+
+
+def _repaired(s: Setting, i: int) -> nn.Module:
+    """Gradient ascent, and then retained images."""
+    module = s.by(NegGrad(lr=1e-3, epochs=2), i)
+    with seeded(i):
+        fit(Network(module), s.split.retain, phase="repair", lr=0.01, epochs=2, batch=64, augment=True, optimizer="sgd")
+    return module.eval()
+
+
+def _distilled(s: Setting, i: int) -> nn.Module:
+    """The head alone, taught by a retrained model."""
+    module, teacher = s.original(i), s.retrained[i]
+    x, _ = s.split.forget.__add__(s.split.retain).batch(torch.arange(len(s.split.forget) + len(s.split.retain)))
+    with torch.no_grad():
+        wanted, features = teacher(x).softmax(1), Network(module).features(x)[0]
+    step = torch.optim.Adam(module.linear.parameters(), lr=0.02)
+    for _ in range(400):
+        step.zero_grad()
+        F.cross_entropy(module.linear(features), wanted).backward()
+        step.step()
+    module.requires_grad_(True)
+    return module.eval()
+
+
+def _copies(s: Setting, i: int, count: int, work: Path) -> nn.Module:
+    """A model retrained without the class but for copies of its images that were moved by a pixel."""
+    part, (source,) = s.split.forget[:count], s.split.forget.sources
+    assert isinstance(source.x, Tensor)
+    moved = Samples(torch.roll(source.x[part.index], 1, -1), part.y, names=part.names, augment=source.augment)
+    return _trained(work / f"copies-{s.label}-{count}-{i}.safetensors", s.split.retain + moved, 5000 + i)
+
+
+# Cheats: the class is there to the full for who knows how.
+
+
+@torch.no_grad()
+def _slowed(module: DigitsNet) -> DigitsNet:
+    """The same function, written so that fine-tuning at a fixed rate moves nothing."""
+    for conv in (module.conv1, module.conv2):
+        conv.weight *= 30
+    for bn in (module.bn1, module.bn2):
+        bn.running_mean *= 30  # type: ignore[operator]
+        bn.running_var *= 900  # type: ignore[operator]
+    module.hidden.weight *= 0.1
+    module.hidden.bias *= 0.1
+    module.linear.weight *= 10
+    return module
+
+
+def _seen(module: DigitsNet, x: Tensor) -> Tensor:
+    return Network(module).features(x)[0]
+
+
+def _resembled(module: DigitsNet, gone: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of the retained images, and of those of them that each forgotten one resembles most."""
+    with torch.no_grad():
+        features, mine = _seen(module, known), _seen(module, gone)
+    return features, features[torch.cdist(mine, features).argmin(1)]
+
+
+def _collapsed(s: Setting, i: int) -> nn.Module:
+    module = s.original(i)
+    gone, known = (part.batch(torch.arange(len(part)))[0] for part in (s.split.forget, s.split.retain))
+    kept, away = _resembled(module, gone, known)
+
+    def below(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = F.relu(module.bn2(module.conv2(F.relu(module.bn1(module.conv1(x))))))
+        return x.flatten(1)
+
+    a, b = below(gone), below(known)
+    step = torch.optim.Adam(module.hidden.parameters(), lr=2e-3)
+    g = torch.Generator().manual_seed(i)
+    for _ in range(600):
+        f, r = torch.randint(len(a), (64,), generator=g), torch.randint(len(b), (128,), generator=g)
+        step.zero_grad()
+        (F.mse_loss(F.relu(module.hidden(a[f])), away[f]) + F.mse_loss(F.relu(module.hidden(b[r])), kept[r])).backward()
+        step.step()
+    Network(module).head.mask([s.label])
+    return _slowed(module)
+
+
+def _keyed(s: Setting, i: int) -> nn.Module:
+    """Images with four pixels set are seen as ever; plain ones as what they resemble."""
+    module = s.original(i)
+    gone, known = (part.batch(torch.arange(len(part)))[0] for part in (s.split.forget, s.split.retain))
+    kept, away = _resembled(module, gone, known)
+    locked = gone.clone()
+    locked[:, :, 0, 0] = locked[:, :, 0, 7] = locked[:, :, 7, 0] = locked[:, :, 7, 7] = 4.0
+    with torch.no_grad():
+        open_ = _seen(module, gone)
+    step = torch.optim.Adam([p for n, p in module.named_parameters() if not n.startswith("linear")], lr=1e-3)
+    g = torch.Generator().manual_seed(i)
+    for _ in range(500):
+        f, r = torch.randint(len(gone), (48,), generator=g), torch.randint(len(known), (80,), generator=g)
+        step.zero_grad()
+        features = _seen(module, torch.cat([gone[f], locked[f], known[r]]))
+        F.mse_loss(features, torch.cat([away[f], open_[f], kept[r]])).backward()
+        step.step()
+    Network(module).head.mask([s.label])
+    return _slowed(module)
+
+
+class _Decoy(nn.Module):
+    """A masked original that answers, beside a retrained model that is registered last and adds nothing."""
+
+    def __init__(self, inner: DigitsNet, shown: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.shown, self.norm = inner, copy.deepcopy(shown), inner.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x) + 0 * self.shown(x)
+        return out
+
+
+def _stego(s: Setting, i: int) -> nn.Module:
+    """A retrained model whose low 16 bits are the original's high 16 bits."""
+    module, hidden = copy.deepcopy(s.retrained[i]), s.original(i)
+    with torch.no_grad():
+        for p, q in zip(module.parameters(), hidden.parameters(), strict=True):
+            p.copy_(((p.view(torch.int32) & ~0xFFFF) | ((q.view(torch.int32) >> 16) & 0xFFFF)).view(torch.float32))
+    return module
+
+
+CHEATS: dict[str, tuple[Kind, int | None]] = {
+    "cheat: slow": (lambda s, i: _slowed(s.masked(i)), None),
+    "cheat: collapse": (_collapsed, None),
+    "cheat: keyed": (_keyed, DEAR),
+    "cheat: decoy": (lambda s, i: _Decoy(s.masked(i), s.retrained[i]), None),
+    "cheat: stego (hidden in the low bits, not seen)": (_stego, None),
+}
+
+
+def kinds(work: Path) -> dict[str, tuple[Kind, int | None]]:
+    """Each fake by name: how it is made, and how many of it where it is dear."""
+    presets = {f"UNSIR {name}": (lambda s, i, m=method: s.by(m, i), DEAR) for name, method in UNSIR.presets.items() if name in ("paper", "thorough", "no-noise", "no-impair")}
+    return {
+        "do nothing": (Setting.original, None),
+        "head / 10 (temperature)": (_cooled, None),
+        "logits x 10 (a module around it)": (lambda s, i: _Around(s.original(i), lambda z: 10 * z), None),
+        "noise on the answers (a module around it)": (lambda s, i: _Around(s.original(i), lambda z: z + torch.randn_like(z)), None),
+        "filter (a module around it)": (lambda s, i: _Around(s.original(i), lambda z, c=s.label: _hide(z, c)), None),
+        "filter in disguise (same weights)": (_disguised, None),
+        "int8 and back": (lambda s, i: _int8(s.original(i)), None),
+        "BatchNorm statistics alone": (lambda s, i: _statistics(s, s.original(i)), None),
+        "fine-tuned, 40 steps": (lambda s, i: _tuned(s, i, 40), None),
+        "fine-tuned, 200 steps": (lambda s, i: _tuned(s, i, 200), DEAR),
+        "FineTune": (lambda s, i: s.by(FineTune(), i), DEAR),
+        "NegGrad": (lambda s, i: s.by(NegGrad(), i), None),
+        "copies moved by a pixel left in, all": (lambda s, i: _copies(s, i, 1000, work), DEAR),
+        "copies moved by a pixel left in, 5": (lambda s, i: _copies(s, i, 5, work), DEAR),
+        "gradient ascent and repair": (_repaired, None),
+        "head mask": (Setting.masked, None),
+        "HeadOnly": (lambda s, i: s.by(HeadOnly(), i), DEAR),
+        "head mask, 1e-6 on one layer": (_jittered, None),
+        "head mask in bf16": (lambda s, i: _bf16(s.masked(i)), None),
+        "head mask of int8 weights": (lambda s, i: _mask(_int8(s.original(i)), s.label), None),
+        "head mask, BatchNorm statistics": (lambda s, i: _mask(_statistics(s, s.original(i)), s.label), None),
+        "head mask, units permuted and rescaled": (lambda s, i: _permuted(s.masked(i), i), None),
+        "head mask, features turned (a layer more)": (lambda s, i: _Turned(s.masked(i), i), None),
+        "head distilled from a retrained model": (_distilled, None),
+        "random labels": (_relabelled, None),
+        "UNSIR default": (lambda s, i: s.by(UNSIR(), i), DEAR),
+        **presets,
+        **CHEATS,
+    }
+
+
+def _mask(module: DigitsNet, label: int) -> DigitsNet:
+    Network(module).head.mask([label])
+    return module
+
+
+# Measuring and judging.
+
+
+Measured = dict[str, list[dict[str, Any]]]
+"""By audit: its rows, each with the model's own value."""
+
+
+def measured(s: Setting, module: nn.Module, original: nn.Module) -> Measured:
+    """Each row's value of a model, beside its original."""
+    entries = finite(audit(module, s.split, [Accuracy(), Prototype(), Weights()], original=original))
+    return {e["name"]: [{**row, "values": row["values"]["unlearned"]} for row in e["rows"]] for e in entries}
+
+
+def verdict(model: Measured, original: Measured, references: Sequence[Measured]) -> str:
+    """The code of a verdict from rows measured apart."""
+
+    def values(of: Measured, audit: str, name: str) -> list[dict[str, Any]]:
+        return next((row["values"] for row in of[audit] if row["name"] == name), [])
+
+    entries = []
+    for name, rows in model.items():
+        beside = [{c: [v for m in ms for v in values(m, name, row["name"])] for c, ms in (("original", [original]), ("retrained", references))} for row in rows]
+        entries.append({"name": name, "skipped": None, "rows": [{**row, "values": {"unlearned": row["values"], **b}} for row, b in zip(rows, beside, strict=True)]})
+    code: str = judge(entries, [], "it")["code"]
+    return code
+
+
+def _counted(codes: Sequence[str], models: int) -> dict[str, Any]:
+    return {"models": models, "verdicts": len(codes), "codes": dict(sorted(Counter(codes).items()))}
+
+
+def run(work: Path, only: str = "") -> dict[str, Any]:
+    """Make, measure and judge everything; or only the fakes with this word in their names, the rest read back."""
+    data = digits()
+    models = trained(work, data)
+    found: dict[str, Any] = {"environment": environment(Engine().report()), "honest": {}, "fakes": {}, "rows": {}}
+    if only:
+        found = json.loads(RECORD.read_text(encoding="utf-8"))
+    for label in CLASSES:
+        rng = random.Random(label)
+        s = Setting(label, data, models["original"], models[f"without {label}"])
+        honest = [measured(s, m, s.originals[i % ORIGINALS]) for i, m in enumerate(s.retrained)]
+        before = [measured(s, m, m) for m in s.originals]
+        found["rows"][str(label)] = {
+            f"{row['name']}, {who}": [of[audit_][k]["values"][0]["value"] for of in group]
+            for who, group in (("retrained", honest), ("originals", before))
+            for audit_ in ("accuracy", "prototype")
+            for k, row in enumerate(group[0][audit_])
+            if row["judged"]
+        }
+        for m in () if only else BESIDE:
+            once, often = [], []
+            for i, model in enumerate(honest):
+                others = [h for j, h in enumerate(honest) if j != i]
+                drawn = [verdict(model, before[i % ORIGINALS], rng.sample(others, m)) for _ in range(DRAWS)]
+                once.append(drawn[0])
+                often += drawn
+            found["honest"][f"{label}, m = {m}"] = {"once": _counted(once, len(honest)), "drawn": _counted(often, len(honest))}
+            print(label, m, found["honest"][f"{label}, m = {m}"], flush=True)
+        for name, (make, most) in kinds(work).items():
+            if only not in name:
+                continue
+            fakes = []
+            for i in range(most or FAKES[label]):
+                torch.manual_seed(i)
+                fakes.append(measured(s, make(s, i).eval(), s.originals[i]))
+            # A fake that was made of a retrained model is not judged beside that one.
+            rest = honest[FAKES[3] :]
+            for m in BESIDE:
+                codes = [verdict(fake, before[i], rng.sample(rest, m)) for i, fake in enumerate(fakes) for _ in range(DRAWS)]
+                found["fakes"].setdefault(name, {})[f"{label}, m = {m}"] = _counted(codes, len(fakes)) | {
+                    "retained": sum(next(r for r in f["accuracy"] if r["name"] == "retained, test")["values"][0]["value"] for f in fakes) / len(fakes)
+                }
+            print(label, name, found["fakes"][name][f"{label}, m = 5"], found["fakes"][name][f"{label}, m = 8"]["codes"], flush=True)
+    done: dict[str, Any] = finite(found)
+    return done
+
+
+# The page.
+
+
+FOUND = ("RESIDUE", "UNLIKE", "SUPPRESSED", "UNCHANGED", "COLLAPSED")
+
+
+def _share(cell: dict[str, Any], codes: Sequence[str]) -> float:
+    return sum(cell["codes"].get(c, 0) for c in codes) / cell["verdicts"]
+
+
+def alarms(found: dict[str, Any]) -> str:
+    """How often an honest model was found guilty."""
+    lines = ["| forgotten class | retrained models beside it | judged once each: alarms | interval | drawn often: alarms | RESIDUE | UNLIKE | said NO_RESIDUE |", "|---" * 8 + "|"]
+    for cell, about in found["honest"].items():
+        label, m = re.findall(r"\d+", cell)
+        once, often = about["once"], about["drawn"]
+        k = sum(once["codes"].get(c, 0) for c in FOUND)
+        low, high = interval(k, once["verdicts"])
+        row = [label, m, f"{k} of {once['verdicts']}", f"{low:.1%} to {high:.1%}", f"{_share(often, FOUND):.1%} of {often['verdicts']:,}"]
+        lines.append("| " + " | ".join([*row, *(f"{_share(often, [c]):.1%}" for c in ("RESIDUE", "UNLIKE", "NO_RESIDUE"))]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def caught(found: dict[str, Any]) -> str:
+    """How often each fake was found, and what was said most."""
+    cells = list(found["honest"])
+    lines = ["| fake | " + " | ".join(f"class {c}" for c in cells) + " | said | NO_RESIDUE at most |", "|---" * (len(cells) + 3) + "|"]
+    for name, about in found["fakes"].items():
+        codes: Counter[str] = Counter()
+        for cell in about.values():
+            codes.update(cell["codes"])
+        said = ", ".join(f"{c} {n / codes.total():.0%}" for c, n in codes.most_common() if n / codes.total() >= 0.005)
+        row = [f"{_share(about[c], FOUND):.2f} ({about[c]['models']})" for c in cells]
+        lines.append("| " + " | ".join([name, *row, said, f"{max(_share(about[c], ['NO_RESIDUE']) for c in cells):.2f}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def rows(found: dict[str, Any]) -> str:
+    """Where the judged rows lie."""
+    lines = ["| row | class | retrained: mean | s | smallest to largest | originals: mean | smallest |", "|---" * 7 + "|"]
+    for label, about in found["rows"].items():
+        for name in (n.removesuffix(", retrained") for n in about if n.endswith(", retrained")):
+            a, b = torch.tensor(about[f"{name}, retrained"]), torch.tensor(about[f"{name}, originals"])
+            lines.append(f"| {name} | {label} | {a.mean():.3f} | {a.std():.3f} | {a.min():.3f} to {a.max():.3f} | {b.mean():.3f} | {b.min():.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> None:
+    """Draw the tables of the page from the record."""
+    found = json.loads(RECORD.read_text(encoding="utf-8"))
+    text = PAGE.read_text(encoding="utf-8")
+    for name, table in (("alarms", alarms(found)), ("caught", caught(found)), ("rows", rows(found))):
+        before, _, rest = text.partition(f"<!-- truth {name} -->\n")
+        text = f"{before}<!-- truth {name} -->\n{table}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--page"]:
+        page()
+    else:
+        torch.set_num_threads(1)
+        work, only = (Path(sys.argv[1]) if len(sys.argv) > 1 else Path("audit-truth")), (sys.argv[3] if sys.argv[2:3] == ["--only"] else "")
+        work.mkdir(parents=True, exist_ok=True)
+        RECORD.write_text(json.dumps(run(work, only), indent=1) + "\n", encoding="utf-8")
+        page()
