@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from untrain.core.errors import BadData
 from untrain.core.files import weights_hash
 from untrain.core.unlearn import unlearn
 from untrain.methods.unsir import UNSIR
+
+ROOT = Path(__file__).parents[1]
 
 
 def points(each: int, classes: int = 4, seed: int = 0) -> Samples:
@@ -40,7 +44,7 @@ def net() -> nn.Module:
 
 
 @pytest.mark.parametrize("kept", [8910, 9000])
-@pytest.mark.parametrize("method", [UNSIR(), *UNSIR.presets.values()], ids=["default", *UNSIR.presets])
+@pytest.mark.parametrize("method", [UNSIR(), *UNSIR.presets.values(), UNSIR(repair_epochs=1), UNSIR(noise=0.0, repair_epochs=2)], ids=repr)
 def test_the_plan_of_9000_samples_is_as_it_was(method, kept):
     assert method.passes(kept + round(method.noise * kept), method.impair_epochs, method.floor // 6) == (method.impair_epochs, method.batch)
     for seen in (kept, kept + round(method.aimed * kept)):
@@ -90,7 +94,20 @@ def test_fewer_retained_samples_than_batchnorm_needs_are_refused_before_any_step
 
 
 def test_a_cell_is_named_as_before_there_was_a_floor_and_one_of_another_floor_otherwise():
-    cells = Scenario.read(Path(__file__).parents[1] / "benchmarks" / "cifar10.toml").cells
+    cells = Scenario.read(ROOT / "benchmarks" / "cifar10.toml").cells
     cell = next(c for c in cells if c.setting == "unsir" and c.classes == (3,) and c.inputs.seed == 0 and not c.changes)
-    assert (Path(__file__).parents[1] / "benchmarks" / "records" / "cifar10" / cell.name).is_file()
+    assert (ROOT / "benchmarks" / "records" / "cifar10" / cell.name).is_file()
     assert replace(cell, changes=(("floor", 0),)).name != cell.name
+
+
+def test_the_page_of_few_images_is_what_its_record_gives():
+    spec = importlib.util.spec_from_file_location("sizes", ROOT / "benchmarks" / "sizes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sizes = importlib.util.module_from_spec(spec)
+    sys.modules["sizes"] = sizes
+    try:
+        spec.loader.exec_module(sizes)
+        assert (ROOT / "docs" / "sizes.md").read_text(encoding="utf-8") == sizes.page()
+    finally:
+        del sys.modules["sizes"]

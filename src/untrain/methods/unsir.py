@@ -15,8 +15,8 @@ from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Phase, Schedule, Trace, fit, minimize
 
-FEW, LEAST = 64, 8
-"""Images in a batch where there are few, and the fewest that BatchNorm's statistics are taken from."""
+FEW, LEAST, MANY = 64, 8, 4500
+"""Images in a batch where there are few, the fewest that BatchNorm's statistics are taken from, and as many as need no floor of steps."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class UNSIR(Method):
             (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
         batch: Batch size of impair and repair; 256 in the published code.
         floor: Steps of the repair at least. Retained samples that are too few for it are gone over in batches of about 64 until it has taken so many, and the impair a
-            sixth of them. 9,000 samples are left as they are. Not in the paper; 0 is none.
+            sixth of them. From 4,500 samples on passes are what they are asked to be. Not in the paper; 0 is none.
     """
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
@@ -128,7 +128,7 @@ class UNSIR(Method):
     def passes(self, n: int, epochs: int, floor: int) -> tuple[int, int]:
         """How often and in what batches a phase goes over n samples: as it is asked to, or so that they give a floor of steps."""
         small = min(self.batch, FEW)
-        if not epochs or n * epochs >= floor * small:
+        if not epochs or n >= MANY or n * epochs >= floor * small:
             return epochs, self.batch
         # Batches of one size: a short one at the end would feed BatchNorm too few.
         pieces = max(1, round(n / small))
