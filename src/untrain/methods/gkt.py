@@ -134,10 +134,12 @@ class Generator(nn.Module):
 def divergence(said: Tensor, told: Tensor) -> Tensor:
     """KL of the teacher's answers (told) from the student's (said), mean over images and classes.
 
-    >>> float(divergence(torch.zeros(1, 4), torch.zeros(1, 4)))
-    0.0
+    >>> sure, unsure = torch.tensor([[500.0, 0.0]], requires_grad=True), torch.zeros(1, 2)
+    >>> round(float(divergence(unsure, sure).detach()), 3), torch.autograd.grad(divergence(unsure, sure), sure)[0].tolist()
+    (0.347, [[0.0, 0.0]])
     """
-    return F.kl_div(F.log_softmax(said, dim=1), F.softmax(told, dim=1), reduction="batchmean") / said.shape[1]
+    # Both as logarithms: where a probability underflows to 0, the slope of p log p is not finite, and the generator is trained through it.
+    return F.kl_div(F.log_softmax(said, dim=1), F.log_softmax(told, dim=1), reduction="batchmean", log_target=True) / said.shape[1]
 
 
 def looked(network: Network, x: Tensor, layers: list[str]) -> tuple[Tensor, list[Tensor]]:
