@@ -112,7 +112,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 def render(evidence: Evidence) -> str:
     """The page without the megabytes of plotly, for what does not need them."""
-    with mock.patch.object(pages, "_plotly", return_value="0"):
+    with mock.patch.object(pages, "charts", return_value="0"):
         return report.render(evidence)
 
 
@@ -325,7 +325,7 @@ def test_the_page_in_the_docs_is_what_its_records_give(tmp_path: Path) -> None:
 def test_the_verb_writes_it(tmp_path: Path) -> None:
     shutil.copy(SCENARIO, tmp_path)
     page = tmp_path / "page.html"
-    with mock.patch.object(pages, "_plotly", return_value="0"), pytest.raises(SystemExit, match="0"):
+    with mock.patch.object(pages, "charts", return_value="0"), pytest.raises(SystemExit, match="0"):
         app(["questions", str(tmp_path / SCENARIO.name), "--into", str(page)])
     assert page.read_text().count("<strong>Not run.</strong>") == len(QUESTIONS)
 

@@ -297,7 +297,7 @@ def test_no_string_of_a_record_becomes_markup(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE[:5], ids=range(5))
 def test_nor_does_its_title(text: str) -> None:
-    with mock.patch.object(page, "_plotly", return_value="0"):
+    with mock.patch.object(page, "charts", return_value="0"):
         spoiled_page, tame_page = (Dom(page.render(spoiled(bare(), t))) for t in (text, "tame"))
     assert spoiled_page.skeleton == tame_page.skeleton
 
@@ -461,3 +461,10 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_page_with_charts_is_small() -> None:
+    """Fault 53: it held the whole of plotly and weighed 4.9 MB."""
+    html = page.render(golden())
+    assert 'class="chart"' in html
+    assert len(html.encode()) < 1_500_000
