@@ -173,7 +173,8 @@ def _standard_told(record: dict[str, Any]) -> list[Markup]:
     tests = record["verdict"]["tests"] if record["verdict"] else {}
     parts = [Markup("{} {} ({})").format(row, said(t["p"], "p"), said(t["p_original"], "p")) for row, t in tests.items() if t.get("p_original") is not None]
     if parts:
-        out.append(sentence("The chance that a retrained model lies so far from the others, on either side, for the unlearned and in brackets for the original: {t}.", t=listed(parts)))
+        chance = "The chance that a retrained model lies so far from the others, on either side, for the unlearned and in brackets for the original: {t}."
+        out.append(sentence(chance, t=listed(parts)))
     return out
 
 
