@@ -237,10 +237,8 @@ def test_the_features_tell_the_fakes_and_the_original_from_a_retrained_model(tab
         assert beyond(table[row]["unlearned"][0], references, +1) > 0.05, row
 
 
-def test_a_masked_row_looks_forgotten_to_relearning_until_it_is_reset(table, split, original, mask, subjects):
+def test_a_masked_row_that_is_started_anew_relearns_as_the_original_does(table, split, original, mask, subjects):
     assert table["relearn time"]["original"] == [0]
-    assert table["relearn time"]["mask"][0] >= min(table["relearn time"]["retrained"])
-    assert table["relearn time, row reset"]["mask"][0] < table["relearn time"]["mask"][0]
     (entry,) = audit(mask, split, [Relearn()], original=original, subjects=subjects)
     figures = {f["name"]: f["series"] for f in entry["figures"]}
     assert figures["relearning, row reset"]["unlearned"] == figures["relearning, row reset"]["original"]
@@ -248,8 +246,8 @@ def test_a_masked_row_looks_forgotten_to_relearning_until_it_is_reset(table, spl
     for column in ("unlearned", "original"):
         for how in ("", ", row reset"):
             assert rows[f"relearning recall{how}"][column][0]["value"] == pytest.approx(np.mean(figures[f"relearning{how}"][column][0]["y"]), abs=1e-6)
-    assert rows["relearning recall"]["unlearned"][0]["value"] < 0.8 * rows["relearning recall"]["original"][0]["value"]
     assert rows["relearning recall, row reset"]["unlearned"] == rows["relearning recall, row reset"]["original"]
+    assert figures["relearning"]["unlearned"][0]["y"][0] == 0
 
 
 def test_relearning_recall_tells_where_every_time_has_run_out(split, original, retrained):
@@ -322,15 +320,15 @@ def test_retained_accuracy_is_paired_with_the_retrained_by_image(split, original
 
 
 def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, moved_mask):
-    five, held_out = retrained[:5], retrained[5]
-    assert judged(original, five, ["unchanged"])["code"] == "UNCHANGED"
-    assert judged(mask, five)["code"] == "SUPPRESSED"
-    residue = judged(moved_mask, five)
+    beside, held_out = [*retrained[:5], *retrained[6:]], retrained[5]
+    assert judged(original, beside, ["unchanged"])["code"] == "UNCHANGED"
+    assert judged(mask, beside)["code"] == "SUPPRESSED"
+    residue = judged(moved_mask, beside)
     assert residue["code"] == "RESIDUE"
     assert any("one-shot prototype" in reason for reason in residue["reasons"])
-    clean = judged(held_out, five)
+    clean = judged(held_out, beside)
     assert clean["code"] == "NO_RESIDUE"
-    assert clean["retrained"] == 5
+    assert clean["retrained"] == 7
     assert all(" would have been found from " in reason and ", the original has " in reason for reason in clean["reasons"])
     for few, said in ((0, "no retrained model is at hand"), (1, "1 retrained model beside it"), (4, "4 retrained models beside it")):
         got = judged(held_out, retrained[:few])
@@ -345,7 +343,8 @@ def test_retrained_models_beside_each_other_are_seldom_flagged(judged, retrained
     assert stats.binom.sf(2, 8, 0.05) < 0.006
     codes = [judged(module, [r for r in retrained if r is not module])["code"] for module in retrained]
     assert codes.count("RESIDUE") + codes.count("UNLIKE") <= 2
-    assert set(codes) <= {"RESIDUE", "UNLIKE", "NO_RESIDUE"}
+    assert set(codes) <= {"RESIDUE", "UNLIKE", "NO_RESIDUE", "INCONCLUSIVE"}
+    assert codes.count("NO_RESIDUE") >= 5
 
 
 def test_a_finding_does_not_depend_on_the_column_or_on_who_stands_beside(split, original, retrained, table):
