@@ -510,8 +510,8 @@ def caught(found: dict[str, Any]) -> str:
         for cell in about.values():
             codes.update(cell["codes"])
         said = ", ".join(f"{c} {n / codes.total():.0%}" for c, n in codes.most_common() if n / codes.total() >= 0.005)
-        row = [f"{_share(about[c], FOUND):.2f} ({about[c]['models']})" for c in cells]
-        lines.append("| " + " | ".join([name, *row, said, f"{max(_share(about[c], ['NO_RESIDUE']) for c in cells):.2f}"]) + " |")
+        row = [f"{_share(about[c], FOUND):.2f} ({about[c]['models']})" if c in about else "not run" for c in cells]
+        lines.append("| " + " | ".join([name, *row, said, f"{max(_share(cell, ['NO_RESIDUE']) for cell in about.values()):.2f}"]) + " |")
     return "\n".join(lines) + "\n"
 
 
