@@ -535,7 +535,8 @@ def test_the_order_of_samples_is_nothing_to_one_shot_prototypes_and_little_to_a_
     before, after = (verdicts.judged_rows(original, s, [Accuracy(), Prototype()], original) for s in (split, shuffled))
     fitted = before.pop("head-reset relearning"), after.pop("head-reset relearning")
     assert after == pytest.approx(before, abs=1e-6)
-    assert fitted[0] == pytest.approx(fitted[1], abs=0.03)
+    # Which few images it is fitted to is drawn: less than the spread of retrained models, .07 to .08.
+    assert fitted[0] == pytest.approx(fitted[1], abs=0.07)
 
 
 def test_a_temperature_and_a_bias_on_the_head_are_nothing_to_the_features(split, original):
