@@ -190,7 +190,11 @@ def test_the_ranks_slices_together_are_the_whole_batch_augmentation_included(n, 
         assert torch.equal(torch.cat([p[0] for p in parts if p[0] is not None]), x)
         assert torch.equal(torch.cat([p[1] for p in parts if p[1] is not None]), y)
         sizes = [0 if p[1] is None else len(p[1]) for p in parts]
-        assert max(sizes) - min(sizes) <= 1
+        # Even, among those that have any; and no rank has a single one, of which BatchNorm has no variance, unless all do (fault 30).
+        taken = [n for n in sizes if n]
+        assert max(taken) - min(taken) <= 1
+        assert 1 not in sizes or whole == 1
+        assert len(taken) == max(1, min(world, whole // 2))
 
 
 class Add:
