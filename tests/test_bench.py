@@ -15,9 +15,11 @@ import pytest
 from untrain.bench import grid, table
 from untrain.bench.scenario import Cell, Scenario
 from untrain.cli import main
-from untrain.core.errors import BadArgument
+from untrain.core import discover
+from untrain.core.errors import BadArgument, Diverged
 from untrain.evidence import record
 from untrain.verbs.inputs import Inputs
+from untrain.zoo.recipes import recipe_for
 
 ROOT = Path(__file__).parent.parent
 SCENARIO = ROOT / "benchmarks" / "cifar10.toml"
@@ -129,6 +131,20 @@ def test_a_cell_with_a_record_is_not_run_again(tmp_path):
     assert {p.name: p.read_bytes() for p in scenario.records.iterdir()} == before
     codes = {json.loads(b)["method"]["name"]: json.loads(b)["verdict"]["code"] for b in before.values()}
     assert codes == {"headonly": "SUPPRESSED", "nothing": "UNCHANGED"}
+
+
+def test_a_method_that_asks_how_the_original_came_about_is_told_and_no_other(tmp_path, monkeypatch):
+    told = {}
+
+    def unlearn(module, split, method, *, recipe, **how):
+        told[discover.name_of(method)] = recipe
+        raise Diverged("enough is known")
+
+    monkeypatch.setattr(grid, "unlearn", unlearn)
+    path = tmp_path / "asks.toml"
+    path.write_text(DIGITS.replace('"headonly", "nothing"', '"gkt", "nothing"'))
+    assert grid.run(Scenario.read(path), say=lambda _: None) == 0
+    assert told == {"gkt": recipe_for("digits", 10), "nothing": None}
 
 
 def test_a_scenario_that_is_none_is_refused(tmp_path):

@@ -26,7 +26,7 @@ from untrain.evidence import record
 from untrain.evidence.verdict import judge, what
 from untrain.verbs.about import about_data, about_model, request
 from untrain.verbs.auditing import filled
-from untrain.verbs.inputs import Opened
+from untrain.verbs.inputs import Inputs, Opened
 from untrain.zoo.recipes import Recipe, recipe_for
 
 
@@ -44,8 +44,7 @@ def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
     opened = replace(inputs, norm=None).open()
     data, model = opened.data, opened.model.module
     split = Split.by_class(data.train, data.test, forget=classes)
-    told = _about(inputs.weights).get("recipe") if inputs.weights is not None else None
-    recipe = Recipe(**told) if told else recipe_for(inputs.model, data.classes)
+    recipe = _recipe(inputs, data)
     state = scenario.folder / "references" / f".{path.stem}"
     result = unlearn(model, split, discover.settings("retrain"), seed=seed, recipe=recipe, precision=inputs.precision, store=state)
     keep_reference(path, result.model, {"recipe": asdict(recipe), "seed": seed, "precision": inputs.precision, "passes": result.passes, "seconds": result.seconds})
@@ -95,7 +94,8 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     split: Split = _once(held, (cell.inputs.data, cell.classes, cell.after), lambda: Split.by_class(data.train, data.test, forget=(*cell.after, *cell.classes)))
     paths = scenario.references(split.classes)
     retrained = [_once(held, path, partial(filled, inputs.model, data.classes, path)) for path in paths]
-    result = _forgotten(cell, data, given, held)
+    recipe = _recipe(inputs, data) if "recipe" in cell.method.needs else None
+    result = _forgotten(cell, data, given, recipe, held)
     found = record.compose(
         describe(result),
         command=cell.command,
@@ -113,13 +113,13 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     return found
 
 
-def _forgotten(cell: Cell, data: Data, given: Model, held: dict[Any, Any]) -> Result:
+def _forgotten(cell: Cell, data: Data, given: Model, recipe: Recipe | None, held: dict[Any, Any]) -> Result:
     """What the cell's run leaves: in a chain, from what the runs before it left."""
     model, norm = given.module, given.norm
 
     def run(module: nn.Module, gone: tuple[int, ...]) -> Result:
         split = Split.by_class(data.train, data.test, forget=gone)
-        return unlearn(module, split, cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=norm)
+        return unlearn(module, split, cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=norm, recipe=recipe)
 
     for i in range(1, len(cell.after) + 1):
         gone, key = cell.after[:i], (cell.setting, cell.changes, cell.inputs, cell.after[:i])
@@ -127,6 +127,12 @@ def _forgotten(cell: Cell, data: Data, given: Model, held: dict[Any, Any]) -> Re
             held[key] = run(model, gone).model
         model = held[key]
     return run(model, (*cell.after, *cell.classes))
+
+
+def _recipe(inputs: Inputs, data: Data) -> Recipe:
+    """How the original came about: as is told beside its weights, or by the zoo's recipe."""
+    told = _about(inputs.weights).get("recipe") if inputs.weights is not None else None
+    return Recipe(**told) if told else recipe_for(inputs.model, data.classes)
 
 
 def _once(held: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
