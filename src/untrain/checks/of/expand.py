@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from untrain.checks.case import Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
+from untrain.checks.nets import OF_KINDS
 from untrain.checks.running import LawBroken, several_batches, watched
 from untrain.core.network import Network
 from untrain.core.seeds import mix
@@ -84,7 +85,8 @@ def _begun(method: Any, case: Case, module: nn.Module | None = None) -> tuple[nn
 
 
 EXCEPTIONS = {
+    "*": {OF_KINDS["weight_norm"]: "a head whose weight is computed from others cannot be made wider; it is refused, with the way to make it plain"},
     "paper": {
         check_it_forgets_what_it_is_told_to: "at the published rate of 1e-5 the few steps of a small forget set hardly move it: 1.5 times the loss, where the law asks for twice"
-    }
+    },
 }

@@ -85,7 +85,6 @@ def _plain_importance(module: nn.Module, samples: Samples) -> dict[str, Tensor]:
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {
     "paper": {
-        OF_KINDS["dropout"]: "over data of which two classes in five are to be forgotten, alpha 10 is reached by chance alone",
-        OF_KINDS["a_frozen_body"]: "as on dropout; of the head no weight reaches it",
+        OF_KINDS["a_frozen_body"]: "over data of which two classes in five are to be forgotten, no weight of the head reaches alpha 10",
     }
 }
