@@ -48,7 +48,10 @@ class SCRUB(Method):
     """
 
     paper = "Kurmanji et al., Towards Unbounded Machine Unlearning, NeurIPS 2023, arXiv:2302.09880"
-    moves: ClassVar = {"max": Move(+1, of="distance from original", on="forget", over="phase"), "min": Move(-1, on="batch")}
+    moves: ClassVar = {
+        "max": Move(+1, of="distance from original", on="forget", over="phase"),
+        "min": Move(0, why="its first steps still carry the momentum of max, since the two share an optimizer"),
+    }
     knobs: ClassVar = {"remembers": {"lr": +1, "max_epochs": +1}, "collapsed": {"max_epochs": -1, "epochs": +1}}
 
     samples: int = 9000

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from untrain.core.data import Samples
 from untrain.core.gather import gather
@@ -63,6 +64,15 @@ def rows(layer: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
     return patches.reshape(len(x), layer.groups, -1, patches.shape[-1]).permute(1, 0, 3, 2).flatten(1, 2)
 
 
+@torch.no_grad()
+def put(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
+    """Give a layer this weight, through whatever it is made of."""
+    if parametrize.is_parametrized(layer, "weight"):
+        layer.weight = cast(nn.Parameter, weight)
+    else:
+        layer.weight.copy_(weight)
+
+
 def sizes(layer: nn.Linear | nn.Conv2d) -> tuple[int, int, int]:
     """Groups, d and d of a layer's second moments."""
     d = layer.weight[0].numel()
@@ -112,8 +122,9 @@ class SVD(Method):
     alpha_f: float = 0.0
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
-        """The weights of all linear layers and convolutions."""
-        return dict.fromkeys(f"{name}.weight".removeprefix(".") for name in layers(model))
+        """The weights of all linear layers and convolutions, or what they are made of."""
+        held = [(name, own) for name, layer in layers(model).items() for own, _ in layer.named_parameters() if own.startswith(("weight", "parametrizations.weight."))]
+        return dict.fromkeys(f"{name}.{own}".removeprefix(".") for name, own in held)
 
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         """Look at the activations of both parts, and take the difference out."""
@@ -126,7 +137,7 @@ class SVD(Method):
         def project(alpha_r: float, alpha_f: float) -> None:
             for name in forgotten:
                 W, P = weights[name], removal(space(*forgotten[name], alpha_f), space(*retained[name], alpha_r))
-                found[name].weight.data.copy_((W.reshape(len(P), -1, P.shape[-1]).to(P) @ P.mT).reshape(W.shape))
+                put(found[name], (W.reshape(len(P), -1, P.shape[-1]).to(P) @ P.mT).reshape(W.shape).to(W))
 
         def score() -> float:
             named = [float((out.argmax(1) == y).double().mean()) for out, y, _ in (predict(model, part) for part in (gone, kept))]
