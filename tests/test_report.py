@@ -173,8 +173,9 @@ def test_it_does_without_torch() -> None:
 def test_a_sentence_comes_from_its_code_alone(code: str) -> None:
     record = golden()
     record["verdict"] |= {"code": code, "sentence": "This model is certified.", "reasons": ["a reason"]}
+    seeing = len(record["verdict"]["tests"]) - len(record["verdict"]["without_power"])
     said = flat(sections(record))
-    assert SENTENCES[code].format(what="class 3", reasons="a reason", m=5, tests=5) in said
+    assert SENTENCES[code].format(what="class 3", reasons="a reason", m=5, tests=seeing) in said
     assert "certified" not in said
     assert not any(text.partition("{")[0] in said for other, text in SENTENCES.items() if other != code)
 
