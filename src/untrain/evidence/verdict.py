@@ -1,4 +1,7 @@
-"""What the measurements allow to be said, and no more. Sentences come from codes; imports no torch."""
+"""What the measurements allow to be said, and no more. Sentences come from codes.
+
+Imports no torch, and scipy only where something is judged: sentences and exit codes are wanted where neither is at hand.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from untrain.core.errors import FAILED
-from untrain.evidence.statistics import beyond, floor_of, holm, limit, limit_counted, more_counted
 
 SENTENCES = {
     "UNCHANGED": "Nothing was changed: weights and answers are those of the original.",
@@ -182,6 +184,8 @@ def _names(family: str) -> tuple[str, ...]:
 
 def _tested(table: _Table) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
     """Each judged row's test; the rows found to know more, and less, than the retrained models; and those that would find the original."""
+    from untrain.evidence.statistics import holm
+
     tests: dict[str, dict[str, Any]] = {}
     more: list[str] = []
     less: list[str] = []
@@ -216,6 +220,8 @@ def _both(sides: tuple[float, float]) -> float:
 
 def _sides(table: _Table, key: tuple[str, str], column: str, family: Family) -> tuple[float, float]:
     """One-sided p of a column's first model against the retrained ones: on the side of knowing more, and of knowing less."""
+    from untrain.evidence.statistics import beyond, floor_of, more_counted
+
     row, value = table.rows[key], table.values(key, column)[0]
     if family.counted:
         return more_counted(_hits(value), value["n"], [(_hits(v), v["n"]) for v in table.values(key, "retrained")])
@@ -226,6 +232,8 @@ def _sides(table: _Table, key: tuple[str, str], column: str, family: Family) -> 
 
 def _limit(table: _Table, key: tuple[str, str], level: float, counted: bool) -> float | None:
     """From where on a value would have been found whatever the other rows say."""
+    from untrain.evidence.statistics import floor_of, limit, limit_counted
+
     row = table.rows[key]
     if counted:
         n = table.values(key, "unlearned")[0]["n"]
@@ -293,6 +301,8 @@ def _still(value: Mapping[str, Any] | None) -> str:
 
 def _doubtful(table: _Table) -> list[str]:
     """Retrained models that seem to know what they should never have seen, each with the reason."""
+    from untrain.evidence.statistics import floor_of
+
     out = []
     answered = table.values(("accuracy", ANSWERED), "retrained")
     for i in range(table.retrained):
