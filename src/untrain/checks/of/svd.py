@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import Case
-from untrain.checks.nets import OF_KINDS
-from untrain.checks.running import Law, LawBroken, left_by, raw
+from untrain.checks.running import LawBroken, left_by, raw
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -103,6 +102,3 @@ def _bytes(module: nn.Module) -> bytes:
 def _named(module: nn.Module, samples: Samples) -> float:
     x, y = samples.batch(torch.arange(len(samples)))
     return float((module(x).argmax(1) == y).double().mean())
-
-
-EXCEPTIONS: dict[str, dict[Law, str]] = {"*": {OF_KINDS["weight_norm"]: "a weight that is computed from others is neither written nor named rightly by it yet"}}
