@@ -103,7 +103,7 @@ class Head:
         weight, bias = self.layer.weight, self.layer.bias
         bound = 1 / math.sqrt(weight[0].numel())
         for label in sorted(classes):
-            self._write(label, torch.empty(weight.shape[1:], dtype=weight.dtype).uniform_(-bound, bound).to(weight.device))
+            self.write(label, torch.empty(weight.shape[1:], dtype=weight.dtype).uniform_(-bound, bound).to(weight.device))
             if bias is not None:
                 bias[label] = torch.empty((), dtype=bias.dtype).uniform_(-bound, bound).to(bias.device)
 
@@ -117,7 +117,7 @@ class Head:
         if self.layer.bias is None:
             raise BadData(f"the head {self.name!r} has no bias, so no class of it can be masked in its weights")
         for label in classes:
-            self._write(label, torch.zeros_like(self.layer.weight[label]))
+            self.write(label, torch.zeros_like(self.layer.weight[label]))
             self.layer.bias[label] = low
 
     @contextlib.contextmanager
@@ -179,7 +179,13 @@ class Head:
             return {"weight_g": layer.weight_g, "weight_v": layer.weight_v}
         return {"weight": layer.weight}
 
-    def _write(self, label: int, row: Tensor) -> None:
+    @torch.no_grad()
+    def write(self, label: int, row: Tensor) -> None:
+        """Put a row into the place of this class's, through weight norm where the head is under it.
+
+        Raises:
+            BadData: a parametrisation that ties its rows to each other.
+        """
         stored = list(self._stored().values())
         if len(stored) == 1:
             stored[0][label] = row
