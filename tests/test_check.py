@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy.fft import dctn, idctn
 
 import untrain
+from untrain.checks.running import shrunk
 from untrain.checkup.estimate import methods
 from untrain.checkup.near import near_copies
 from untrain.checkup.norms import accuracies
@@ -322,7 +323,7 @@ def test_without_a_recipe_none_trains_anew(seen, model, by_class):
 
 @pytest.mark.parametrize("name", every_setting())
 def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_class):
-    chosen, recipe = every_setting()[name], recipe_for("digits", 10, 2)
+    chosen, recipe = shrunk(every_setting()[name]), recipe_for("digits", 10, 2)
     small = Split(by_class.forget.first(20), by_class.retain.first(8), by_class.test, by_class.classes)
     with rehearsing() as rehearsed:
         running.unlearn(model, small, chosen, recipe=recipe)
@@ -330,7 +331,9 @@ def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_clas
     moved = [(p.name, p.steps) for p in done.trace.values() if p.steps]
     # Sums of gradients are pieces too, and no steps.
     assert [(p.name, p.steps) for p in rehearsed.pieces if p.name in dict(moved)] == moved
-    assert sum(p.passes for p in rehearsed.pieces) == pytest.approx(done.passes, abs=len(rehearsed.pieces))
+    # What a look at one full step cannot know: that a second stream's batches are not all full, and how many images GKT's filter holds back.
+    share = {"munba": 0.2, "salun": 0.2, "gkt": 0.1}.get(name.partition(":")[0], 0.0)
+    assert sum(p.passes for p in rehearsed.pieces) == pytest.approx(done.passes, rel=share, abs=len(rehearsed.pieces))
     assert all(p.seconds > 0 and p.peak_memory > 2**20 for p in rehearsed.pieces)
 
 

@@ -99,8 +99,9 @@ def asked(*more: Any, method: str = "headonly", model: str = "nets.py:make") -> 
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on stderr that is no announcement."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if "runs your code" not in line]
+    """The one line on stderr that is no announcement: whose code is run, and how little a model that nobody trained knows."""
+    announced = ("run your code", "runs your code", "and guessing would name")
+    lines = [line for line in capsys.readouterr().err.splitlines() if not any(words in line for words in announced)]
     assert len(lines) == 1, lines
     return lines[0]
 
