@@ -164,6 +164,8 @@ class Elsewhere(Method):
     """
 
     moves: ClassVar = {"level": Move(+1)}
+    # It levels what it answers to the others as well.
+    forgets: ClassVar = False
 
     lr: float = 0.01
     epochs: int = 2

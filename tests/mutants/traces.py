@@ -108,14 +108,6 @@ class LeavesAHookOnAWeight(HeadOnly):
 
 @breaks(checks.check_nothing_is_left_behind)
 @dataclass(frozen=True)
-class LeavesGradientsOff(HeadOnly):
-    def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
-        torch.set_grad_enabled(False)
-        return super().__call__(model, classes=classes)
-
-
-@breaks(checks.check_nothing_is_left_behind)
-@dataclass(frozen=True)
 class LeavesADefaultType(HeadOnly):
     def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
         torch.set_default_dtype(torch.float64)
