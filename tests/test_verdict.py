@@ -72,7 +72,7 @@ def test_the_family_is_what_the_audits_say_is_judged():
     assert {key for key, about in rows.items() if about.judged} == {key for family in FAMILIES.values() for key in family.rows}
     assert {rows[key].looks for key in RECOVERY} == {"features", "relearning"}
     assert {rows[key].looks for key in ANSWERS} == {"answers"}
-    assert sum(family.level for family in FAMILIES.values()) < 0.0601
+    assert sum(family.level for family in FAMILIES.values()) < 0.0651
 
 
 @law

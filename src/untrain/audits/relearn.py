@@ -47,7 +47,7 @@ class Relearn(Audit):
     rows: ClassVar = {
         "relearn time": Row("as retrained", "steps", -1, "steps until forgotten test accuracy reaches 95 % of the original's", "relearning"),
         "relearn time, row reset": Row("as retrained", "steps", -1, "the same, with the head's forgotten rows started anew", "relearning"),
-        "relearning recall": Row("as retrained", "share", +1, "forgotten test accuracy, mean over the steps of fine-tuning", "relearning"),
+        "relearning recall": Row("as retrained", "share", +1, "forgotten test accuracy, mean over the steps of fine-tuning", "relearning", True),
         "relearning recall, row reset": Row("as retrained", "share", +1, "the same, with the head's forgotten rows started anew", "relearning", True),
         "anamnesis index": Row("as retrained", "ratio", 0, "relearn time over the retrained models' mean, 1 where they are alike", "relearning"),
     }

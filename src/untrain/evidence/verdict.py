@@ -36,20 +36,24 @@ class Family:
         rows: The rows, each as the audit's name and its own.
         level: The chance that one of them is found in a model that never saw what is asked after; Holm's correction keeps it, over both sides.
         counted: Whether they count hits, and are tested as counts; else by the spread of the retrained models.
+        clears: Whether that they find nothing can say that no trace is left: not where a mask on the head is enough for that.
     """
 
     rows: tuple[tuple[str, str], ...]
     level: float
     counted: bool = False
+    clears: bool = True
 
 
 FAMILIES = {
     "recovery": Family((("prototype", "one-shot prototype"), ("prototype", "head-reset relearning"), ("relearn", "relearning recall, row reset")), 0.05),
-    "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, counted=True),
+    "relearning": Family((("relearn", "relearning recall"),), 0.005, clears=False),
+    "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, counted=True, clears=False),
 }
-"""What is judged, and nothing else is: the row of another audit joins by being written here. What is not in `answers` can say that no trace was found.
+"""What is judged, and nothing else is: the row of another audit joins by being written here.
 
-None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all three what the original is.
+None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all three what the original is. What reads them,
+answers and relearning with the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none.
 Relearning times are told and not judged, since one that ran out of steps is no value.
 """
 
@@ -110,9 +114,9 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict
         reasons = [_said(table, tests, name, "only ") for name in less]
         if other:
             reasons.append(f"it has {other:.0f} layer{'s' if other > 1 else ''} that the original has not, or in another shape")
-    elif m >= ENOUGH and not doubtful and not unmeasured and any(n not in _names("answers") for n in seeing):
+    elif m >= ENOUGH and not doubtful and not unmeasured and any(n in _clearing() for n in seeing):
         code = "NO_RESIDUE"
-        reasons = [_would(table, tests, name) for name in seeing if name not in _names("answers")] + left_out
+        reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + left_out
     else:
         code, reasons = "INCONCLUSIVE", [*_too_little(table, seeing, tests), *doubtful, *unmeasured, *left_out]
     return {
@@ -180,6 +184,11 @@ class _Table:
 
 def _names(family: str) -> tuple[str, ...]:
     return tuple(name for _, name in FAMILIES[family].rows)
+
+
+def _clearing() -> set[str]:
+    """Rows that can say that no trace was found."""
+    return {name for family in FAMILIES.values() if family.clears for _, name in family.rows}
 
 
 def _tested(table: _Table) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
@@ -333,8 +342,10 @@ def _failed(entry: Mapping[str, Any]) -> bool:
 
 
 def _left_out(audits: list[dict[str, Any]]) -> list[str]:
-    """Audits that the verdict looks at and that were not asked, with why."""
-    return [f"{entry['name']} was not asked: {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and entry.get("skipped") and not _failed(entry)]
+    """Audits that the verdict looks at and that were not asked, with why where that is known."""
+    told = [f"{entry['name']} was not asked: {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and entry.get("skipped") and not _failed(entry)]
+    absent = {audit for family in FAMILIES.values() for audit, _ in family.rows} - {entry.get("name") for entry in audits}
+    return told + [f"{name} was not asked" for name in sorted(absent)]
 
 
 def _too_little(table: _Table, seeing: Sequence[str], tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -343,9 +354,9 @@ def _too_little(table: _Table, seeing: Sequence[str], tests: Mapping[str, Mappin
     if m < ENOUGH:
         has = "no retrained model is at hand" if m == 0 else f"{m} retrained model{'s' if m > 1 else ''} beside it"
         return [f"{has}, and a statement needs {ENOUGH}"]
-    if any(n not in _names("answers") for n in seeing):
+    if any(n in _clearing() for n in seeing):
         return []
-    deep = [test for name, test in tests.items() if name not in _names("answers")]
+    deep = [test for name, test in tests.items() if name in _clearing()]
     if not deep:
         return ["nothing looked behind the answers, and these prove nothing by themselves"]
     if all(test["p_original"] is None for test in deep):

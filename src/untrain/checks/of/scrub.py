@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.nets import LAWS_OF_KINDS
+from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.running import Law, LawBroken, several_batches, watched
 from untrain.core.network import Network
 from untrain.core.train import rate
@@ -89,7 +89,8 @@ def check_each_max_turn_goes_further_from_the_original(method: Any, case: Case |
             raise LawBroken(law, method, f"comes back towards the original in turn {turn} of max: {start:.3g} before, {end:.3g} behind")
 
 
-_TWO_CLASSES = next(law for law in LAWS_OF_KINDS if law.__name__ == "check_it_works_on_two_classes")
-_SURE = "where the original is sure of every sample, its distance from itself has no slope that a few steps could follow"
-
-EXCEPTIONS: dict[str, dict[Law, str]] = {name: {_TWO_CLASSES: _SURE} for name in ("default", "published", "published-small")}
+EXCEPTIONS: dict[str, dict[Law, str]] = {
+    "published": {
+        check_it_forgets_what_it_is_told_to: "the published rate of sgd is for epochs of many batches: in the few max steps of a small forget set the loss goes from .012 to .015"
+    },
+}
