@@ -612,3 +612,23 @@ def test_a_module_with_other_layers_is_a_finding(split, original, retrained):
     got = judge(entries, [], "digit 3")
     assert got["code"] == "UNLIKE"
     assert "layers that the original has not" in got["sentence"]
+
+
+def test_of_many_classes_prototype_asks_fewer_images_of_each():
+    """Fault 39: 500 of every class were 500,000 images of 1,000 classes, through each of seven models."""
+
+    class Asked:
+        headed = True
+
+        def on(self, samples):
+            sizes.append(len(samples))
+            if len(sizes) == 2:
+                raise EOFError
+            return torch.empty(0), samples.y, torch.empty(0)
+
+    sizes: list[int] = []
+    data = Samples(torch.zeros(2000, 1), torch.arange(2000) % 40)
+    split = Split.by_class(data, data, forget=[3])
+    with pytest.raises(EOFError):
+        Prototype(most=390)(Asked(), forget=split.forget, retain=split.retain, test=split.test, classes=(3,))
+    assert sizes == [39 * 10, 50]

@@ -31,6 +31,7 @@ class Prototype(Audit):
         repeats: Times the head is fitted to each number of forgotten samples.
         share: Weight of the forgotten samples beside the retained ones in that fit.
         pool: Training samples of each class that prototypes, means and fits come from.
+        most: Retained ones in all, the same number of each class: of many classes fewer of each.
     """
 
     question = "Is the class still in the features?"
@@ -43,6 +44,7 @@ class Prototype(Audit):
     repeats: int = 16
     share: float = 10 / 64
     pool: int = 500
+    most: int = 50_000
 
     def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...]) -> Finding:
         """Recover."""
@@ -50,7 +52,7 @@ class Prototype(Audit):
             return Finding(skipped="there is no test image of what was to be forgotten")
         if not model.headed:
             return Finding(skipped="no layer of one of the models gives its logits, so it shows no features")
-        _, known_y, known = model.on(retain.first(self.pool))
+        _, known_y, known = model.on(retain.first(self.pool).at_most(self.most))
         _, gone_y, gone = model.on(forget.first(self.pool))
         _, test_y, seen = model.on(test)
         known, gone, seen = whitened(known, gone, seen)
