@@ -21,6 +21,7 @@ from torch import nn
 import ranks_main
 from untrain import Norm, UntrainError, audit, unlearn
 from untrain.audits.accuracy import Accuracy
+from untrain.core.data import CropFlip, Samples, Split
 
 
 @pytest.fixture(autouse=True)
@@ -93,9 +94,18 @@ def test_a_norm_that_the_module_carries_is_seen_inside_the_wrapper():
         model.norm = Norm((0.5,), (0.25,))
         return model
 
-    host = fabric()
-    assert same(go(host.setup_module(net()), fabric=host).model.state_dict(), go(net()).model.state_dict())
-    assert not same(go(net()).model.state_dict(), go(trainers_main.fresh()).model.state_dict())
+    split = ranks_main.split()
+    samples = split.retain + split.forget
+    x, y = samples.batch(torch.arange(len(samples)), device=torch.device("cpu"))
+    # A normalisation takes pixels, from 0 to 1.
+    pixels = Samples(x.sigmoid(), y, augment=CropFlip(1))
+    small, host = Split.by_class(pixels, pixels, forget=[1]), fabric()
+
+    def left(model, **how):
+        return unlearn(model, small, ranks_main.METHOD, **how).model.state_dict()
+
+    assert same(left(host.setup_module(net()), fabric=host), left(net()))
+    assert not same(left(net()), left(trainers_main.fresh()))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,9 @@ def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any]) ->
 
 def _found_from(test: dict[str, Any] | None, unit: str) -> str:
     """A row's detection limit; records of before have none."""
-    return amount(test["limit"], unit) if test and test.get("limit") is not None else ""
+    found = test.get("limit") if test else None
+    # No share is above 1: nothing would have been found.
+    return "" if found is None or (unit == "share" and not 0 <= found <= 1) else amount(found, unit)
 
 
 _COUNTED = ("steps", "count")
