@@ -236,7 +236,7 @@ def test_accuracy_is_that_of_the_model(seen, model, by_class):
 def test_without_any_normalisation_the_best_is_named_and_used(model, by_class):
     bare = copy.deepcopy(model)
     del bare.norm
-    answer = quick(bare, by_class)
+    answer = quick(bare, by_class, seconds=60.0)
     assert answer["accuracy"]["best"] == "grey"
     assert "no normalisation is known" in answer["accuracy"]["sentence"]
     assert answer["head"]["fits"]

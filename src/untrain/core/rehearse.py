@@ -54,7 +54,7 @@ class Look:
         rows: Rows of its batch.
         seconds: Mean over the steps that count.
         peak_memory: Bytes, as in `Piece`.
-        passes: Images through any network, for each row.
+        passes: Images through any network, for each row of each stream.
     """
 
     rows: int
@@ -98,7 +98,7 @@ class Rehearsal:
             with peak(run.engine) as most:
                 work(some)
             taken = [b - a for a, b in pairwise(ticks)]
-            return Look(rows, sum(taken) / max(1, len(taken)), most[0], (run.passes - passes) / ((1 + steps) * rows))
+            return Look(rows, sum(taken) / max(1, len(taken)), most[0], (run.passes - passes) / some.shown(len(some)))
 
         def tick(phase: str, step: int, steps: int) -> None:
             _settle(run.engine)
@@ -106,7 +106,7 @@ class Rehearsal:
 
         run.progress = tick
         try:
-            return self._drawn_out(phase, timed, batches.largest, in_full, round(batches.rows * in_full / len(batches)))
+            return self._drawn_out(phase, timed, batches.largest, in_full, round(batches.rows * in_full / len(batches)), batches.shown(in_full))
         finally:
             run.progress = outer
 
@@ -139,7 +139,7 @@ class Rehearsal:
             self.asked[key] = self._drawn_out("predict", timed, min(batch, n), 0, n)
         return tuple(value[torch.arange(n) % len(value)] if len(value) else value for value in said[0])
 
-    def _drawn_out(self, name: str, timed: Callable[[int, int], Look], full: int, steps: int, rows: int) -> Piece:
+    def _drawn_out(self, name: str, timed: Callable[[int, int], Look], full: int, steps: int, rows: int, shown: int | None = None) -> Piece:
         began, token = time.perf_counter(), _rehearsal.set(None)
         try:
             looks = [timed(min(full, FIRST), 2)]
@@ -156,7 +156,7 @@ class Rehearsal:
         each, row = line([(look.rows, look.seconds) for look in looks])
         base, grown = line([(look.rows, float(look.peak_memory)) for look in (looks[:1] + looks[1:][-1:])])
         batches = steps or -(-rows // full)
-        piece = Piece(name, steps, round(looks[-1].passes * rows), each * batches + row * rows, max(looks[-1].peak_memory, int(base + grown * full)))
+        piece = Piece(name, steps, round(looks[-1].passes * (rows if shown is None else shown)), each * batches + row * rows, max(looks[-1].peak_memory, int(base + grown * full)))
         self.pieces.append(piece)
         return piece
 

@@ -113,6 +113,10 @@ class Batches:
         """Rows of the largest batch."""
         return max(b - a for a, b in pairwise(self.cuts))
 
+    def shown(self, steps: int) -> int:
+        """Rows of the first so many steps, epoch after epoch."""
+        return steps // self.per_epoch * len(self.samples) + self.cuts[steps % self.per_epoch]
+
     @property
     def streams(self) -> tuple[Batches, ...]:
         """The plans that a step reads from: this one."""
@@ -199,6 +203,10 @@ class Beside:
     def largest(self) -> int:
         """Rows of the first's largest batch."""
         return self.streams[0].largest
+
+    def shown(self, steps: int) -> int:
+        """Rows of all streams in the first so many steps."""
+        return sum(stream.shown(steps) for stream in self.streams)
 
     def beside(self, *others: Batches) -> Beside:
         """These streams and others."""
