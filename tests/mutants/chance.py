@@ -63,33 +63,30 @@ class ClaimsToDraw(HeadOnly):
 
 @breaks(checks.check_the_random_state_of_the_caller_is_neither_used_nor_moved)
 @dataclass(frozen=True)
-class DrawsWithNumpy(FineTune):
-    def __call__(self, model: Network, *, retain: Samples) -> Trace:
-        return super().__call__(model, retain=retain[np.random.permutation(len(retain))])
+class DrawsBeforeTheRun(HeadOnly):
+    """Whoever asks what it needs has it draw, from the stream of whoever asks."""
 
-
-@breaks(checks.check_the_random_state_of_the_caller_is_neither_used_nor_moved)
-@dataclass(frozen=True)
-class DrawsWithRandom(FineTune):
-    def __call__(self, model: Network, *, retain: Samples) -> Trace:
-        return super().__call__(model, retain=retain[random.sample(range(len(retain)), len(retain))])
-
-
-@breaks(checks.check_the_random_state_of_the_caller_is_neither_used_nor_moved)
-@dataclass(frozen=True)
-class DrawsAndPutsBack(FineTune):
-    def __call__(self, model: Network, *, retain: Samples) -> Trace:
-        state = random.getstate()
-        order = random.sample(range(len(retain)), len(retain))
-        random.setstate(state)
-        return super().__call__(model, retain=retain[order])
-
-
-@breaks(checks.check_the_random_state_of_the_caller_is_neither_used_nor_moved)
-@dataclass(frozen=True)
-class SeedsTheProcess(HeadOnly):
     def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
-        np.random.seed(0)
+        model.head.mask(classes, low=self.__dict__["low"])
+        return Trace()
+
+
+def _draw(self: DrawsBeforeTheRun) -> tuple[str, ...]:
+    self.__dict__["low"] = -1e4 - random.Random(str(random.getstate())).random()
+    return ("classes",)
+
+
+setattr(DrawsBeforeTheRun, "needs", property(_draw))  # noqa: B010
+
+
+@breaks(checks.check_the_random_state_of_the_caller_is_neither_used_nor_moved)
+@dataclass(frozen=True)
+class KeepsTheCallersState(HeadOnly):
+    """The next that puts the state of `random` back, which is the run at its end, does nothing."""
+
+    def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
+        put_back = random.setstate
+        random.setstate = lambda state: setattr(random, "setstate", put_back)
         return super().__call__(model, classes=classes)
 
 
