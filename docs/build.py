@@ -148,8 +148,8 @@ def audits_table(_: str = "") -> str:
     rows = []
     for name, cls in loaded("audits").items():
         evidence = ", ".join([*(code(n) for n in cls.needs), *(f"({code(n)})" for n in cls.wants)])
-        rows.append((f"[`{name}`](audits.md#{name})", cls.question, evidence, "no" if "classes" in cls.needs else "yes"))
-    return table(("audit", "question", "evidence (and what helps)", "answers for a list of samples"), rows)
+        rows.append((f"[`{name}`](audits.md#{name})", cls.question, evidence, "no" if "classes" in cls.needs else "yes", "where it is named" if cls.by_name else "always"))
+    return table(("audit", "question", "evidence (and what helps)", "answers for a list of samples", "asked"), rows)
 
 
 def card_of_method(name: str, cls: type[Any]) -> str:
@@ -194,7 +194,7 @@ def card_of_audit(name: str, cls: type[Any]) -> str:
 
 {plain(text)}
 
-Needs {", ".join(code(n) for n in cls.needs)}.{wants}
+Needs {", ".join(code(n) for n in cls.needs)}.{wants}{f" Asked only where it is named: `untrain audit RUN --also {name}`." if cls.by_name else ""}
 
 {table(("row", "what it is", "good is", "unit", "looks at", "a trace lies", "judged"), rows)}
 {settings_table(cls, flags=False)}

@@ -23,7 +23,7 @@ from untrain.audits.weights import Weights
 from untrain.checks import verdicts
 from untrain.core.audit import Subject, audit, counted
 from untrain.core.data import Samples, Split
-from untrain.core.discover import found
+from untrain.core.discover import lookup, usual
 from untrain.core.errors import BadArgument
 from untrain.core.files import weights_hash
 from untrain.core.unlearn import unlearn
@@ -197,7 +197,7 @@ def subjects():
 
 @pytest.fixture(scope="module")
 def asked():
-    return [entry.load()() for entry in found("audits").values()]
+    return [lookup("audits", name)() for name in usual()]
 
 
 @pytest.fixture(scope="module")

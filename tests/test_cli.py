@@ -17,7 +17,7 @@ import torch
 import untrain
 from untrain.cli import main
 from untrain.core import files
-from untrain.core.discover import every_setting, found
+from untrain.core.discover import every_setting, found, usual
 from untrain.evidence import record as records
 from untrain.verbs.about import setting_flags
 from untrain.verbs.pictures import png
@@ -155,7 +155,7 @@ def test_an_audit_fills_the_record_and_renews_it(run: Path, retrained: list[Path
     assert second == json.loads((run / "record.json").read_text())
     jsonschema.validate(second, records.schema())
     assert [r["about"]["seed"] for r in second["references"]] == [1, 2]
-    assert {entry["name"] for entry in second["audits"]} == set(found("audits"))
+    assert {entry["name"] for entry in second["audits"]} == set(usual())
     assert 8 <= len(second["pictures"]) <= 16
     assert set(second["pictures"][0]["said"]) == {"original", "unlearned", "retrained"}
     assert ran("audit", run, "--retrained", *retrained) in (3, 4)

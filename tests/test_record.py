@@ -18,7 +18,7 @@ from torch import nn
 
 from untrain.core.audit import audit
 from untrain.core.data import Samples, Split
-from untrain.core.discover import found
+from untrain.core.discover import lookup, usual
 from untrain.core.errors import BadData
 from untrain.core.unlearn import describe, unlearn
 from untrain.evidence import record
@@ -47,7 +47,7 @@ def made():
         data={"name": "blobs", "sha256": "1" * 64, "counts": {k: len(v) for k, v in split.parts.items()}},
         output={"file": "model.safetensors", "sha256": "2" * 64},
     )
-    audits = audit(result.model, split, [e.load()() for e in found("audits").values()], original=nets[0], retrained=nets[1:], controls={"control": nets[1]})
+    audits = audit(result.model, split, [lookup("audits", name)() for name in usual()], original=nets[0], retrained=nets[1:], controls={"control": nets[1]})
     judged = record.finite({**out, "audits": audits, "verdict": judge(audits, list(result.marks), "b")})
     return out, judged
 
@@ -64,7 +64,7 @@ def test_a_record_fits_the_published_schema_before_and_after_its_audits(made):
     for candidate in made:
         check(candidate)
         check(json.loads(record.dumps(candidate)))
-    assert {entry["name"] for entry in made[1]["audits"]} == set(found("audits"))
+    assert {entry["name"] for entry in made[1]["audits"]} == set(usual())
 
 
 @pytest.mark.parametrize(

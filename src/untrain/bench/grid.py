@@ -23,7 +23,7 @@ from untrain.core.errors import Diverged
 from untrain.core.model import Model
 from untrain.core.unlearn import Result, describe, unlearn
 from untrain.evidence import record
-from untrain.evidence.verdict import judge, what
+from untrain.evidence.listed import judged
 from untrain.verbs.about import about_data, about_model, request
 from untrain.verbs.auditing import filled
 from untrain.verbs.inputs import Inputs, Opened
@@ -105,11 +105,11 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
         output={"file": "model.safetensors", "sha256": files.weights_hash(result.model.state_dict())},
     )
     found["references"] = [{"column": "retrained", "file": p.name, "sha256": files.sha256(p), "about": _about(p)} for p in paths]
-    audits = [discover.lookup("audits", name)() for name in cell.audits or discover.found("audits")]
+    audits = [discover.lookup("audits", name)() for name in cell.audits or discover.usual()]
     said = audit(result.model, split, audits, original=model, retrained=retrained, norm=norm, subjects=subjects)
     subjects.pop(id(result.model))
     found["audits"] = record.finite(said)
-    found["verdict"] = record.finite(judge(found["audits"], found["run"]["marks"], what(found["request"])))
+    found["verdict"] = record.finite(judged(found))
     return found
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from untrain.core.errors import BadData
 from untrain.evidence import record
-from untrain.evidence.verdict import judge, what
+from untrain.evidence.listed import judged
 
 
 def again(found: dict[str, Any]) -> dict[str, Any]:
     """The same record under today's verdict; one that was never judged stays so."""
     if found["verdict"] is None:
         return found
-    made: dict[str, Any] = record.finite(judge(found["audits"], found["run"]["marks"], what(found["request"])))
+    made: dict[str, Any] = record.finite(judged(found))
     return {**found, "verdict": made}
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from untrain.cli import show
-from untrain.cli.flags import Images, Json, Out, Retrained, Skip, flags_of, method_verb, takes
+from untrain.cli.flags import Also, Images, Json, Out, Retrained, Skip, flags_of, method_verb, takes
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument, UntrainError
 from untrain.verbs.inputs import Inputs
@@ -72,7 +72,7 @@ def audits(*, json: Json = False) -> int:
     if json:
         show.as_json(listed)
         return 0
-    rows = [(a["name"], a["question"], ", ".join([*a["needs"], *(f"({w})" for w in a["wants"])]), "\n".join(a["rows"])) for a in listed]
+    rows = [(a["name"] + ("\n(by name)" if a["by_name"] else ""), a["question"], ", ".join([*a["needs"], *(f"({w})" for w in a["wants"])]), "\n".join(a["rows"])) for a in listed]
     show.draw(show.table(("audit", "question", "evidence", "what it measures"), rows, right=False))
     return 0
 
@@ -167,16 +167,17 @@ def audit(
     retrained: Retrained = (),
     inputs: dict[str, Any],
     skip: Skip = None,
+    also: Also = None,
     show_images: Images = False,
     json: Json = False,
 ) -> int:
-    """Ask every audit of a run's model, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
+    """Ask the audits of a run's model, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
     from untrain.evidence.verdict import EXIT
     from untrain.verbs.auditing import audit
 
-    left = tuple(name.strip() for name in (skip or "").split(",") if name.strip())
+    left, more = (tuple(name.strip() for name in (names or "").split(",") if name.strip()) for names in (skip, also))
     with show.bars() as progress:
-        record = audit(run, retrained=retrained, elsewhere=inputs, skip=left, show_images=show_images, progress=progress, say=show.note)
+        record = audit(run, retrained=retrained, elsewhere=inputs, skip=left, also=more, show_images=show_images, progress=progress, say=show.note)
     if json:
         show.as_json(record)
     else:

@@ -20,6 +20,7 @@ Retrained = Annotated[
     tuple[Path, ...], Parameter(name="--retrained", consume_multiple=True, negative=(), help="Weights (.safetensors) of models that never saw the forgotten data.")
 ]
 Skip = Annotated[str | None, Parameter(help="Audits to leave out, with commas between; relearn takes longest by far. The record says so.")]
+Also = Annotated[str | None, Parameter(help="Audits to ask besides, with commas between: those that take long or decide nothing (`untrain audits` marks them).")]
 Images = Annotated[bool, Parameter(negative=(), help="Put sample images into the record and the page. They show forgotten data.")]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from untrain.core.counting import interval
 from untrain.core.data import Prepare, Samples, Split
+from untrain.core.data.overlap import refuse_shared
 from untrain.core.discover import name_of
 from untrain.core.engine import Engine, Progress, seeded, silent
 from untrain.core.errors import FAILED, BadArgument, BadData, Diverged
@@ -56,6 +57,8 @@ class Value:
         high: Upper end of its 95 % interval.
         n: Samples behind it.
         beyond: Whether a search ended at `value` without success, so that the true one lies beyond.
+        p: Two-sided p against the row's own null, where that needs no retrained model.
+        least: The smallest shift from that null that would have been seen with 80 % power.
     """
 
     value: float | None
@@ -63,6 +66,13 @@ class Value:
     high: float | None = None
     n: int | None = None
     beyond: bool = False
+    p: float | None = None
+    least: float | None = None
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As records hold it: `p` and `least` only where there are any."""
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in ("p", "least")}
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,9 @@ class Audit:
     axes: ClassVar[dict[str, tuple[str, str]]] = {}
     """By figure name: what its x and its y are."""
 
+    by_name: ClassVar[bool] = False
+    """Whether it is asked only where it is named: it takes long, or its numbers decide nothing."""
+
     needs: ClassVar[tuple[str, ...]] = ()
     wants: ClassVar[tuple[str, ...]] = ()
 
@@ -198,9 +211,12 @@ def audit(
 
     Raises:
         BadArgument: a retrained model twice, the unlearned one among them, or one that carries the original's weights.
+        BadData: the hold-out holds samples that are to be forgotten, or that are retained.
     """
     engine = Engine.of(device if device is not None else home(unlearned))
     split = prepared(bare(unlearned), split, norm)
+    if len(split.parts.get("holdout", ())) and any("holdout" in (*asked.needs, *asked.wants) for asked in audits):
+        refuse_shared(split.parts["holdout"], forget=split.forget, retain=split.retain)
     probe = next(part for part in split.parts.values() if len(part))
     made: dict[int, Subject] = {} if subjects is None else subjects
 
@@ -283,7 +299,7 @@ def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str
             findings[column].append(replace(kept, values=dict(kept.values)))
     asked.beside(findings)
     for name, row in asked.rows.items():
-        values = {c: [asdict(f.values[name]) for f in fs if name in f.values] for c, fs in findings.items()}
+        values = {c: [f.values[name].plain for f in fs if name in f.values] for c, fs in findings.items()}
         if any(values.values()):
             entry["rows"].append({"name": name, **asdict(row), "values": values})
     for name, (x, y) in asked.axes.items():

@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -73,6 +74,17 @@ def lookup(kind: str, name: str) -> type[Any]:
     if name not in known:
         raise BadArgument(f"no {kind[:-1]} {name!r}; there are {', '.join(known)}")
     return known[name].load()
+
+
+def usual(also: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
+    """Names of the audits that are asked where none is named, in order, those of `also` among them.
+
+    Raises:
+        BadArgument: there is no such audit.
+    """
+    for name in (*also, *without):
+        lookup("audits", name)
+    return [name for name, entry in found("audits").items() if name not in without and (name in also or not entry.load().by_name)]
 
 
 def settings(name: str, preset: str | None = None) -> Any:

@@ -16,11 +16,11 @@ from untrain.core import audit as auditing
 from untrain.core import files
 from untrain.core import unlearn as running
 from untrain.core.data import Norm, Split
-from untrain.core.discover import found, lookup
+from untrain.core.discover import lookup, usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import record as records
-from untrain.evidence.verdict import judge, what
+from untrain.evidence.listed import judged
 from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.sources.forms import finding
@@ -57,6 +57,7 @@ def audit(
     retrained: Sequence[Path] = (),
     elsewhere: Mapping[str, Any] | None = None,
     skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     show_images: bool = False,
     progress: Progress = silent,
     say: Say = unsaid,
@@ -68,6 +69,7 @@ def audit(
         retrained: Weights of models that never saw the forgotten data.
         elsewhere: Fields of `Inputs` that are other than the record says: where things no longer lie where they did, the device, the head.
         skip: Audits that are not asked; the record says so.
+        also: Audits that are asked only where they are named.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
         say: Told what the user should know.
@@ -76,7 +78,7 @@ def audit(
         The record.
     """
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
-    _refuse_audits(skip)
+    usual(also, skip)
     record = read_record(run)
     path = run / record["output"]["file"]
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
@@ -104,6 +106,7 @@ def audit(
             norm=opened.norm,
             head=inputs.head,
             skip=skip,
+            also=also,
             device=opened.device,
             show_images=show_images,
             progress=progress,
@@ -149,22 +152,23 @@ def examine(
     norm: Norm | None = None,
     head: str | None = None,
     skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     device: str | None = None,
     show_images: bool = False,
     progress: Progress = silent,
 ) -> None:
-    """Fill a record's `audits`, `references`, `verdict` and `pictures`; the audits to `skip` are listed as left out."""
+    """Fill a record's `audits`, `references`, `verdict` and `pictures`; the audits to `skip` are listed as left out, those of `also` are asked besides."""
     subjects: dict[int, auditing.Subject] = {}
     retrained = [r.module for r in references if r.column == "retrained"]
     controls = {r.column: r.module for r in references if r.column != "retrained"}
-    asked = [lookup("audits", name)() for name in found("audits") if name not in skip]
+    asked = [lookup("audits", name)() for name in usual(also, skip)]
     answers = auditing.audit(
         unlearned, split, asked, original=original, retrained=retrained, controls=controls, norm=norm, head=head, device=device, progress=progress, subjects=subjects
     )
-    answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in found("audits") if name in skip]
+    answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in sorted(skip)]
     record["audits"] = records.finite(answers)
     record["references"] = [{"column": r.column, "file": r.file, "sha256": r.sha256, "about": records.finite(r.about)} for r in references]
-    record["verdict"] = records.finite(judge(record["audits"], record["run"]["marks"], what(record["request"])))
+    record["verdict"] = records.finite(judged(record))
     shown = {"original": original, "unlearned": unlearned} | ({"retrained": retrained[0]} if retrained else {}) | controls
     test = running.prepared(unlearned, split, norm).test
     record["pictures"] = records.finite(pictures(test, split.classes, {column: subjects[id(m)] for column, m in shown.items()})) if show_images else None
@@ -194,12 +198,6 @@ def reference(path: Path, model: str, classes: int, split: Split) -> Reference:
 def filled(model: str, classes: int, path: Path) -> nn.Module:
     """A network by name with the weights of a file."""
     return given_model(model, classes, weights=path).module
-
-
-def _refuse_audits(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in found("audits")]
-    if unknown:
-        raise BadArgument(f"no audit {unknown[0]!r}; there are {', '.join(found('audits'))}")
 
 
 def _spec(said: str, path: Path | None) -> str:

@@ -50,6 +50,7 @@ def audits() -> list[dict[str, Any]]:
             "question": cls.question,
             "needs": list(cls.needs),
             "wants": list(cls.wants),
+            "by_name": cls.by_name,
             "rows": {row: asdict(about) for row, about in cls.rows.items()},
             "settings": asdict(cls()),
             "fields": field_help(cls),

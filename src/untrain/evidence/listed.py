@@ -1,0 +1,127 @@
+"""The verdict of a record, and what rank tests against a hold-out say of a list of samples. Imports no torch.
+
+Of classes the verdict is that of `verdict.judge`. Of single samples no retrained model shows by one row what was left of
+them; samples of their kind that no model was trained on do, with a null that is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from untrain.evidence.verdict import SENTENCES, judge, what
+
+TESTS = (("membership", "membership"), ("membership", "membership, calibrated"), ("dormant", "membership after training on the retained"))
+"""The rows that are judged of a list, each as the audit's name and its own."""
+
+LEVEL = 0.05
+"""The chance that one of them is found in a model that never saw the samples; Holm's correction keeps it, over both sides."""
+
+MARGIN = 0.05
+"""How near to one half an AUC has to lie for a trace to be called small."""
+
+BRING = 75
+"""Samples of a hold-out below which hardly anything could be seen."""
+
+
+def judged(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of a record, from its audits."""
+    request = record["request"]
+    found = judge(record["audits"], record["run"]["marks"], what(request))
+    return found if request["classes"] else of_a_list(found, record["audits"], request)
+
+
+def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict on single samples: that of `judge`, and beside it what the rank tests found.
+
+    A list can be found wanting and is not declared clean: where nothing is found the reasons say what would have been, and
+    how many samples a statement takes.
+
+    Args:
+        found: The verdict of `judge`.
+        audits: The `audits` of a record.
+        request: Its `request`.
+    """
+    from untrain.evidence.statistics import holm
+
+    rows = {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
+    tests = {name: test for name, values in rows.items() if (test := _test(values)) is not None}
+    hit = holm({name: test["p"] for name, test in tests.items()}, LEVEL)
+    sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL) if tests[n]["original"] > 0.5]
+    more, less = ([n for n in hit if tests[n]["side"] == side] for side in ("more", "less"))
+    code, reasons, flagged = found["code"], list(found["reasons"]), list(found["flagged"])
+    if code in ("RESIDUE", "INCONCLUSIVE", "NO_RESIDUE") and more:
+        reasons = (reasons if code == "RESIDUE" else []) + [_said(n, rows[n], tests[n]) for n in more]
+        code, flagged = "RESIDUE", [*(flagged if code == "RESIDUE" else []), *more]
+    elif code in ("UNLIKE", "INCONCLUSIVE", "NO_RESIDUE") and less:
+        reasons = (reasons if code == "UNLIKE" else []) + [_said(n, rows[n], tests[n]) for n in less]
+        code, flagged = "UNLIKE", [*(flagged if code == "UNLIKE" else []), *less]
+    elif code in ("INCONCLUSIVE", "NO_RESIDUE"):
+        code, reasons = "INCONCLUSIVE", [*_open(audits, rows, tests, int(request.get("count") or 0)), *(reasons if code == "INCONCLUSIVE" else [])]
+    return found | {
+        "code": code,
+        "reasons": reasons,
+        "flagged": flagged,
+        "tests": found["tests"] | tests,
+        "without_power": sorted({*found["without_power"], *(n for n in tests if n not in sees)}),
+        "sentence": SENTENCES[code].format(what=what(request), reasons="; ".join(reasons), m=found["retrained"], tests=len(found["tests"]) + len(tests)),
+    }
+
+
+def _test(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a row's test says, as the tests of a verdict are told; None where it has none."""
+    own, before = (next(iter(values.get(column, ())), None) for column in ("unlearned", "original"))
+    if own is None or own.get("p") is None:
+        return None
+    return {
+        "p": own["p"],
+        "side": "more" if own["value"] >= 0.5 else "less",
+        "p_original": before.get("p") if before else None,
+        "mean": 0.5,
+        "limit": min(1.0, 0.5 + own["least"]),
+        "original": before["value"] if before else None,
+    }
+
+
+def _said(name: str, values: Mapping[str, Any], test: Mapping[str, Any]) -> str:
+    own = values["unlearned"][0]
+    before = "" if test["original"] is None else f", the original has {test['original']:.2f}"
+    return f"{name} tells them from samples never seen: AUC {own['value']:.2f} (95 % {own['low']:.2f} to {own['high']:.2f}), where .50 means no trace{before}"
+
+
+def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Mapping[str, Any], count: int) -> list[str]:
+    """Why nothing is said of samples in which nothing was found, and what to bring."""
+    if not tests:
+        why = next((entry["skipped"] for entry in audits if entry["name"] == "membership" and entry["skipped"]), "membership was not asked")
+        lacks = "there is no hold-out" if "holdout" in why else why
+        return [f"{lacks}; bring {BRING} samples or more of the same kind that no model was trained on (--holdout)"]
+    least, n = min((rows[name]["unlearned"][0]["least"], rows[name]["unlearned"][0]["n"]) for name in tests)
+    found = "its rank test against the hold-out" if len(tests) == 1 else f"{len(tests)} rank tests against the hold-out"
+    few, takes = "one sample" if count == 1 else f"{count:,} samples", needed(MARGIN)
+    enough = takes is not None and n >= takes
+    clean = "no list is declared clean by such tests alone" if enough else f"{few} can be found wanting but not declared clean: it takes {takes:,}, and as many never seen"
+    return [
+        f"{found} found nothing, and would have seen a shift of the AUC by {least:.2f} in 8 of 10 cases (n = {n:,})",
+        f"{clean}{'' if enough else f', to say that no shift above {MARGIN:g} is left'}; training anew without them is the sure way",
+    ]
+
+
+def needed(margin: float, k: int | None = None) -> int | None:
+    """Samples that it takes to say, with 80 % power where nothing is left, that an AUC lies within one half plus or minus the margin (two one-sided tests at 5 %).
+
+    Args:
+        margin: The margin.
+        k: Samples of the hold-out; as many where it is None.
+
+    Returns:
+        None where no number is enough beside so few.
+
+    >>> needed(0.05, 2000), needed(0.05), needed(0.05, 100)
+    (334, 572, None)
+    """
+    # (n + k + 1) / (12 n k) is the variance where all are alike; 1.6449 and 1.2816 are the normal quantiles of .95 and .9.
+    allowed = 12 * (margin / (1.6449 + 1.2816)) ** 2
+    if k is None:
+        return math.ceil((1 + math.sqrt(1 + allowed)) / allowed)
+    return math.ceil((k + 1) / (allowed * k - 1)) if allowed * k > 1 else None

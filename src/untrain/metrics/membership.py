@@ -1,0 +1,79 @@
+"""What tells a sample that was trained on from one that was not: scores of single samples, and what attacks make of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def scaled_confidence(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logit of a sample's own class less that of all others together: log(p_y / (1 - p_y)) [n].
+
+    Carlini et al., Membership Inference Attacks From First Principles, 2022, arXiv:2112.03570.
+
+    >>> scaled_confidence(torch.tensor([[0.0, 0.0]]), torch.tensor([1])).item()
+    0.0
+    """
+    z = logits.double()
+    own = z.gather(1, labels[:, None])[:, 0]
+    rest = z.scatter(1, labels[:, None], -torch.inf)
+    return own - rest.logsumexp(1)
+
+
+def modified_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mentr of each sample [n]: -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i); 0 where it is sure and right.
+
+    Song and Mittal, Systematic Evaluation of Privacy Risks of Machine Learning Models, 2021, arXiv:2003.10595. Of each sample by
+    itself: where p[:, labels] is written in place of p[i, labels[i]], as in several public repositories, a sample's value hangs on its batch.
+
+    >>> round(modified_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([0])).item(), 4)
+    0.6931
+    """
+    logs = logits.double().log_softmax(1)
+    p = logs.exp()
+    # 1 - p_i by what the others are, where p_i is the largest: nothing is left of a difference from nearly 1.
+    top = p.argmax(1, keepdim=True)
+    others = logs.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True)
+    less = torch.log1p(-p.scatter(1, top, 0.0)).scatter(1, top, others)
+    own = labels[:, None]
+    mine = less.gather(1, own).exp() * logs.gather(1, own)
+    rest = torch.where(p > 0, p * less, 0.0).scatter(1, own, 0.0).sum(1, keepdim=True)
+    return -(mine + rest)[:, 0]
+
+
+def calibrated(scores: Tensor, difficulty: Tensor) -> Tensor:
+    """Scores less what a straight line through their difficulty explains of them: s - (a + b d), by least squares over all of them.
+
+    The line is drawn through forgotten and never seen samples alike, so that a rank test of the two stays exact; its
+    slope takes out a temperature.
+
+    Args:
+        scores: Scores [n] of the model that is looked at.
+        difficulty: The same scores [n] of models that never saw any of them, their mean.
+    """
+    s, d = scores.double(), difficulty.double()
+    centred = d - d.mean()
+    square = centred.square().sum()
+    slope = (centred * (s - s.mean())).sum() / square if float(square) > 0 else torch.zeros((), dtype=torch.float64)
+    return s - s.mean() - slope * centred
+
+
+def swap_advantage(forgotten: Tensor, unseen: Tensor, swapped_forgotten: Tensor, swapped_unseen: Tensor) -> float:
+    """The advantage of an attack over a pair of runs in which forgotten and never seen samples changed places: 0..0.5.
+
+    | (mean over the two runs of (share of the forgotten called members - share of the unseen called members)) | / 2. Of retraining it
+    is exactly 0 for any attack: it gives the same model in both runs, so what the one adds the other takes away.
+    Tu et al., Towards Reliable Empirical Machine Unlearning Evaluation: A Cryptographic Game Perspective, 2024, arXiv:2404.11577.
+
+    Args:
+        forgotten: Whether each forgotten sample [n] is called a member, 0 or 1.
+        unseen: Whether each never seen sample [k] is.
+        swapped_forgotten: The same of the second run, in which those that were unseen are forgotten.
+        swapped_unseen: And those that were forgotten are unseen.
+
+    >>> one, two = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
+    >>> swap_advantage(one, two, two, one), round(swap_advantage(one, two, one, two), 4)
+    (0.0, 0.1667)
+    """
+    gaps = [m.double().mean() - n.double().mean() for m, n in ((forgotten, unseen), (swapped_forgotten, swapped_unseen))]
+    return float((gaps[0] + gaps[1]).abs() / 4)

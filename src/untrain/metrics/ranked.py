@@ -1,0 +1,182 @@
+"""Whether one group of scores lies above another: rank tests whose null needs no model of the scores, within strata.
+
+Where both groups are alike (samples that a model never saw, of one class), each order of them is as likely as another,
+whatever the score. So the chance of a rank sum is counted, and not estimated from other models.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor
+
+from untrain.core.counting import interval
+
+Numbers = np.ndarray[Any, Any]
+
+COUNTED = 20
+"""Samples of the smaller group below which the null is counted where that is cheap; from there on it is normal, which is as good."""
+
+WORK = 1e8
+"""Additions that a count of the null may take."""
+
+SEEN = 0.8
+"""Power that `Ranked.least` is told for."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """How far one group's scores lie above another's.
+
+    Args:
+        auc: The chance that one of the first group lies above one of the second in the same stratum; ties count half.
+        se: Standard error of it (DeLong).
+        p: Two-sided p: the smaller tail, doubled.
+        least: The smallest shift of it from one half that would be seen at 5 % with 80 % power.
+        n: Samples of the first group that were compared.
+        k: Of the second.
+    """
+
+    auc: float
+    se: float
+    p: float
+    least: float
+    n: int
+    k: int
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As the fields of an audit's value: the AUC with its 95 % interval, n, p, and what would have been seen."""
+        low, high = self.between()
+        return {"value": self.auc, "low": low, "high": high, "n": self.n, "p": self.p, "least": self.least}
+
+    def between(self, level: float = 0.95) -> tuple[float, float]:
+        """Interval of `auc`: normal; where the groups lie apart altogether, Clopper and Pearson's of the smaller one."""
+        few = min(self.n, self.k)
+        if self.auc in (0.0, 1.0):
+            return interval(round(self.auc * few), few, level)
+        half = float(special.ndtri((1 + level) / 2)) * self.se
+        return max(0.0, self.auc - half), min(1.0, self.auc + half)
+
+
+def ranked(mine: Tensor, others: Tensor, strata: tuple[Tensor, Tensor] | None = None) -> Ranked | None:
+    """Wilcoxon's, Mann's and Whitney's rank test, stratum by stratum (van Elteren's with the weights of the AUC).
+
+    Args:
+        mine: Scores [n].
+        others: Scores [k].
+        strata: Labels [n] and [k]; samples are compared within a label alone, and a label that only one side has is left out.
+
+    Returns:
+        None where there is nothing to compare.
+
+    >>> found = ranked(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([0.0, 1.0, 2.0]))
+    >>> found.auc, round(found.p, 6)
+    (1.0, 0.1)
+    """
+    a, b = mine.double().numpy(), others.double().numpy()
+    one, two = (torch.zeros(len(a)), torch.zeros(len(b))) if strata is None else strata
+    parts = [(a[(one == c).numpy()], b[(two == c).numpy()]) for c in torch.unique(one).tolist()]
+    made = [_Part.of(x, y) for x, y in parts if len(x) and len(y)]
+    if not made:
+        return None
+    pairs = sum(p.n * p.k for p in made)
+    u, spread = sum(p.u for p in made), math.sqrt(sum(p.null for p in made))
+    more, less = _counted(made, u) if _cheap(made) else _normal(u - pairs / 2, spread)
+    n, k = sum(p.n for p in made), sum(p.k for p in made)
+    least = float(special.ndtri(0.975) + special.ndtri(SEEN)) * spread / pairs
+    return Ranked(u / pairs, math.sqrt(sum(p.delong for p in made)) / pairs, min(1.0, 2 * min(more, less)), min(0.5, least), n, k)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One stratum.
+
+    Args:
+        n: Samples of the first group.
+        k: Of the second.
+        ranks: Pooled midranks, the first group's in front.
+        u: Mann's and Whitney's U of the first.
+        null: Variance of U where all are alike, ties seen to.
+        delong: Variance of U as it is.
+    """
+
+    n: int
+    k: int
+    ranks: Numbers
+    u: float
+    null: float
+    delong: float
+
+    @classmethod
+    def of(cls, x: Numbers, y: Numbers) -> _Part:
+        n, k = len(x), len(y)
+        total = n + k
+        both, ties = _midranks(np.concatenate([x, y]))
+        null = n * k / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1)))
+        delong = null
+        if n > 1 and k > 1:
+            above, below = (both[:n] - _midranks(x)[0]) / k, (both[n:] - _midranks(y)[0]) / n
+            delong = (n * k) ** 2 * float(above.var(ddof=1) / n + below.var(ddof=1) / k)
+        return cls(n, k, both, float(both[:n].sum()) - n * (n + 1) / 2, max(0.0, null), delong)
+
+
+def _midranks(values: Numbers) -> tuple[Numbers, Numbers]:
+    """Ranks from 1, ties at their mean; and how many share each value."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Numbers = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks, counts.astype(float)
+
+
+def _normal(gap: float, spread: float) -> tuple[float, float]:
+    """Tails of U - E(U), half a rank taken off for continuity."""
+    if spread == 0:
+        return 1.0, 1.0
+    return float(special.ndtr(-(gap - 0.5) / spread)), float(special.ndtr((gap + 0.5) / spread))
+
+
+def _cheap(parts: list[_Part]) -> bool:
+    return all(min(p.n, p.k) < COUNTED for p in parts) and sum(2 * (min(p.n, p.k) * (p.n + p.k)) ** 2 for p in parts) <= WORK
+
+
+def _counted(parts: list[_Part], u: float) -> tuple[float, float]:
+    """Both tails of U, its own value in each, by counting all orders: the rank sums of each stratum, convolved (ranks doubled, so that midranks are whole)."""
+    chances, begin = np.ones(1), 0.0
+    for part in parts:
+        few, flipped = min(part.n, part.k), part.k < part.n
+        own, start = _sums(np.rint(2 * part.ranks).astype(int), few)
+        # U of the first group is nk less that of the second.
+        lowest = start - few * (few + 1)
+        if flipped:
+            own, lowest = own[::-1], 2 * part.n * part.k - (lowest + len(own) - 1)
+        chances, begin = np.convolve(chances, own), begin + lowest
+    at = round(2 * u - begin)
+    return min(1.0, float(chances[at:].sum())), min(1.0, float(chances[: at + 1].sum()))
+
+
+def _sums(ranks: Numbers, few: int) -> tuple[Numbers, int]:
+    """Chances of each sum of `few` of these whole ranks, and the smallest sum."""
+    ordered = np.sort(ranks)
+    low, high = int(ordered[:few].sum()), int(ordered[-few:].sum())
+    counts = np.zeros((few + 1, high + 1))
+    counts[0, 0] = 1
+    for rank in ordered.tolist():
+        counts[1:, rank:] += counts[:-1, : high + 1 - rank].copy()
+    found = counts[few, low:]
+    return found / found.sum(), low
+
+
+def caught(mine: Tensor, others: Tensor, share: float) -> tuple[int, int]:
+    """How many of the first group lie above all but this share of the second, and of how many: hits at a rate of false alarms.
+
+    >>> caught(torch.tensor([5.0, 0.0]), torch.arange(4.0), 0.25)
+    (1, 2)
+    """
+    allowed = math.floor(share * len(others))
+    threshold = torch.sort(others, descending=True).values[allowed] if allowed < len(others) else torch.tensor(-math.inf)
+    return int((mine > threshold).sum()), len(mine)

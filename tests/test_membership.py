@@ -1,0 +1,384 @@
+"""Membership: rank tests against scipy and scikit-learn, their null over thousands of draws, and networks whose truth is known."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from untrain.audits.membership import Membership
+from untrain.core.audit import audit
+from untrain.core.data import Samples, Split
+from untrain.core.errors import BadData
+from untrain.evidence import listed
+from untrain.metrics.membership import calibrated, modified_entropy, scaled_confidence, swap_advantage
+from untrain.metrics.ranked import caught, ranked
+
+law = settings(deadline=None, max_examples=60)
+seeds = st.integers(0, 2**30)
+
+
+def binomial(n, p, level=0.999):
+    """The bounds within which so many of n fall, of chance p."""
+    tail = (1 - level) / 2
+    return stats.binom.ppf(tail, n, p), stats.binom.ppf(1 - tail, n, p)
+
+
+# Rank tests
+
+
+@law
+@given(seed=seeds, n=st.integers(1, 15), k=st.integers(1, 40))
+def test_few_samples_are_ranked_as_scipy_counts_them(seed, n, k):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(0.3, 1, n), rng.normal(size=k)
+    found = ranked(torch.tensor(x), torch.tensor(y))
+    assert found.p == pytest.approx(stats.mannwhitneyu(x, y, method="exact").pvalue, rel=1e-9)
+    assert found.auc == pytest.approx(roc_auc_score([1] * n + [0] * k, [*x, *y]))
+
+
+@law
+@given(seed=seeds, n=st.integers(20, 60), k=st.integers(20, 60), levels=st.sampled_from([3, 10, 1000]))
+def test_many_samples_are_ranked_as_scipy_does(seed, n, k, levels):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, levels, n), rng.integers(0, levels, k)
+    found = ranked(torch.tensor(x), torch.tensor(y))
+    wanted = stats.mannwhitneyu(x, y, method="asymptotic")
+    assert found.p == pytest.approx(wanted.pvalue, rel=1e-6)
+    assert found.auc == pytest.approx(wanted.statistic / (n * k))
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=seeds, n=st.integers(2, 4), k=st.integers(2, 5))
+def test_ties_are_counted_as_all_orders_of_them_are(seed, n, k):
+    """Against every order there is, by scipy's permutation test."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, 4, n).astype(float), rng.integers(0, 4, k).astype(float)
+
+    def u(a, b, axis=-1):
+        return np.sign(a[..., :, None] - b[..., None, :]).sum((-1, -2))
+
+    tails = [stats.permutation_test((x, y), u, alternative=side, n_resamples=np.inf, vectorized=True).pvalue for side in ("greater", "less")]
+    assert ranked(torch.tensor(x), torch.tensor(y)).p == pytest.approx(min(1.0, 2 * min(tails)), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=seeds)
+def test_strata_are_counted_as_all_orders_within_them_are(seed):
+    rng = np.random.default_rng(seed)
+    x, y = [rng.integers(0, 9, 3), rng.integers(0, 9, 1)], [rng.integers(0, 9, 2), rng.integers(0, 9, 4)]
+
+    def pairs(a, b):
+        return np.sign(np.subtract.outer(a, b)).sum()
+
+    def orders(a, b):
+        both = np.concatenate([a, b])
+        for chosen in itertools.combinations(range(len(both)), len(a)):
+            mask = np.zeros(len(both), bool)
+            mask[list(chosen)] = True
+            yield pairs(both[mask], both[~mask])
+
+    own = sum(pairs(a, b) for a, b in zip(x, y, strict=True))
+    sums = np.add.outer(list(orders(x[0], y[0])), list(orders(x[1], y[1]))).ravel()
+    wanted = min(1.0, 2 * min((sums >= own).mean(), (sums <= own).mean()))
+    found = ranked(*(torch.tensor(np.concatenate(s)) for s in (x, y)), (torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1, 1, 1])))
+    assert found.p == pytest.approx(wanted, abs=1e-9)
+    assert found.auc == pytest.approx((own / (3 * 2 + 1 * 4) + 1) / 2)
+
+
+def test_a_class_that_only_one_side_has_is_left_out():
+    x, y = torch.tensor([1.0, 2.0, 99.0]), torch.tensor([0.0, 3.0])
+    found = ranked(x, y, (torch.tensor([0, 0, 1]), torch.tensor([0, 0])))
+    assert (found.n, found.k, found.auc) == (2, 2, 0.5)
+    assert ranked(x, y, (torch.tensor([2, 2, 2]), torch.tensor([0, 0]))) is None
+
+
+def test_scores_that_are_all_alike_tell_nothing():
+    for n in (3, 50):
+        found = ranked(torch.zeros(n), torch.zeros(n + 1))
+        assert (found.auc, found.p, found.se) == (0.5, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("n", "k"), [(10, 60), (30, 60), (200, 200)])
+def test_where_nothing_is_left_the_test_alarms_as_often_as_it_says(n, k):
+    """2,000 draws of which are forgotten and which were never seen, of three classes: p up to .05 in 5 %, within the 99.9 % bounds."""
+    rng = torch.Generator().manual_seed(n)
+    scores, labels = torch.randn(n + k, generator=rng), torch.arange(n + k) % 3
+    scores += labels
+    alarms = 0
+    for _ in range(2000):
+        order = torch.randperm(n + k, generator=rng)
+        mine, others = order[:n], order[n:]
+        alarms += ranked(scores[mine], scores[others], (labels[mine], labels[others])).p <= 0.05
+    low, high = binomial(2000, 0.05)
+    # A count of few orders can stay below its level.
+    assert (0 if n < 20 else low) <= alarms <= high
+
+
+@pytest.mark.parametrize("d", [0.0, 0.5, 1.5])
+def test_two_gaussians_a_distance_apart_have_the_auc_of_theory(d):
+    """Phi(d / sqrt 2), within four standard errors; and its interval covers it in 95 % of 400 draws, within the 99.9 % bounds."""
+    rng = np.random.default_rng(0)
+    truth = stats.norm.cdf(d / math.sqrt(2))
+    big = ranked(torch.tensor(rng.normal(d, 1, 20_000)), torch.tensor(rng.normal(0, 1, 20_000)))
+    assert abs(big.auc - truth) < 4 * big.se
+    covered = 0
+    for _ in range(400):
+        low, high = ranked(torch.tensor(rng.normal(d, 1, 80)), torch.tensor(rng.normal(0, 1, 120))).between()
+        covered += low <= truth <= high
+    assert binomial(400, 0.94)[0] <= covered <= binomial(400, 0.96)[1]
+
+
+def test_what_would_have_been_seen_is_seen_in_eight_of_ten_cases():
+    """A shift of the AUC by `least`, of two normal distributions: 400 draws, within the 99.9 % bounds of .8, rounded by a hundredth."""
+    rng = np.random.default_rng(1)
+    n, k = 100, 400
+    least = ranked(torch.tensor(rng.normal(size=n)), torch.tensor(rng.normal(size=k))).least
+    d = math.sqrt(2) * stats.norm.ppf(0.5 + least)
+    seen = sum(ranked(torch.tensor(rng.normal(d, 1, n)), torch.tensor(rng.normal(size=k))).p <= 0.05 for _ in range(400))
+    assert binomial(400, 0.79)[0] <= seen <= binomial(400, 0.81)[1]
+    # The table of the specification: n forgotten beside 2,000 never seen.
+    assert [round(ranked(torch.arange(n) * 1.0, torch.arange(2000) * 1.0).least, 3) for n in (50, 100, 200, 500)] == [0.116, 0.083, 0.06, 0.04]
+
+
+@law
+@given(seed=seeds, n=st.integers(1, 30), k=st.integers(1, 200), share=st.sampled_from([0.01, 0.05, 0.5]))
+def test_the_rate_of_false_alarms_is_kept(seed, n, k, share):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=n), rng.normal(size=k)
+    hits, of = caught(torch.tensor(x), torch.tensor(y), share)
+    passed = [t for t in [-math.inf, *y] if (y > t).mean() <= share]
+    assert (hits, of) == ((x > min(passed)).sum(), n)
+
+
+# Scores
+
+
+@law
+@given(seed=seeds, n=st.integers(1, 6), c=st.integers(2, 6), scale=st.sampled_from([0.1, 1.0, 8.0]))
+def test_scores_of_a_sample_are_what_loops_say_and_do_not_hang_on_its_batch(seed, n, c, scale):
+    g = torch.Generator().manual_seed(seed)
+    z, y = scale * torch.randn(n, c, generator=g, dtype=torch.float64), torch.randint(c, (n,), generator=g)
+    entropy, confidence = modified_entropy(z, y), scaled_confidence(z, y)
+    for i in range(n):
+        p = np.exp(z[i].numpy()) / np.exp(z[i].numpy()).sum()
+        own = int(y[i])
+        wanted = -(1 - p[own]) * math.log(p[own]) - sum(p[j] * math.log(1 - p[j]) for j in range(c) if j != own)
+        assert float(entropy[i]) == pytest.approx(wanted, rel=1e-6)
+        assert float(confidence[i]) == pytest.approx(math.log(p[own] / (1 - p[own])), rel=1e-6, abs=1e-9)
+        assert float(modified_entropy(z[i : i + 1], y[i : i + 1])[0]) == pytest.approx(float(entropy[i]), rel=1e-12)
+
+
+def test_scores_are_finite_where_a_network_is_sure():
+    z = torch.tensor([[200.0, -200.0, 0.0], [200.0, -200.0, 0.0], [40.0, 0.0, 0.0]])
+    y = torch.tensor([0, 1, 0])
+    assert torch.isfinite(modified_entropy(z, y)).all()
+    assert modified_entropy(z, y).tolist() == pytest.approx([0.0, 400.0 + 200.0, 0.0], abs=1e-9)
+    assert scaled_confidence(z, y).tolist() == pytest.approx([200.0, -400.0, 40 - math.log(2)])
+
+
+@law
+@given(seed=seeds, a=st.floats(-3, 3), b=st.floats(-3, 3))
+def test_calibration_takes_off_a_straight_line_and_nothing_else(seed, a, b):
+    rng = np.random.default_rng(seed)
+    d, rest = rng.normal(size=30), rng.normal(size=30)
+    got = calibrated(torch.tensor(a + b * d + rest), torch.tensor(d)).numpy()
+    wanted = stats.linregress(d, a + b * d + rest)
+    assert np.allclose(got, a + b * d + rest - wanted.intercept - wanted.slope * d)
+    assert np.allclose(got, calibrated(torch.tensor(rest), torch.tensor(d)).numpy())
+    assert np.allclose(calibrated(torch.tensor(rest), torch.ones(30)).numpy(), rest - rest.mean())
+
+
+@law
+@given(seed=seeds, n=st.integers(1, 20), k=st.integers(1, 20))
+def test_retraining_has_no_swap_advantage_whatever_the_attack(seed, n, k):
+    """It gives the same model for either split, so that the two runs name the same samples members."""
+    rng = torch.Generator().manual_seed(seed)
+    forgotten, unseen = (torch.rand(m, generator=rng) < 0.5 for m in (n, k))
+    assert swap_advantage(forgotten.double(), unseen.double(), unseen.double(), forgotten.double()) == 0
+    # A model that names the forgotten, whichever these are, is the worst there is.
+    assert swap_advantage(torch.ones(n), torch.zeros(k), torch.ones(k), torch.zeros(n)) == 0.5
+
+
+# Networks whose truth is known: a small one that learns its training samples by heart
+
+
+DIM, CLASSES = 24, 4
+
+
+def blobs(n, seed):
+    g = torch.Generator().manual_seed(seed)
+    y = torch.randint(CLASSES, (n,), generator=g)
+    centres = torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(99))
+    return Samples(0.35 * centres[y] + torch.randn(n, DIM, generator=g), y, names=[str(c) for c in range(CLASSES)])
+
+
+def net(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(DIM, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+
+
+def taught(samples, seed, steps=150):
+    with torch.random.fork_rng():
+        model = net(seed)
+        x, y = samples.batch(torch.arange(len(samples)))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def split():
+    return Split.by_index(blobs(400, 0), blobs(300, 1), forget=range(60), holdout=blobs(600, 2))
+
+
+@pytest.fixture(scope="module")
+def original(split):
+    return taught(split.forget + split.retain, 0)
+
+
+@pytest.fixture(scope="module")
+def retrained(split):
+    return [taught(split.retain, 10 + i) for i in range(4)]
+
+
+def rows(entries):
+    return {row["name"]: row["values"] for entry in entries for row in entry["rows"]}
+
+
+@pytest.fixture(scope="module")
+def table(split, original, retrained):
+    return rows(audit(retrained[0], split, [Membership()], original=original, retrained=retrained[1:]))
+
+
+def test_a_network_that_knows_its_samples_by_heart_is_seen_and_one_that_never_saw_them_is_not(table):
+    for name in ("membership", "membership, calibrated", "membership by modified entropy"):
+        assert table[name]["original"][0]["p"] < 1e-4, name
+        assert table[name]["original"][0]["value"] > 0.7, name
+    assert table["membership, calibrated"]["original"][0]["value"] > table["membership"]["original"][0]["value"]
+    # Four honest models and two tests: all p above .05 / 8 but with a chance of .05.
+    honest = [v["p"] for name in ("membership", "membership, calibrated") for column in ("unlearned", "retrained") for v in table[name][column]]
+    assert min(honest) > 0.05 / 8
+    assert table["caught at 1 % false alarms"]["original"][0]["low"] > 0.01
+
+
+def test_a_temperature_hides_nothing_from_the_calibrated_test(split, original, retrained, table):
+    tepid = copy.deepcopy(original)
+    with torch.no_grad():
+        tepid[2].weight.mul_(0.1)
+        tepid[2].bias.mul_(0.1)
+    found = rows(audit(tepid, split, [Membership()], original=original, retrained=retrained[1:]))
+    assert found["membership, calibrated"]["unlearned"][0]["p"] < 1e-4
+
+
+def test_the_audit_is_scikit_learns_auc_of_the_same_scores(split, original):
+    one = split.replaced(forget=split.forget[split.forget.y == 2])
+    found = rows(audit(original, one, [Membership()]))["membership"]["unlearned"][0]
+    held = split.parts["holdout"]
+
+    def scores(samples):
+        x, y = samples.batch(torch.arange(len(samples)))
+        with torch.no_grad():
+            p = original(x).double().softmax(1)[torch.arange(len(y)), y].numpy()
+        return np.log(p / (1 - p))
+
+    mine, others = scores(one.forget), scores(held[held.y == 2])
+    assert found["value"] == pytest.approx(roc_auc_score([1] * len(mine) + [0] * len(others), [*mine, *others]), abs=1e-6)
+    assert found["n"] == len(mine)
+
+
+def test_without_a_hold_out_it_is_skipped_and_says_what_it_needs(split, original):
+    bare = Split(split.forget, split.retain, split.test)
+    assert audit(original, bare, [Membership()])[0]["skipped"] == "needs holdout, which is not at hand"
+    other = split.replaced(holdout=split.parts["holdout"].labelled(torch.full((600,), 3))[:50], forget=split.forget[split.forget.y < 3])
+    assert "75 or more of the same kind" in audit(original, other, [Membership()])[0]["skipped"]
+
+
+def test_samples_that_are_forgotten_and_never_seen_at_once_are_refused(split, original):
+    for part in ("forget", "retain"):
+        both = split.replaced(holdout=split.parts["holdout"] + split.parts[part][:7])
+        with pytest.raises(BadData, match=f"7 of the {len(split.parts[part])} samples of {part} are in the hold-out too"):
+            audit(original, both, [Membership()])
+
+
+def test_order_and_batches_of_samples_change_nothing(split, original, retrained, monkeypatch):
+    def ask(split):
+        return rows(audit(original, split, [Membership()], retrained=retrained[:1]))
+
+    before = ask(split)
+    g = torch.Generator().manual_seed(0)
+    monkeypatch.setattr("untrain.core.train._at_once", lambda _: 7)
+    after = ask(split.replaced(**{name: part[torch.randperm(len(part), generator=g)] for name, part in split.parts.items()}))
+    for name, columns in before.items():
+        for key in ("value", "low", "high", "p"):
+            if key in columns["unlearned"][0]:
+                assert after[name]["unlearned"][0][key] == pytest.approx(columns["unlearned"][0][key], abs=1e-6), (name, key)
+
+
+# The verdict on a list
+
+
+def request(n):
+    return {"forget": "index:list.txt", "classes": [], "names": [], "count": n}
+
+
+def judged(split, module, original, retrained, **more):
+    entries = audit(module, split, [Membership()], original=original, retrained=retrained)
+    return listed.judged({"audits": entries, "run": {"marks": []}, "request": request(len(split.forget)), **more})
+
+
+def test_a_list_is_found_wanting_by_rank_tests_and_never_declared_clean(split, original, retrained):
+    wanting = judged(split, original, original, retrained[1:])
+    assert wanting["code"] == "RESIDUE"
+    assert {"membership", "membership, calibrated"} == set(wanting["flagged"])
+    assert ".50 means no trace" in wanting["sentence"]
+    clean = judged(split, retrained[0], original, retrained[1:])
+    assert clean["code"] == "INCONCLUSIVE"
+    assert "60 samples can be found wanting but not declared clean: it takes 572" in clean["sentence"]
+    assert set(clean["tests"]) == {"membership", "membership, calibrated"}
+    assert clean["without_power"] == []
+
+
+def test_a_list_without_a_hold_out_is_told_what_to_bring(split, original, retrained):
+    bare = Split(split.forget, split.retain, split.test)
+    found = judged(bare, original, original, retrained[1:])
+    assert found["code"] == "INCONCLUSIVE"
+    assert found["reasons"][0] == "there is no hold-out; bring 75 samples or more of the same kind that no model was trained on (--holdout)"
+
+
+def test_few_samples_are_not_cleared_whatever_is_found(split, original, retrained):
+    for n in (1, 5):
+        few = split.replaced(forget=split.forget[:n])
+        found = judged(few, retrained[0], original, retrained[1:])
+        assert found["code"] in ("INCONCLUSIVE", "RESIDUE", "UNLIKE")
+        assert found["code"] != "INCONCLUSIVE" or "not declared clean" in found["sentence"]
+
+
+def test_scores_turned_round_are_unlike(split, original, retrained):
+    """The forgotten stand out the other way: the Streisand effect."""
+    entries = audit(retrained[0], split, [Membership()], original=original, retrained=retrained[1:])
+    for row in entries[0]["rows"]:
+        own = row["values"]["unlearned"][0]
+        if row["name"] in ("membership", "membership, calibrated"):
+            own |= {"value": 0.1, "p": 1e-6}
+    found = listed.judged({"audits": entries, "run": {"marks": []}, "request": request(60)})
+    assert found["code"] == "UNLIKE"
+    assert set(found["flagged"]) == {"membership", "membership, calibrated"}
+
+
+def test_of_classes_the_verdict_is_left_as_it_is(split, original, retrained):
+    entries = audit(original, split, [Membership()], original=original, retrained=retrained)
+    asked = {"forget": "class:3", "classes": [3], "names": ["3"]}
+    assert listed.judged({"audits": entries, "run": {"marks": []}, "request": asked}) == listed.judge(entries, [], "class 3")
