@@ -1,0 +1,93 @@
+"""A plain loop in double precision: what a method's steps are held to by laws of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from untrain.checks.case import GONE, Case
+from untrain.checks.running import Law, LawBroken, watched
+from untrain.core.network import Network
+from untrain.core.train import Trace
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step was shown.
+
+    Args:
+        phase: Its phase.
+        x: The inputs of its first stream.
+        y: Their labels.
+        others: Inputs and labels of the streams beside that.
+    """
+
+    phase: str
+    x: Tensor
+    y: Tensor
+    others: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+def steps_of(method: Any, case: Case, *, module: nn.Module, streams: int = 1, **exchanged: Any) -> tuple[nn.Module, list[Step], Trace]:
+    """Run a method at seed 0 on a copy of a module: what it leaves, and what each of its steps was shown, in double precision."""
+    seen: list[tuple[str, Tensor, Tensor]] = []
+
+    def watch(network: Network, phase: str, x: Tensor, y: Tensor) -> None:
+        seen.append((phase, x.double().clone(), y.clone()))
+
+    left, trace, _ = watched(method, case, module=module, watch=watch, **exchanged)
+    cut = [seen[i : i + streams] for i in range(0, len(seen), streams)]
+    return left, [Step(*first, tuple((x, y) for _, x, y in rest)) for first, *rest in cut], trace
+
+
+def stepper_of(method: Any, weights: Sequence[Tensor], **other: Any) -> torch.optim.Optimizer:
+    """Torch's own optimizer of the method's rate and weight decay, or of others."""
+    how = {"lr": method.lr, "weight_decay": getattr(method, "weight_decay", 0.0)} | other
+    return torch.optim.Adam(weights, **how) if method.optimizer == "adam" else torch.optim.SGD(weights, momentum=0.9, nesterov=True, **how)
+
+
+def follow(steps: Sequence[Step], student: nn.Module, stepper: torch.optim.Optimizer, loss: Callable[[nn.Module, Step], Tensor]) -> None:
+    """Take the steps one by one, each down the slope of its loss."""
+    for step in steps:
+        value = loss(student, step)
+        stepper.zero_grad()
+        torch.autograd.backward(value)
+        stepper.step()
+
+
+def hold(law: Law, method: Any, left: nn.Module, due: nn.Module, within: float = 1e-5) -> None:
+    """Hold what a method left to what a plain loop made, as far as so small a share of each tensor's norm.
+
+    Raises:
+        LawBroken: a weight or a buffer is farther off.
+    """
+    found = left.state_dict()
+    for name, value in due.state_dict().items():
+        off, size = (float(t.double().norm()) for t in (found[name].double() - value.double(), value))
+        if not off <= within * size:
+            raise LawBroken(law, method, f"leaves {name} {off:.1e} off what a plain loop makes of it, at a norm of {size:.1e}")
+
+
+def hold_beside(law: Law, method: Any, case: Case, loss: Callable[[nn.Module, Step], Tensor]) -> None:
+    """Hold a method of one phase, over retained samples with forgotten ones beside them, to a plain loop in training mode.
+
+    Raises:
+        LawBroken: it sees other samples, or other ones together, or comes to other weights or buffers.
+    """
+    module = copy.deepcopy(case.model).double()
+    left, steps, _ = steps_of(method, case, module=module, streams=2)
+    due = method.epochs * len(case.split.retain.at_most(method.samples).batches(method.batch))
+    if len(steps) != due:
+        raise LawBroken(law, method, f"takes {len(steps)} steps, and not {due}, one for each batch of retained samples")
+    gone = torch.tensor(GONE)
+    for step in steps:
+        if torch.isin(step.y, gone).any():
+            raise LawBroken(law, method, "does not set forgotten samples beside retained ones")
+    student = module.train()
+    follow(steps, student, stepper_of(method, list(student.parameters())), loss)
+    hold(law, method, left, student)
