@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
@@ -43,6 +44,11 @@ def steps_of(method: Any, case: Case, *, module: nn.Module, streams: int = 1, **
     left, trace, _ = watched(method, case, module=module, watch=watch, **exchanged)
     cut = [seen[i : i + streams] for i in range(0, len(seen), streams)]
     return left, [Step(*first, tuple((x, y) for _, x, y in rest)) for first, *rest in cut], trace
+
+
+def cross_entropy(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The mean of -log p(y), p what the student answers."""
+    return F.nll_loss(torch.log_softmax(student(x), 1), y)
 
 
 def stepper_of(method: Any, weights: Sequence[Tensor], **other: Any) -> torch.optim.Optimizer:
