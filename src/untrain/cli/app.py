@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json as jsonlib
 import os
 import sys
@@ -192,15 +194,49 @@ def report(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="The page to write; report.html in the folder where none is named.")] = None,
     json: Json = False,
 ) -> int:
-    """Draw the page of a run's record."""
+    """Draw the page of a run's record. Exits 5 where the record was edited, and the page says so."""
     from untrain.verbs.reporting import report
 
-    page = report(run, out)
+    page, edited = report(run, out)
     if json:
-        show.as_json({"page": str(page)})
+        show.as_json({"page": str(page)} | ({"edited": edited} if edited else {}))
     else:
+        for fact in edited:
+            show.note(f"EDITED: {fact}")
         show.say(str(page))
-    return 0
+    return 5 if edited else 0
+
+
+@takes(
+    flags_of(
+        without=("size", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "precision", "head"),
+        heading="Of the run, where it lies elsewhere now, or runs code",
+    ),
+    make=dict,
+)
+def verify(
+    run: Annotated[Path, Parameter(help="Folder of a run.")],
+    *,
+    retrained: Retrained = (),
+    inputs: dict[str, Any],
+    replay: Annotated[bool, Parameter(negative=(), help="Run the recorded command again, and compare what it writes byte by byte.")] = False,
+    json: Json = False,
+) -> int:
+    """Make every hash and the verdict of a run again, and compare. Exits 5 where something is not as the run left it."""
+    from untrain.verbs.verifying import verify
+
+    def again(command: Sequence[str]) -> int:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return main(command)
+
+    told = verify(run, retrained=retrained, elsewhere=inputs, replay=again if replay else None, say=show.note)
+    if json:
+        show.as_json(told)
+    else:
+        for look in told["looks"]:
+            show.say(f"{look['found']}: {look['what']}: {look['said']}")
+        show.say("EDITED: something is not as the run left it" if told["edited"] else "nothing differs in what was looked at")
+    return 5 if told["edited"] else 0
 
 
 def convert(
@@ -254,6 +290,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(suppress)
     root.command(audit)
     root.command(report)
+    root.command(verify)
     root.command(convert)
     return root
 

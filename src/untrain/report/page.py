@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from untrain.evidence.verdict import what
 from untrain.report.markup import asset, draw, shown
-from untrain.report.sections import SECTIONS
+from untrain.report.sections import SECTIONS, altered, verdict
 
 
-def render(record: dict[str, Any]) -> str:
-    """HTML of a record: a pure function of it, which asks nothing of a network."""
-    body = Markup("\n").join(section(record) for section in SECTIONS)
+def render(record: dict[str, Any], edited: Sequence[str] = ()) -> str:
+    """HTML of a record: a pure function of it, which asks nothing of a network.
+
+    Args:
+        record: The record.
+        edited: What in it is not as it was made, see `untrain.evidence.seal.edited`; said in the verdict's place.
+    """
+    body = Markup("\n").join(altered(record, edited) if edited and section is verdict else section(record) for section in SECTIONS)
     return whole(f"Unlearning record: {shown(what(record['request']), 80)}", body)
 
 

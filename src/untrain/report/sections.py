@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from untrain.evidence import record as records
+from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
 from untrain.report.markup import amount, draw, embedded, name
@@ -38,6 +39,20 @@ def verdict(record: dict[str, Any]) -> Markup:
     judged = None if in_its_place(record) else record["verdict"]
     advice = record["run"].get("advice") if record["run"]["marks"] else None
     return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
+
+
+def altered(record: dict[str, Any], facts: Sequence[str]) -> Markup:
+    """What stands in the verdict's place where a record is not as it was made: no number of it is repeated there."""
+    sentence = Markup(SENTENCE).format(facts=Markup("; ").join(name(fact) for fact in facts), what=name(what(record["request"])))
+    return draw("verdict", code=EDITED, sentence=sentence, judged=None, seeing=0, advice=None, not_claimed=records.NOT_CLAIMED)
+
+
+def before(record: dict[str, Any]) -> Markup:
+    """Records before this one: other attempts, earlier requests, earlier audits of it."""
+    chain = chained(record)
+    if not chain["attempts"] and not chain["requests"] and len(chain["audits"]) < 2:
+        return Markup()
+    return draw("before", chain=chain, earlier={look["record"]: look for look in record.get("earlier", ())}, named=what)
 
 
 def table(record: dict[str, Any]) -> Markup:
@@ -77,7 +92,7 @@ def again(record: dict[str, Any]) -> Markup:
     return draw("again", command=command, digest=hashlib.sha256(records.dumps(record)).hexdigest(), output=record["output"])
 
 
-SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, pictures, findings, cost, method, again)
+SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, pictures, findings, cost, method, before, again)
 """The page, from top to bottom."""
 
 

@@ -20,7 +20,9 @@ from untrain.core.discover import lookup, usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import record as records
+from untrain.evidence import seal
 from untrain.evidence.listed import judged
+from untrain.evidence.verdict import ANSWERED
 from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.sources.forms import finding
@@ -80,6 +82,7 @@ def audit(
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
     usual(also, skip)
     record = read_record(run)
+    refuse_edited(record, run.name)
     path = run / record["output"]["file"]
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
@@ -97,6 +100,7 @@ def audit(
     if any(r.sha256 == record["output"]["sha256"] for r in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
     with locked(run):
+        record["chain"] = seal.before_audit(record)
         examine(
             record,
             split,
@@ -111,10 +115,37 @@ def audit(
             show_images=show_images,
             progress=progress,
         )
+        look_again(record, opened, unlearned)
+        record = seal.sealed(record)
         if is_foreign(record):
             files.write(run / CARD, card(record).encode())
         files.write(run / RECORD, records.dumps(record))
     return record
+
+
+def refuse_edited(record: Mapping[str, Any], name: str) -> None:
+    """Refuse a record that is not as it was made.
+
+    Raises:
+        BadData: its seal does not fit, or its verdict is not that of its rows.
+    """
+    facts = seal.edited(record)
+    if facts:
+        raise BadData(f"the record in {name} is EDITED: {'; '.join(facts)}; make the run anew")
+
+
+def look_again(record: dict[str, Any], opened: Opened, unlearned: nn.Module) -> None:
+    """Fill a record's `earlier`: whether classes that were forgotten before this run are named again; lists of samples are not looked at."""
+    looks = []
+    for request in seal.chained(record)["requests"]:
+        if not request["classes"] or request["data"] != opened.data.sha256:
+            continue
+        split = Split.by_class(opened.data.train, opened.data.test, forget=request["classes"])
+        (answer,) = auditing.audit(unlearned, split, [lookup("audits", "accuracy")()], norm=opened.norm, head=opened.inputs.head, device=opened.device)
+        named = next((row["values"]["unlearned"] for row in answer["rows"] if row["name"] == ANSWERED), [])
+        looks += [{name: request[name] for name in ("record", "classes", "names")} | {"named": value} for value in named]
+    if looks:
+        record["earlier"] = records.finite(looks)
 
 
 def recorded(record: Mapping[str, Any], noted: Mapping[str, Path]) -> Inputs:

@@ -19,6 +19,7 @@ from untrain.core.discover import settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.evidence import record as records
+from untrain.evidence import seal
 from untrain.sources.request import classes_in
 from untrain.verbs.about import about_data, about_model, about_weights, flags, request
 from untrain.verbs.auditing import Reference, examine, filled, reference
@@ -99,6 +100,7 @@ def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequenc
         record["output"]["sha256"] = files.sha256(out / WEIGHTS)
         written = filled(inputs.model, source.classes, out / WEIGHTS)
         examine(record, split, written, original=given.module, references=references, show_images=True, progress=progress)
+        record = seal.sealed(record)
         files.write(out / RECORD, records.dumps(record))
         report(out)
     return record

@@ -7,28 +7,30 @@ from pathlib import Path
 
 from untrain.core import files
 from untrain.core.errors import BadArgument
+from untrain.evidence import seal
 from untrain.report.page import render
 from untrain.verbs.folder import read_record
 from untrain.verbs.run_files import PAGE, refuse_unwritable
 
 
-def report(run: Path, out: Path | None = None) -> Path:
-    """Draw a record's page; renews a page that was drawn before.
+def report(run: Path, out: Path | None = None) -> tuple[Path, list[str]]:
+    """Draw a record's page; renews a page that was drawn before. A record that was edited is drawn as that.
 
     Args:
         run: The folder of a run.
         out: The file to write; `report.html` in the folder where none is given.
 
     Returns:
-        The page's path.
+        The page's path, and what in the record was edited: a fact each.
     """
     record = read_record(run)
     page = out or run / PAGE
     if os.path.lexists(page) and not _is_page(page):
         raise BadArgument(f"{page.name} exists and is not a page of untrain's; give another name by -o")
     refuse_unwritable(page)
-    files.write(page, render(record).encode())
-    return page
+    edited = seal.edited(record)
+    files.write(page, render(record, edited).encode())
+    return page, edited
 
 
 def _is_page(path: Path) -> bool:

@@ -13,10 +13,13 @@ from untrain.core.discover import name_of
 from untrain.core.engine import Progress, silent
 from untrain.core.method import Method
 from untrain.evidence import record as records
+from untrain.evidence import seal
 from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.verbs.about import about_data, about_model, about_recipe, about_weights, flags, is_foreign, machine, request, setting_flags
+from untrain.verbs.chaining import chain
 from untrain.verbs.folder import note_inputs, refuse_output, writing
+from untrain.verbs.given import path_of_name
 from untrain.verbs.inputs import Inputs, Say, unsaid
 from untrain.verbs.ranks import joined
 from untrain.verbs.run_files import RECORD, WEIGHTS
@@ -98,5 +101,6 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                     files.write(out / name, path.read_bytes())
                 if is_foreign(record):
                     files.write(out / CARD, card(record).encode())
+                record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
                 files.write(out / RECORD, records.dumps(record))
         return record
