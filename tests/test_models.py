@@ -317,8 +317,8 @@ def test_what_could_run_code_is_not_converted_and_does_not_run(nets: Path, capsy
     (nets / "pickle.pt").write_bytes(pickle.dumps(Canary()))
     (nets / "junk.pt").write_bytes(b"not a checkpoint")
     for name, words in {"module": "torch.nn.modules.linear.Linear.*state_dict", "pickle": "get it anew|pickled object", "junk": "get it anew"}.items():
-        with pytest.raises(sandbox.Refused, match=words):
-            sandbox.read(nets / f"{name}.pt")
+        with pytest.raises(sandbox.Refused, match=words), (nets / f"{name}.pt").open("rb") as file:
+            sandbox.read(file, ".pt")
     assert not (nets / "ran").exists()
     assert not (nets / "good.safetensors").exists()
 

@@ -257,6 +257,7 @@ def convert(
     else:
         for note in made["notes"]:
             show.note(note)
+        show.note(f"it was read behind {made['wall']}")
         show.say(f"{made['tensors']} tensors, sha256 {made['sha256']}")
         show.say(str(out))
     return 0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
-import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from safetensors import SafetensorError, deserialize
 
@@ -29,6 +33,7 @@ class Converted:
         source_sha256: Hash of the bytes of the file that was read.
         tensors: How many tensors it holds.
         notes: What was taken, taken off and left out, a sentence each.
+        wall: Behind what the file was read.
     """
 
     file: str
@@ -36,13 +41,19 @@ class Converted:
     source_sha256: str
     tensors: int
     notes: tuple[str, ...]
+    wall: str
+
+
+HOLE = (2, 10)
+"""The first torch whose reading of pickles with `weights_only=True` has no known hole: CVE-2026-24747 was mended in 2.10.0, CVE-2025-32434 in 2.6.0."""
 
 
 def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequence[str] = ()) -> Converted:
     """Write a checkpoint's state dict as safetensors; the pickle is read with `weights_only=True`, in a process of its own.
 
-    That process has limits on memory and time, and opens no socket and no further file for writing. Shared tensors are
-    written each for itself. Neither it nor this one imports torch for a plain state dict: of 17.6 s of CPU for a file of 3 MB,
+    That process has limits on memory and time, opens no further file and writes to none; where bubblewrap or `unshare` is there and lets it,
+    it has no network and sees no other process, and with the former a file system that cannot be written. The answer says how high that wall is.
+    Shared tensors are written each for itself. Neither it nor this one imports torch for a plain state dict: of 17.6 s of CPU for a file of 3 MB,
     .8 are left, half of it the command line.
 
     Args:
@@ -53,7 +64,8 @@ def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequen
 
     Raises:
         BadArgument: the output exists or has another name.
-        BadData: no such file, a pickled object, or several networks and none named.
+        BadData: no such file, a pickled object, several networks and none named, or a torch whose reading of pickles has a known hole.
+        Resources: the output could not be written.
     """
     if not source.is_file():
         raise BadData(f"no file {source}; name a checkpoint of PyTorch (.pt, .pth, .ckpt)")
@@ -61,10 +73,8 @@ def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequen
         raise BadArgument(f"{out.name} does not end in .safetensors; give such a name by -o")
     if os.path.lexists(out):
         raise BadArgument(f"{out.name} exists; give another name by -o, or remove it")
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "out.safetensors"
-        notes = _sandboxed(source, written, network, drop)
-        plain, digest = written.read_bytes(), disk.sha256(source)
+    plain, notes, wall = _sandboxed(source, network, drop)
+    digest = disk.sha256(source)
     try:
         # What came out of there is not trusted either: the library that will read it looks at it first.
         cast(Any, deserialize)(plain)
@@ -72,32 +82,103 @@ def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequen
         raise BadData(f"{source.name} was not converted: what came of it is not whole ({error}); get it anew") from error
     data, tensors = entitled(plain, {"untrain": json.dumps({"verb": "convert", "source": digest}, sort_keys=True)})
     disk.write(out, data)
-    return Converted(out.name, disk.sha256(out), digest, tensors, notes)
+    return Converted(out.name, disk.sha256(out), digest, tensors, notes, wall)
 
 
-def _sandboxed(source: Path, target: Path, network: str | None, drop: Sequence[str]) -> tuple[str, ...]:
-    answer = _asked(source, target, "plain", network or "", *drop)
+def _sandboxed(source: Path, network: str | None, drop: Sequence[str]) -> tuple[bytes, tuple[str, ...], str]:
+    """The tensors as safetensors, what to tell of them, and the wall."""
+    wall, prefix = enclosure(source)
+    plain, answer = _asked(source, prefix, "plain", network or "", *drop)
     if "unknown" in answer:
         # A form of file or an object that torch may know.
-        answer = _asked(source, target, "torch", network or "", *drop)
+        _refuse_holes(source)
+        plain, answer = _asked(source, prefix, "torch", network or "", *drop)
     if "error" in answer:
         raise BadData(f"{source.name} was not converted: {answer['error']}")
-    return tuple(answer["notes"])
+    return plain, tuple(answer["notes"]), _told(wall, answer["holds"])
 
 
-def _asked(source: Path, target: Path, way: str, *more: str) -> dict[str, Any]:
+def _refuse_holes(source: Path) -> None:
+    """Refuse to let a torch with a known hole read a pickle; safetensors are none."""
+    found = version("torch")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+    if source.suffix != ".safetensors" and numbers < HOLE:
+        fact = f"only torch can read it, and torch {found} has a known hole in reading pickles (CVE-2026-24747, mended in 2.10.0)"
+        raise BadData(f"{source.name} was not converted: {fact}; pip install 'torch>=2.10', or save a plain state dict where it was made")
+
+
+ENCLOSURES = {
+    "bubblewrap": ("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--chdir", "/"),
+    "namespaces": ("unshare", "--user", "--net", "--ipc", "--pid", "--fork", "--kill-child"),
+}
+"""Programs that put a process into namespaces of its own, the highest wall first; what does not work here is passed over."""
+
+SHUT = {"bubblewrap": "no network, no other processes, a file system that cannot be written (bubblewrap)", "namespaces": "no network, no other processes (unshare)", "": ""}
+"""What they shut off."""
+
+
+def enclosure(source: Path) -> tuple[str, list[str]]:
+    """The highest wall that this machine builds around a Python that reads a file, tried: its name, and the beginning of the command."""
+    for name, (program, *options) in ENCLOSURES.items():
+        path = shutil.which(program)
+        if path is None:
+            continue
+        trial = [path, *options, sys.executable, "-I", "-S", "-B", "-c", "import sys; open(sys.argv[1], 'rb')", str(source.resolve())]
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+            if subprocess.run(trial, capture_output=True, timeout=20, check=False, cwd=os.sep).returncode == 0:
+                return name, [path, *options]
+    return "", []
+
+
+def _told(wall: str, holds: dict[str, bool]) -> str:
+    """How high the wall was, in words.
+
+    >>> _told("", {"opens no further file": True, "starts no program": False})
+    'wall 1 of 3: opens no further file; here it does not hold that it starts no program'
+    """
+    shut = [*([SHUT[wall]] if wall else []), *(what for what, held in holds.items() if held)]
+    height = {"bubblewrap": 3, "namespaces": 2}.get(wall, int(any(holds.values())))
+    open_ = [what for what, held in holds.items() if not held]
+    missing = f"; here it does not hold that it {' and '.join(open_)}" if open_ else ""
+    return f"wall {height} of 3: {', '.join(shut) or 'weights_only and a hook of Python alone'}{missing}"
+
+
+def _asked(source: Path, prefix: Sequence[str], way: str, *more: str) -> tuple[bytes, dict[str, Any]]:
+    """What the process wrote, and its answer."""
     script = Path(__file__).with_name("sandbox.py")
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR") if name in os.environ}
-    command = [sys.executable, "-I", "-B", "-W", "ignore", str(script), way, str(source.resolve()), str(target), *more]
-    patience = 300 + source.stat().st_size // 5_000_000
+    size = source.stat().st_size
+    patience, most = 300 + size // 5_000_000, 5 * size + (512 << 20)
+    reading, writing = os.pipe()
+    held = bytearray()
+    command = [*prefix, sys.executable, "-I", "-B", "-W", "ignore", str(script), way, str(source.resolve()), str(writing), *more]
+    with os.fdopen(reading, "rb") as pipe:
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(writing,), env=kept | {"OMP_NUM_THREADS": "1"}, cwd=os.sep)
+        finally:
+            os.close(writing)
+        thread = threading.Thread(target=_drain, args=(pipe, held, most), daemon=True)
+        thread.start()
+        try:
+            out, said = process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.communicate()
+            raise BadData(f"{source.name} was not converted: reading it did not end within {patience} s; get it anew") from error
+        thread.join(10)
+    if len(held) > most:
+        raise BadData(f"{source.name} was not converted: far more came of it than its size warrants; get it anew")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, env=kept | {"OMP_NUM_THREADS": "1"}, check=False, cwd=target.parent)
-    except subprocess.TimeoutExpired as error:
-        raise BadData(f"{source.name} was not converted: reading it did not end within {patience} s; get it anew") from error
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(out.decode(errors="replace").splitlines()[-1])
     except (ValueError, IndexError) as error:
         # Killed by a limit, or ended below Python.
-        why = f"signal {-done.returncode}" if done.returncode < 0 else (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+        lines = said.decode(errors="replace").strip().splitlines()
+        why = f"signal {-process.returncode}" if process.returncode < 0 else (lines or [f"exit {process.returncode}"])[-1]
         raise BadData(f"{source.name} was not converted: reading it ended with {why}; get it anew") from error
-    return answer
+    return bytes(held), answer
+
+
+def _drain(pipe: BinaryIO, held: bytearray, most: int) -> None:
+    """Read a pipe to its end, or to one piece beyond what is taken."""
+    while len(held) <= most and (piece := pipe.read(1 << 20)):
+        held += piece

@@ -137,7 +137,7 @@ class Archive:
         Unknown: it is no such file.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | BinaryIO) -> None:
         try:
             self.zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, OSError) as error:

@@ -3,16 +3,20 @@
 It is started with `python -I -B sandbox.py`, imports nothing of untrain but the file beside it, and gives its answer as one JSON
 object on stdout. A state dict as `torch.save` writes it is read by `plainfile`; only what that does not know is left to torch, which is
 five sixths of the time: its import alone takes seconds. There `weights_only=True` lets a pickle build tensors and plain
-containers alone. Should either wall have a hole, this process has next to no memory and time, and opens no socket, starts no
-program, and opens nothing for writing but the file it was told to write, before it reads (safetensors writes below Python).
+containers alone. Should either wall have a hole, the file is already open and the tensors go into a pipe, so that this process
+needs no further file: by then it can open none and write no byte into one, has next to no memory and time, and starts no program.
+Who starts it may put it into a namespace besides (`convert`). How high that wall is, is tried and told.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import io
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -34,9 +38,20 @@ WRAPPERS = ("module", "_orig_mod", "_forward_module")
 LOSSES = ("criterion", "criteria", "loss", "losses", "loss_fn", "loss_func", "loss_function", "metric", "metrics")
 """What people call a loss or a measure inside a Lightning module: its class weights are no layer of the network."""
 
-DENIED = ("socket.", "subprocess.", "shutil.", "ctypes.", "urllib.", "ftplib.", "smtplib.", "pty.", "webbrowser.", "winreg.")
-DENIED_OS: tuple[str, ...] = ("exec", "fork", "forkpty", "posix_spawn", "spawn", "system", "startfile", "kill")
-DENIED_OS += ("remove", "rename", "rmdir", "mkdir", "chmod", "chown", "link", "symlink", "truncate")
+DENIED = ("socket.", "subprocess.", "shutil.", "ctypes.", "urllib.", "ftplib.", "smtplib.", "pty.", "webbrowser.", "winreg.", "sqlite3.", "os.", "signal.", "fcntl.", "syslog.")
+ALLOWED = ("os.listdir", "os.scandir", "os.putenv", "os.unsetenv")
+"""Events of Python's audit that end the reading, and those among them that do not."""
+
+SILENT = {
+    "posix": ("mkfifo", "mknod", "pidfd_open", "memfd_create", "eventfd", "copy_file_range", "sendfile", "splice", "lchown", "sync", "chroot", "setns", "unshare"),
+    "_posixsubprocess": ("fork_exec",),
+    "_signal": ("pidfd_send_signal", "pthread_kill", "raise_signal"),
+}
+"""What raises no event is taken away by its name, which is how a pickle would call it."""
+
+
+CALLS = (105, 111, 130, 131, 132, 146)
+"""Instructions of pickles that call what they name and that torch does not know: INST, OBJ, those of extensions, NEWOBJ_EX."""
 
 
 class Refused(Exception):
@@ -44,7 +59,7 @@ class Refused(Exception):
 
 
 def limit(size: int) -> None:
-    """Little more memory than the file needs, and not for long; where the platform has such limits."""
+    """No further file, no byte into one, no process, little more memory than the file needs, and not for long; where the platform has such limits."""
     try:
         import resource
     except ImportError:
@@ -55,30 +70,90 @@ def limit(size: int) -> None:
     if statm.is_file():
         room = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize() + 5 * size + (512 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    # Open descriptors stay open at a limit below theirs.
+    for kind in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_NOFILE"):
+        if hasattr(resource, kind):
+            resource.setrlimit(getattr(resource, kind), (0, 0))
+
+
+def holds() -> dict[str, bool]:
+    """Which limits hold, each tried: root starts processes whatever its limit says, and some platforms have none."""
+    return {"opens no further file": not _can(_opens), "starts no program": not _can(_forks)}
+
+
+def _can(act: Callable[[], None]) -> bool:
+    try:
+        act()
+    except OSError:
+        return False
+    return True
+
+
+def _opens() -> None:
+    os.close(os.open(os.devnull, os.O_RDONLY))
+
+
+def _forks() -> None:
+    if not hasattr(os, "fork"):
+        return
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def deny() -> None:
-    """From here on no sockets, no programs, no changes to files."""
+    """From here on no sockets, no programs, no changes to files, as far as Python tells of them or they are known by name."""
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        kind, _, name = event.partition(".")
         writes = event == "open" and (any(c in str(arguments[1] or "") for c in "wax+") or (arguments[1] is None and int(arguments[2] or 0) & 3 != 0))
-        if event.startswith(DENIED) or (kind == "os" and name in DENIED_OS) or writes:
+        if (event.startswith(DENIED) and event not in ALLOWED) or writes:
             raise PermissionError(f"it tried {event}")
 
+    for module, names in SILENT.items():
+        for place in (module, "os" if module == "posix" else "signal" if module == "_signal" else module):
+            for name in names:
+                if hasattr(sys.modules.get(place), name):
+                    delattr(sys.modules[place], name)
     sys.addaudithook(watch)
 
 
-def read(path: Path) -> Any:
+def warm() -> None:
+    """Let torch read and write what checkpoints hold, so that what it imports on the way is there before no file can be opened."""
+    import argparse
+    import collections
+
+    import numpy as np
+    import torch
+    from safetensors.torch import save
+
+    kinds = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)
+    held: dict[str, Any] = {str(kind): torch.zeros(2, 3, dtype=kind).t() for kind in kinds}
+    others = {
+        "best": np.float64(1),
+        "hyper": argparse.Namespace(lr=1),
+        "more": collections.defaultdict(dict),
+        "order": collections.OrderedDict(x=1),
+        "p": torch.nn.Parameter(held["torch.float32"]),
+    }
+    for new in (True, False):
+        file = io.BytesIO()
+        torch.save(held | others, file, _use_new_zipfile_serialization=new)
+        file.seek(0)
+        read(file, "")
+    read(io.BytesIO(save({k: v.detach().contiguous().clone() for k, v in held.items()})), ".safetensors")
+
+
+def read(source: BinaryIO, suffix: str) -> Any:
     """What the file holds: tensors and plain containers."""
     import argparse
     import collections
 
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    if path.suffix == ".safetensors":
-        return load_file(path)
+    if suffix == ".safetensors":
+        return load(source.read())
     plain: list[Any] = [argparse.Namespace, collections.defaultdict, dict]
     try:
         import numpy as np
@@ -90,7 +165,7 @@ def read(path: Path) -> Any:
         pass
     torch.serialization.add_safe_globals(plain)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
         raise Refused(_why(error)) from error
 
@@ -99,11 +174,15 @@ def _why(error: Exception) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "alloc" in said or "memory" in said:
         return "it asks for far more memory than its size warrants; get it anew"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.EFBIG, errno.EAGAIN):
+        return "when read it tried to open a file or to start a program, which weights never do; do not open it anywhere"
     if isinstance(error, PermissionError) and "it tried" in said:
         return f"when read {said.partition('it tried ')[2]}, which weights never do; do not open it anywhere"
     if "TorchScript" in said:
         return "it is a TorchScript archive; where it was made, save a state dict instead: torch.save(model.state_dict(), FILE)"
-    for mark in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to call reduce for unrecognized function "):
+    if any(f"Unsupported operand {number}" in said for number in CALLS):
+        return "it holds an instruction that calls a function by name, which weights never do; do not open it anywhere"
+    for mark in ("Trying to load unsupported GLOBAL ", "Unsupported global: GLOBAL ", "Unsupported class ", "Trying to call reduce for unrecognized function "):
         if mark in said:
             name = said.partition(mark)[2].split()[0].rstrip(",.:")
             return f"it holds a pickled object ({name}), which runs code when read; where it was made, save a state dict instead: torch.save(model.state_dict(), FILE)"
@@ -211,16 +290,16 @@ def _alike(x: dict[str, Any], y: dict[str, Any]) -> bool:
     return x.keys() == y.keys() and all(x[k].shape == y[k].shape for k in x)
 
 
-def plainly(path: Path, into: BinaryIO, network: str | None, drop: Sequence[str]) -> list[str]:
+def plainly(source: BinaryIO, into: BinaryIO, network: str | None, drop: Sequence[str]) -> list[str]:
     """Convert without torch; what to tell of it.
 
     Raises:
         plainfile.Unknown: the file, or something in it, is not read so.
     """
-    archive = plainfile.Archive(path)
+    archive = plainfile.Archive(source)
     try:
         state, notes = one(archive.loaded(), network, drop)
-        if sum(flat.nbytes for flat in state.values()) > 5 * path.stat().st_size + (512 << 20):
+        if sum(flat.nbytes for flat in state.values()) > 5 * size_of(source) + (512 << 20):
             raise Refused("it asks for far more memory than its size warrants; get it anew")
         plainfile.save(state, archive, into)
     except Refused:
@@ -230,13 +309,18 @@ def plainly(path: Path, into: BinaryIO, network: str | None, drop: Sequence[str]
     return notes
 
 
-def main(way: str, source: str, target: str, network: str, *drop: str) -> dict[str, Any]:
-    """Convert; the answer says what was found, or why it was refused.
+def size_of(source: BinaryIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(source.fileno()).st_size
+
+
+def main(way: str, name: str, target: str, network: str, *drop: str) -> dict[str, Any]:
+    """Convert; the answer says what was found, or why it was refused, and which limits hold.
 
     Args:
         way: `plain` without torch, which may answer that it does not know a file, or `torch`.
-        source: The file to read.
-        target: The file to write.
+        name: The file to read.
+        target: Number of the open descriptor to write to.
         network: Which part of it, if any is named.
         *drop: What to leave out.
     """
@@ -246,23 +330,25 @@ def main(way: str, source: str, target: str, network: str, *drop: str) -> dict[s
 
         del np
     else:
-        from safetensors.torch import save_file
-    path = Path(source)
-    with Path(target).open("wb") as into:
-        limit(path.stat().st_size)
+        from safetensors.torch import save
+
+        warm()
+    with Path(name).open("rb") as source, os.fdopen(int(target), "wb") as into:
+        limit(size_of(source))
+        held = {"holds": holds()}
         deny()
         try:
             if way == "plain":
-                return {"notes": plainly(path, into, network or None, drop)}
-            state, notes = one(read(path), network or None, drop)
-            save_file({k: v.detach().contiguous().clone() for k, v in state.items()}, target)
+                return held | {"notes": plainly(source, into, network or None, drop)}
+            state, notes = one(read(source, Path(name).suffix), network or None, drop)
+            into.write(save({k: v.detach().contiguous().clone() for k, v in state.items()}))
         except Refused as error:
-            return {"error": str(error)}
+            return held | {"error": str(error)}
         except plainfile.Unknown as error:
-            return {"unknown": str(error)}
+            return held | {"unknown": str(error)}
         except Exception as error:
-            return {"error": _why(error)}
-    return {"notes": notes}
+            return held | {"error": _why(error)}
+    return held | {"notes": notes}
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def look_again(record: dict[str, Any], opened: Opened, unlearned: nn.Module) -> 
             continue
         split = Split.by_class(opened.data.train, opened.data.test, forget=request["classes"])
         (answer,) = auditing.audit(unlearned, split, [lookup("audits", "accuracy")()], norm=opened.norm, head=opened.inputs.head, device=opened.device)
-        named = next((row["values"]["unlearned"] for row in answer["rows"] if row["name"] == ANSWERED), [])
+        named: list[dict[str, Any]] = next((row["values"]["unlearned"] for row in answer["rows"] if row["name"] == ANSWERED), [])
         looks += [{name: request[name] for name in ("record", "classes", "names")} | {"named": value} for value in named]
     if looks:
         record["earlier"] = records.finite(looks)

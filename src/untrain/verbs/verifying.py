@@ -89,14 +89,15 @@ def _weights(run: Path, record: Mapping[str, Any]) -> Look:
 
 def _drawn(run: Path, record: dict[str, Any]) -> Iterator[Look]:
     """What was drawn from the record, where it lies beside it."""
-    for name, draw in {PAGE: lambda: render(record).encode(), CARD: lambda: card(record).encode()}.items():
+    drawers: dict[str, Callable[[dict[str, Any]], str]] = {PAGE: render, CARD: card}
+    for name, draw in drawers.items():
         path = run / name
         if not path.is_file() or (name == CARD and ":" not in record["model"]["name"]):
             continue
         if record["environment"].get("untrain") != version("untrain"):
             yield Look(name, "not looked at", "another version of untrain drew it")
             continue
-        same = path.read_bytes() == draw()
+        same = path.read_bytes() == draw(record).encode()
         yield Look(
             name,
             "same" if same else "differs",
@@ -154,7 +155,10 @@ def _said(record: Mapping[str, Any], name: str) -> str | None:
 
 def _originals(record: Mapping[str, Any], inputs: Inputs, say: Say) -> Iterator[Look]:
     opened = inputs.open(say)
-    asked = {"data": (lambda: opened.data.sha256, record["data"]), "original": (lambda: opened.model.sha256, record["model"])}
+    asked: dict[str, tuple[Callable[[], str], Mapping[str, Any]]] = {
+        "data": (lambda: opened.data.sha256, record["data"]),
+        "original": (lambda: opened.model.sha256, record["model"]),
+    }
     for what, (found, said) in asked.items():
         try:
             same = found() == said["sha256"]
