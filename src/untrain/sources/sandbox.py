@@ -15,6 +15,7 @@ import importlib.util
 import io
 import json
 import os
+import pickletools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,8 +51,8 @@ SILENT = {
 """What raises no event is taken away by its name, which is how a pickle would call it."""
 
 
-CALLS = (105, 111, 130, 131, 132, 146)
-"""Instructions of pickles that call what they name and that torch does not know: INST, OBJ, those of extensions, NEWOBJ_EX."""
+CALLS = ("INST", "OBJ", "EXT1", "EXT2", "EXT4", "NEWOBJ_EX")
+"""Instructions of pickles that call what they name, and that torch does not know."""
 
 
 class Refused(Exception):
@@ -180,8 +181,11 @@ def _why(error: Exception) -> str:
         return f"when read {said.partition('it tried ')[2]}, which weights never do; do not open it anywhere"
     if "TorchScript" in said:
         return "it is a TorchScript archive; where it was made, save a state dict instead: torch.save(model.state_dict(), FILE)"
-    if any(f"Unsupported operand {number}" in said for number in CALLS):
-        return "it holds an instruction that calls a function by name, which weights never do; do not open it anywhere"
+    if "Unsupported operand " in said:
+        number = said.partition("Unsupported operand ")[2].split()[0].rstrip(",.:")
+        op = pickletools.code2op.get(chr(int(number))) if number.isdecimal() else None
+        if op is not None:
+            return f"it holds an instruction ({op.name}) that {'calls what it names' if op.name in CALLS else 'old pickles have'} and weights have not; do not open it anywhere"
     for mark in ("Trying to load unsupported GLOBAL ", "Unsupported global: GLOBAL ", "Unsupported class ", "Trying to call reduce for unrecognized function "):
         if mark in said:
             name = said.partition(mark)[2].split()[0].rstrip(",.:")
