@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from untrain.evidence.listed import judged
 from untrain.evidence.record import dumps, finite
-from untrain.evidence.verdict import judge, what
 
 EDITED = "EDITED"
 """Stands in the verdict's place where a record is not what it was made as."""
@@ -58,7 +58,7 @@ def _misjudged(record: Mapping[str, Any]) -> list[str]:
     """How its verdict differs from the one that its own rows give."""
     try:
         found = record["verdict"]
-        again = None if found is None else finite(judge(record["audits"], record["run"]["marks"], what(record["request"])))
+        again = None if found is None else finite(judged(record))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError):
         return ["its rows are not such that a verdict could be made of them"]
     if again is None or alike(found, again):

@@ -183,7 +183,7 @@ def _why(error: Exception) -> str:
         return "it is a TorchScript archive; where it was made, save a state dict instead: torch.save(model.state_dict(), FILE)"
     if "Unsupported operand " in said:
         number = said.partition("Unsupported operand ")[2].split()[0].rstrip(",.:")
-        op = pickletools.code2op.get(chr(int(number))) if number.isdecimal() else None
+        op = next((op for op in pickletools.opcodes if str(ord(op.code)) == number), None)
         if op is not None:
             return f"it holds an instruction ({op.name}) that {'calls what it names' if op.name in CALLS else 'old pickles have'} and weights have not; do not open it anywhere"
     for mark in ("Trying to load unsupported GLOBAL ", "Unsupported global: GLOBAL ", "Unsupported class ", "Trying to call reduce for unrecognized function "):
