@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from untrain.cli import show
-from untrain.cli.flags import Also, Images, Json, Out, Retrained, Skip, flags_of, method_verb, takes
+from untrain.cli.flags import Also, Images, Json, Out, Retrained, Skip, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument, UntrainError
 from untrain.verbs.inputs import Inputs
@@ -158,14 +158,15 @@ def suppress(*, inputs: Inputs, out: Out, json: Json = False) -> int:
 
 @takes(
     flags_of(
-        without=("size", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "recipe", "precision"),
-        heading="Of the run, where it lies elsewhere now or is to be another",
+        without=("mirror", "seed", "epochs", "recipe", "precision"),
+        heading="Of a run: what lies elsewhere now. Of a file: as for unlearn",
     ),
     make=dict,
 )
 def audit(
-    run: Annotated[Path, Parameter(help="Folder that `untrain unlearn` wrote.")],
+    run: Annotated[Path, Parameter(help="Folder that `untrain unlearn` wrote, or a file of weights (.safetensors) that any tool made.")],
     *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder to write, where a file of weights is audited; its page is drawn there too.")] = None,
     retrained: Retrained = (),
     inputs: dict[str, Any],
     skip: Skip = None,
@@ -173,18 +174,26 @@ def audit(
     show_images: Images = False,
     json: Json = False,
 ) -> int:
-    """Ask the audits of a run's model, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
+    """Ask the audits of a run's model, or of any two checkpoints, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
     from untrain.evidence.verdict import EXIT
     from untrain.verbs.auditing import audit
+    from untrain.verbs.elsewhere import audit_file
 
     left, more = (tuple(name.strip() for name in (names or "").split(",") if name.strip()) for names in (skip, also))
     with show.bars() as progress:
-        record = audit(run, retrained=retrained, elsewhere=inputs, skip=left, also=more, show_images=show_images, progress=progress, say=show.note)
+        how: dict[str, Any] = {"retrained": retrained, "skip": left, "also": more, "show_images": show_images, "progress": progress, "say": show.note}
+        if run.suffix != ".safetensors" and (not run.is_file() or run.suffix == ".json"):
+            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "norm", "image_column", "label_column")})
+            record = audit(run, elsewhere=inputs, **how)
+        else:
+            record = audit_file(run, inputs_of(inputs), named_out(out, run), **how)
     if json:
         show.as_json(record)
     else:
         show.draw(show.side_by_side(record))
         show.say(record["verdict"]["sentence"])
+        if out is not None:
+            show.say(str(out / PAGE))
     return EXIT[record["verdict"]["code"]]
 
 

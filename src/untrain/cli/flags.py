@@ -70,6 +70,41 @@ def takes(flags: Sequence[inspect.Parameter], make: Callable[..., Any] = Inputs)
     return decorated
 
 
+def refuse_of_a_run(**given: Any) -> None:
+    """Refuse flags that say of a run what its record says.
+
+    Raises:
+        BadArgument: one is given.
+    """
+    named = next((name for name, value in given.items() if value is not None), None)
+    if named is not None:
+        raise BadArgument(f"--{named.replace('_', '-')} goes with a file of weights; of a run its record says it: leave the flag out")
+
+
+def inputs_of(given: dict[str, Any]) -> Inputs:
+    """The inputs that flags name whose absence means nothing.
+
+    Raises:
+        BadArgument: model, data or what was to be forgotten is not named.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    lacks = [f"--{name}" for name in ("model", "data", "forget") if name not in named]
+    if lacks:
+        raise BadArgument(f"a file of weights is audited beside its original and data: name {', '.join(lacks)}, by --weights the original, and --out the folder to write")
+    return Inputs(**named)
+
+
+def named_out(out: Path | None, file: Path) -> Path:
+    """The folder to write what is found of a file.
+
+    Raises:
+        BadArgument: none is named.
+    """
+    if out is None:
+        raise BadArgument(f"where to write what is found of {file.name} is not said; name a folder by --out")
+    return out
+
+
 def signed(function: Any, parameters: Sequence[inspect.Parameter], name: str, doc: str | None) -> None:
     """Give a function another signature, name and docstring."""
     function.__signature__ = inspect.Signature(parameters, return_annotation=int)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from untrain.core.counting import interval
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.data.overlap import refuse_shared
-from untrain.core.discover import name_of
+from untrain.core.discover import lookup, name_of, usual
 from untrain.core.engine import Engine, Progress, seeded, silent
 from untrain.core.errors import FAILED, BadArgument, BadData, Diverged
 from untrain.core.files import weights_hash
@@ -178,7 +178,7 @@ class Audit:
 def audit(
     unlearned: nn.Module,
     split: Split,
-    audits: Sequence[Audit],
+    audits: Sequence[Audit] | None = None,
     *,
     original: nn.Module | None = None,
     retrained: Sequence[nn.Module] = (),
@@ -195,7 +195,7 @@ def audit(
     Args:
         unlearned: The model that is judged.
         split: The data.
-        audits: What to ask.
+        audits: What to ask; where nothing is named, all that are asked where none is named.
         original: The model before.
         retrained: Models that never saw the forgotten data, trained as the original was.
         controls: Further models by the name of their column.
@@ -215,6 +215,7 @@ def audit(
     """
     engine = Engine.of(device if device is not None else home(unlearned))
     split = prepared(bare(unlearned), split, norm)
+    audits = [lookup("audits", name)() for name in usual()] if audits is None else audits
     if len(split.parts.get("holdout", ())) and any("holdout" in (*asked.needs, *asked.wants) for asked in audits):
         refuse_shared(split.parts["holdout"], forget=split.forget, retain=split.retain)
     probe = next(part for part in split.parts.values() if len(part))

@@ -61,12 +61,9 @@ class Result:
         """
         # Without the wrapper of a trainer, since one rank may look alone.
         changed = bare(self.model)
-        before, after = _values(self._original), _values(changed)
-        if before.keys() == after.keys() and all(torch.equal(value.cpu(), after[name].cpu()) for name, value in before.items()):
-            return ("unchanged",)
-        was, now = (correct(m, self._split.retain.at_most(2000)) for m in (self._original, changed))
-        if now < was / 2:
-            return ("collapsed",)
+        found = marked(self._original, changed, self._split.retain)
+        if found:
+            return found
         # Of single samples a model that never saw them names most as before.
         if not self._split.classes or not self.method.forgets or not len(self._split.forget):
             return ()
@@ -77,6 +74,15 @@ class Result:
     def advice(self) -> str | None:
         """Which knob to move, where the run is marked."""
         return self.method.advice(self.marks[0]) if self.marks else None
+
+
+def marked(original: nn.Module, changed: nn.Module, retain: Samples) -> tuple[str, ...]:
+    """`unchanged` or `collapsed`, where nothing moved, or retained accuracy, on up to 2,000 samples, fell below half of the original's."""
+    before, after = _values(original), _values(changed)
+    if before.keys() == after.keys() and all(torch.equal(value.cpu(), after[name].cpu()) for name, value in before.items()):
+        return ("unchanged",)
+    was, now = (correct(m, retain.at_most(2000)) for m in (original, changed))
+    return ("collapsed",) if now < was / 2 else ()
 
 
 def _values(module: nn.Module) -> dict[str, Tensor]:

@@ -15,6 +15,9 @@ from untrain.core.errors import BadData
 SCHEMA = "untrain.record/1"
 """Name and version of the format; `schema()` is the JSON Schema."""
 
+ELSEWHERE = "made elsewhere"
+"""The method of a record whose model was handed in, so that nothing is known of how it was made."""
+
 NOT_CLAIMED = (
     "Approximate unlearning is not a proof of deletion.",
     "This covers one file of weights: not backups, logs, embeddings, nor earlier or derived models.",

@@ -77,13 +77,15 @@ def findings(record: dict[str, Any]) -> Markup:
 
 
 def cost(record: dict[str, Any]) -> Markup:
-    """What it took, and the losses of each phase."""
+    """What it took, and the losses of each phase; nothing of a model that was made elsewhere."""
+    if record["method"]["name"] == records.ELSEWHERE:
+        return Markup()
     return draw("cost", run=record["run"], figures=Markup().join(drawn(losses(p)) for p in record["run"]["phases"] if p["losses"]))
 
 
 def method(record: dict[str, Any]) -> Markup:
     """The method and its settings, data, model and machine."""
-    return draw("method", record=record, counts=[(part, f"{n:,}") for part, n in record["data"]["counts"].items()])
+    return draw("method", record=record, elsewhere=records.ELSEWHERE, counts=[(part, f"{n:,}") for part, n in record["data"]["counts"].items()])
 
 
 def again(record: dict[str, Any]) -> Markup:
