@@ -61,7 +61,7 @@ class UNSIR(Method):
             x - aim sign grad CE(p_o(x), c), with the target that x itself has. They take the class out of the features, and cost retained accuracy. 0 by default.
         aim: How far they are moved, in units of the network's normalised input.
         kind: Where the noise goes: `maximizing` the error (the paper), or a control: `minimizing` it (class-like, the wrong sign), `black` (zero, nothing learned).
-        notebook: Whether to learn noise with the official notebook's three faults: in training mode, one class after the other, 256 images of which 3 are kept
+        notebook: Whether to learn noise with the official notebook's three faults: in training mode, one class after the other, a batch of images of which 3 are kept
             (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
         batch: Batch size of impair and repair; 256 in the published code.
         floor: Steps of the repair at least. Retained samples that are too few for it are gone over in batches of about 64 until it has taken so many, and the impair a
@@ -70,7 +70,7 @@ class UNSIR(Method):
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
     moves: ClassVar = {"impair": Move(-1), "repair": Move(-1, on="retain")}
-    small: ClassVar = {"floor": 0}
+    small: ClassVar = {"floor": 0, "batch": 64}
     knobs: ClassVar = {
         "unchanged": {"impair_lr": +1, "impair_epochs": +1},
         "collapsed": {"impair_lr": -1, "repair_epochs": +1},
@@ -170,7 +170,7 @@ class UNSIR(Method):
         images, phases = [], []
         model.train()
         for label in classes if self.noise else ():
-            learned, did = self.learned(model, kept, torch.full((256,), label))
+            learned, did = self.learned(model, kept, torch.full((self.batch,), label))
             images.append(learned[:3].repeat(self.copies, *[1] * len(kept.shape)))
             phases += did
         x = torch.cat(images) if images else torch.empty(0, *kept.shape)
