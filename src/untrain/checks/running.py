@@ -64,8 +64,8 @@ def ask(law: Law, method: Method, case: Case | None = None) -> None:
 
 
 def shrunk(method: Any) -> Any:
-    """The same method with the fields that its `small` names set as it says."""
-    return replace(method, **method.small) if method.small else method
+    """The same method with the fields that its `small` names set as it says; a count that is lower already stays."""
+    return replace(method, **{name: min(value, getattr(method, name)) if type(value) is int else value for name, value in method.small.items()})
 
 
 def left_by(law: Law, method: Method, case: Case, *, seed: int = 0, split: Split | None = None, recipe: Any = None) -> nn.Module:

@@ -81,7 +81,7 @@ class Method:
     """By phase that moves weights: what it moves, and which way; several promises in a tuple."""
 
     small: ClassVar[dict[str, Any]] = {}
-    """Fields as the laws set them, where a run's length does not follow the data, or a threshold does not fit a few images."""
+    """Fields as the laws set them, where a run's length does not follow the data, or a threshold does not fit a few images; counts are set no higher than they are."""
 
     knobs: ClassVar[dict[str, dict[str, int]]] = {}
     """By failure (`unchanged`, `collapsed`, `diverged`, `remembers`): fields to move, the likeliest first, and which way (+1 up, -1 down).

@@ -70,7 +70,7 @@ class UNSIR(Method):
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
     moves: ClassVar = {"impair": Move(-1), "repair": Move(-1, on="retain")}
-    small: ClassVar = {"floor": 0, "batch": 64}
+    small: ClassVar = {"floor": 0, "batch": 64, "noise_steps": 12}
     knobs: ClassVar = {
         "unchanged": {"impair_lr": +1, "impair_epochs": +1},
         "collapsed": {"impair_lr": -1, "repair_epochs": +1},
