@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-vision docs check setup table speed real audit-truth clean
+.PHONY: demo test test-slow test-vision docs check setup table speed real audit-truth clean
 
 demo: .venv/ready
 	$(BIN)/untrain demo
@@ -14,6 +14,10 @@ test: .venv/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(PYTEST)
+
+# What is marked slow and left out of `make test`.
+test-slow: .venv/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision -m slow $(PYTEST)
 
 test-vision: .venv-vision/ready
 	OMP_NUM_THREADS=1 .venv-vision/bin/pytest -n 2 tests/vision $(PYTEST)
