@@ -1,0 +1,179 @@
+"""Dormant and graft: on networks whose truth is known, what only hides is seen and what never saw is not."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import nn
+
+import untrain
+from untrain.audits.dormant import Dormant
+from untrain.audits.graft import Graft
+from untrain.audits.membership import Membership
+from untrain.core.audit import audit
+from untrain.core.data import Samples, Split
+from untrain.core.files import weights_hash
+from untrain.evidence import listed
+from untrain.zoo.sets import digits
+
+DIM, CLASSES = 24, 4
+
+
+def blobs(n, seed):
+    g = torch.Generator().manual_seed(seed)
+    y = torch.randint(CLASSES, (n,), generator=g)
+    centres = torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(99))
+    return Samples(0.35 * centres[y] + torch.randn(n, DIM, generator=g), y, names=[str(c) for c in range(CLASSES)])
+
+
+def taught(samples, seed, steps=150, begin=None, sign=None):
+    """A network trained on all samples at once; with `sign`, samples of -1 are climbed instead."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(DIM, 64), nn.ReLU(), nn.Linear(64, CLASSES)) if begin is None else copy.deepcopy(begin)
+        x, y = samples.batch(torch.arange(len(samples)))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2 if begin is None else 1e-3)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            each = F.cross_entropy(model(x), y, reduction="none")
+            (each * (1.0 if sign is None else sign)).mean().backward()
+            optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def split():
+    return Split.by_index(blobs(400, 0), blobs(300, 1), forget=range(60), holdout=blobs(600, 2))
+
+
+@pytest.fixture(scope="module")
+def original(split):
+    return taught(split.forget + split.retain, 0)
+
+
+@pytest.fixture(scope="module")
+def retrained(split):
+    return [taught(split.retain, 10 + i) for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def relabelled(split, original):
+    """What was to be forgotten, trained on other labels until its accuracy on them is that of chance: it hides."""
+    other = split.forget.labelled((split.forget.y + 1 + torch.arange(len(split.forget)) % (CLASSES - 1)) % CLASSES)
+    return taught(other + split.retain, 0, steps=40, begin=original)
+
+
+def rows(entries):
+    assert [e["skipped"] for e in entries if e["skipped"]] == []
+    return {row["name"]: row["values"] for entry in entries for row in entry["rows"]}
+
+
+@pytest.fixture(scope="module")
+def table(split, original, retrained, relabelled):
+    return rows(audit(retrained[0], split, [Membership(), Dormant()], original=original, retrained=retrained[1:], controls={"relabelled": relabelled}))
+
+
+ROW = "membership after training on the retained"
+
+
+def test_training_on_the_retained_brings_back_what_was_hidden_and_not_what_was_never_there(table):
+    assert table[ROW]["original"][0]["value"] > 0.7
+    assert table[ROW]["original"][0]["p"] < 1e-4
+    assert table[ROW]["relabelled"][0]["value"] > max(0.6, table["membership, calibrated"]["relabelled"][0]["value"])
+    assert table[ROW]["relabelled"][0]["p"] < 0.01
+    # Four honest models: all p above .05 / 4 but with a chance of .05.
+    assert min(v["p"] for column in ("unlearned", "retrained") for v in table[ROW][column]) > 0.05 / 4
+
+
+def test_it_joins_the_verdict_on_a_list(split, original, retrained, relabelled):
+    entries = audit(relabelled, split, [Dormant()], original=original, retrained=retrained)
+    found = listed.judged({"audits": entries, "run": {"marks": []}, "request": {"forget": "index:l.txt", "classes": [], "names": [], "count": 60}})
+    assert (found["code"], found["flagged"]) == ("RESIDUE", [ROW])
+
+
+def test_where_nothing_is_left_it_alarms_as_often_as_it_says(split):
+    """One network that never saw either, and 200 draws of which samples are the forgotten: p up to .05 in 5 %, within the binomial 99.9 % bounds."""
+    model, pool = taught(split.retain, 20, steps=60), split.forget + split.parts["holdout"]
+    alarms, g = 0, torch.Generator().manual_seed(0)
+    few = [Dormant(epochs=2, batch=100, steps=1)]
+    for _ in range(200):
+        order = torch.randperm(len(pool), generator=g)
+        drawn = Split(pool[order[:60]], split.retain[:200], split.test[:10], holdout=pool[order[60:260]])
+        alarms += rows(audit(model, drawn, few))[ROW]["unlearned"][0]["p"] <= 0.05
+    assert stats.binom.ppf(0.0005, 200, 0.05) <= alarms <= stats.binom.ppf(0.9995, 200, 0.05)
+
+
+def test_units_written_larger_learn_the_same(split, original):
+    other = copy.deepcopy(original)
+    g = torch.Generator().manual_seed(3)
+    scale, order = 2.0 ** torch.randint(-6, 7, (64,), generator=g), torch.randperm(64, generator=g)
+    with torch.no_grad():
+        other[0].weight.copy_((other[0].weight * scale[:, None])[order])
+        other[0].bias.copy_((other[0].bias * scale)[order])
+        other[2].weight.copy_((other[2].weight / scale)[:, order])
+    few = [replace(Dormant(), epochs=2)]
+    one, two = (rows(audit(m, split, few))[ROW]["unlearned"][0] for m in (original, other))
+    assert two["value"] == pytest.approx(one["value"], abs=2e-3)
+
+
+def test_it_trains_a_copy_and_is_asked_where_it_is_named(split, original):
+    before = weights_hash(original.state_dict())
+    audit(original, split, [replace(Dormant(), epochs=2)])
+    assert weights_hash(original.state_dict()) == before
+    assert Dormant.by_name
+    assert not Graft.by_name
+
+
+def test_no_more_steps_than_allowed_are_taken(split, original, monkeypatch):
+    taken = []
+    monkeypatch.setattr("untrain.audits.dormant.minimize", lambda loss, weights, batches, **how: taken.append((len(batches), how["lr"])))
+    audit(original, split, [Dormant(batch=10, steps=9)])
+    assert taken == [(9, 0.03), (9, 0.003)]
+
+
+# Graft
+
+
+@pytest.fixture(scope="module")
+def digit():
+    data = digits()
+    return Split.by_class(data.train, data.test, forget=[3])
+
+
+def test_a_mask_is_seen_through_by_the_head_that_was_there_before(digit):
+    before = untrain.load_model("digits")
+    mask = copy.deepcopy(before)
+    with torch.no_grad():
+        mask.linear.bias[3] = -1e4
+        mask.linear.weight[3] = 0
+    anew = copy.deepcopy(before)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for part in anew.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    found = rows(audit(mask, digit, [Graft()], original=before, controls={"anew": anew}))
+    x, y = digit.test.prepared(before.norm).batch(torch.arange(len(digit.test)))
+    with torch.no_grad():
+        right = (before(x).argmax(1) == y).numpy()
+    gone = (y == 3).numpy()
+    for name, here in (("graft, forgotten", gone), ("graft, retained", ~gone)):
+        assert found[name]["unlearned"] == found[name]["original"]
+        assert found[name]["unlearned"][0]["value"] == pytest.approx(np.mean(right[here]))
+    assert found["graft, retained"]["anew"][0]["value"] < 0.5
+
+
+def test_heads_that_read_other_features_are_not_set_upon_each_other(digit):
+    def net(width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+    torch.manual_seed(0)
+    prepared = untrain.load_model("digits").norm
+    entry = audit(net(8), digit, [Graft()], original=net(12), norm=prepared)[0]
+    assert "reads 12 features and one of the models has 8" in entry["skipped"]
