@@ -84,6 +84,33 @@ def test_a_mutant_is_caught_by_the_law_that_it_names(name):
     assert type(method).__name__ in str(caught.value) or mutant.law is checks.check_the_repr_is_python
 
 
+BREAKS = {
+    "the teacher is the student": ["DistilsFromItself", "ScrubTeacherAliased", "TeacherAliased", "TheStudentTeachesItself"],
+    "the teacher shares the student's weights": ["DistilsFromSharedWeights", "ScrubTeacherSharesWeights", "TeacherSharesWeights", "TeacherIsAShallowCopy"],
+    "a sign is turned": ["DistilsUpwards", "MaxTurnedRound", "MinTurnedRound", "BothTurnedRound", "SalUnTurnedRound"],
+    "weight decay is forgotten": ["DistilsWithDecay", "ScrubWithoutWeightDecay", "SalUnWithoutWeightDecay"],
+    "weight decay leaks past the mask": ["WeightDecayLeaksPastTheMask"],
+    "what is not named is read": ["ReadsAGlobal", "ReachesBehindItsPart"],
+    "nothing moves": ["NothingThatMoves"],
+    "a tensor is nudged": ["NudgesAWeight", "ShakesTheWeightsFirst"],
+    "forget and retain are exchanged": ["ScrubPartsExchanged", "MeasuresForgetForRetain", "ForgetAndRetainSwapped", "TakesOutTheRetained", "SalientForTheRetained"],
+    "the target keeps the label": ["TargetKeepsTheLabel", "TeachesTheLabel"],
+    "evaluation mode for training mode": ["DistilsInEvaluationMode", "ScrubInEvaluationMode", "ExpandsInEvaluationMode"],
+    "the mask is ignored, or inverted": ["MaskIgnored", "MaskInverted"],
+    "true labels are trained": ["TrueLabelsForWrongOnes", "ExpandsOnTrueLabels", "BargainsOverTrueLabels"],
+    "a plain sum, weights exchanged, one gradient off": ["PlainSum", "WeightsSwapped", "ForgetGradientOff"],
+    "the old head is put back, or a row is left": ["PutsTheOldHeadBack", "KeepsTheAddedRow"],
+    "hooks are left": ["HooksLeft", "LeavesAHook", "LeavesAHookOnAWeight"],
+    "importances are inverted, or of means of batches": ["ImportanceInverted", "SquaresTheMeanOfABatch"],
+}
+"""What goes wrong in code for unlearning, most of it met in public packages, and the mutants that do it: that each is caught is tested above."""
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+def test_each_known_way_to_go_wrong_is_a_mutant(fault):
+    assert set(BREAKS[fault]) <= set(MUTANTS)
+
+
 def test_the_list_of_laws_is_whole():
     written = {law for found in pkgutil.iter_modules(checks.__path__, "untrain.checks.") for law in laws_in(importlib.import_module(found.name))}
     of_methods = {law for law in written if next(iter(inspect.signature(law).parameters)) == "method"}
