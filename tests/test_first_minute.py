@@ -240,8 +240,8 @@ import sys
 from untrain.cli import main
 import untrain.verbs.checking
 assert not {"scipy.stats", "scipy.optimize"} & set(sys.modules)
-assert main(["check", "--model", "digits", "--data", "digits", "--forget", "class:3", "--seconds", "2"]) == 0
-assert "torch._dynamo" not in sys.modules
+assert main(["check", "--model", "digits", "--data", "digits", "--forget", "class:3", "--seconds", "30"]) == 0
+assert not {"torch._dynamo", "sympy"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
 
 from untrain.core.data import Plan, Samples, mix
 from untrain.core.engine import Run, current, own_stream
@@ -234,7 +234,6 @@ def _one_by_one(model: Network, loss: Loss, weights: list[nn.Parameter], x: Any,
     """Sum over the samples of a batch of a power of each one's gradient."""
     asked = _Asked(model.module, loss)
     names = {id(p): name for name, p in asked.named_parameters()}
-    held = {names[id(w)]: w.detach() for w in weights}
     room = max(1, ROOM // max(1, sum(w.numel() for w in weights)))
     sums = [torch.zeros_like(w, dtype=torch.promote_types(w.dtype, torch.float32), requires_grad=False) for w in weights]
 
@@ -248,9 +247,11 @@ def _one_by_one(model: Network, loss: Loss, weights: list[nn.Parameter], x: Any,
             with uncounted(), warnings.catch_warnings():
                 # What has no rule for a batch of its own is done sample by sample within, and says so: it is right, and slower.
                 warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-                found = vmap(grad(of_one), in_dims=(None, 0, 0), randomness="different")(held, some, y[rows])
+                # Weights for each sample and torch's own gradient: functorch's imports the compiler, as much time as torch itself takes.
+                own = {names[id(w)]: w.detach().expand(len(rows), *w.shape).requires_grad_() for w in weights}
+                losses = vmap(of_one, in_dims=(0, 0, 0), randomness="different")(own, some, y[rows])
+                each = list(torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True, materialize_grads=True))
             current().passes += 3 * len(rows)
-            each = [found[names[id(w)]] for w in weights]
         except (RuntimeError, NotImplementedError):
             # What this network does cannot be done for all samples at once: one after the other it can.
             each = []
