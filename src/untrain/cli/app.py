@@ -156,6 +156,30 @@ def suppress(*, inputs: Inputs, out: Out, json: Json = False) -> int:
     return done
 
 
+@takes(flags_of())
+def reference(
+    *,
+    inputs: Inputs,
+    models: Annotated[int, Parameter(help="How many; 5 are needed to say that no trace was found.")] = 5,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the models; one in the cache, named by recipe and retained data, where none is named.")] = None,
+    cost: Annotated[bool, Parameter(negative=(), help="Say what it takes and what it allows to be claimed, and train nothing.")] = False,
+    json: Json = False,
+) -> int:
+    """Train models that never saw what is to be forgotten, by the recipe of the original. They are kept; a killed call goes on when it is called again."""
+    from untrain.verbs.reference import reference
+
+    with show.bars() as progress:
+        told = reference(inputs, out, models=models, cost=cost, progress=progress, say=show.note)
+    if json:
+        show.as_json(told)
+    else:
+        rows = [(m["file"], "now" if m["trained"] else "before", f"{m['retained']:.1%}") for m in told["models"]]
+        if rows:
+            show.draw(show.table(("model", "trained", "accuracy on what is retained"), rows))
+            show.say(f"untrain audit RUN --retrained {told['folder']}")
+    return 0
+
+
 @takes(
     flags_of(
         without=("mirror", "seed", "epochs", "recipe", "precision"),
@@ -298,6 +322,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(check)
     root.command(forget)
     root.command(suppress)
+    root.command(reference)
     root.command(audit)
     root.command(report)
     root.command(verify)

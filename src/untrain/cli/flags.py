@@ -17,7 +17,13 @@ from untrain.verbs.inputs import Inputs
 Json = Annotated[bool, Parameter(negative=(), help="Answer in JSON on stdout, and with nothing else.")]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; refused where it exists, unless it holds a killed run of the same arguments.")]
 Retrained = Annotated[
-    tuple[Path, ...], Parameter(name="--retrained", consume_multiple=True, negative=(), help="Weights (.safetensors) of models that never saw the forgotten data.")
+    tuple[Path, ...],
+    Parameter(
+        name="--retrained",
+        consume_multiple=True,
+        negative=(),
+        help="Weights (.safetensors) of models that never saw the forgotten data, or a folder of them (`untrain reference`).",
+    ),
 ]
 Skip = Annotated[str | None, Parameter(help="Audits to leave out, with commas between; relearn takes longest by far. The record says so.")]
 Also = Annotated[str | None, Parameter(help="Audits to ask besides, with commas between: those that take long or decide nothing (`untrain audits` marks them).")]

@@ -31,7 +31,7 @@ from untrain.verbs.folder import locked, noted_inputs, read_record
 from untrain.verbs.given import given_model, name_at
 from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import pictures
-from untrain.verbs.run_files import RECORD
+from untrain.verbs.run_files import RECORD, weights_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def audit(
         raise BadData(f"{given.origin} is not the original of the run, {record['model']['origin']} (sha256 differs); name it by --weights")
     split = _split_again(record, opened)
     unlearned = filled(inputs.model, source.classes, path)
-    references = [reference(p, inputs.model, source.classes, split) for p in retrained]
+    references = [reference(p, inputs.model, source.classes, split) for p in weights_in(retrained)]
     if any(r.sha256 == record["output"]["sha256"] for r in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
     with locked(run):

@@ -26,7 +26,7 @@ from untrain.verbs.auditing import Reference, examine, filled, reference
 from untrain.verbs.folder import locked
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.reporting import report
-from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS
+from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, weights_in
 from untrain.zoo.recipes import Recipe, recipe_for
 
 NETWORK = {"digits": "digits", "cifar10": "resnet20"}
@@ -75,7 +75,7 @@ def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequenc
     classes_in(inputs.asked)
     opened = inputs.open()
     source, split, given = opened.data, opened.split, opened.model
-    references = [reference(path, inputs.model, source.classes, split) for path in retrained]
+    references = [reference(path, inputs.model, source.classes, split) for path in weights_in(retrained)]
     files.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
     with locked(out):
         for name in (RECORD, PAGE, WEIGHTS):

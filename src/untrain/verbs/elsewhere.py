@@ -20,7 +20,7 @@ from untrain.verbs.folder import note_inputs, refuse_output, writing
 from untrain.verbs.given import path_of_name
 from untrain.verbs.inputs import Inputs, Say, unsaid
 from untrain.verbs.reporting import report
-from untrain.verbs.run_files import RECORD, WEIGHTS
+from untrain.verbs.run_files import RECORD, WEIGHTS, weights_in
 
 
 def audit_file(
@@ -68,7 +68,7 @@ def audit_file(
     unlearned = filled(inputs.model, source.classes, candidate)
     ready = opened.fit()
     opened.tell(say)
-    references = [reference(path, inputs.model, source.classes, split) for path in retrained]
+    references = [reference(path, inputs.model, source.classes, split) for path in weights_in(retrained)]
     sha256 = files.sha256(candidate)
     if any(other.sha256 == sha256 for other in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")

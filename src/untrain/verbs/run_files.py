@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from untrain.core.errors import Resources
+from untrain.core.errors import BadData, Resources
 
 WEIGHTS, RECORD, TRAINING, PAGE = "model.safetensors", "record.json", "train.json", "report.html"
 
@@ -14,6 +15,21 @@ STATE = ".state"
 
 INPUTS = ".inputs.json"
 """There only where inputs were named by path: it says where, seen from the folder, and stays on the machine."""
+
+
+def weights_in(paths: Iterable[Path]) -> list[Path]:
+    """The files of weights that are named; a folder stands for the `.safetensors` in it, such as those of `untrain reference`.
+
+    Raises:
+        BadData: a folder that holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.safetensors"), key=lambda p: (len(p.name), p.name)) if path.is_dir() else [path]
+        if not inside:
+            raise BadData(f"the folder {path.name} holds no weights (.safetensors); `untrain reference` trains models that never saw the forgotten data")
+        found += inside
+    return found
 
 
 def refuse_unwritable(path: Path) -> None:

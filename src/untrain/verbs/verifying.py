@@ -17,7 +17,7 @@ from untrain.sources.card import CARD, card
 from untrain.verbs.chaining import beside
 from untrain.verbs.folder import noted_inputs, read_record
 from untrain.verbs.inputs import Inputs, Say, unsaid
-from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS
+from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, weights_in
 
 DRAWN = {PAGE: "report", CARD: "audit"}
 """What is drawn from a record, and by which verb."""
@@ -122,7 +122,7 @@ def _chain(run: Path, record: Mapping[str, Any]) -> Iterator[Look]:
 
 
 def _references(record: Mapping[str, Any], retrained: Sequence[Path]) -> Iterator[Look]:
-    at_hand = {disk.sha256(path): path.name for path in retrained}
+    at_hand = {disk.sha256(path): path.name for path in weights_in(retrained)}
     for number, other in enumerate((r for r in record["references"] if r["column"] == "retrained"), 1):
         if other["sha256"] in at_hand:
             yield Look(f"retrained model {number}", "same", f"sha256 of {at_hand[other['sha256']]}")

@@ -1,0 +1,207 @@
+"""`untrain reference`: models that never saw what is to be forgotten, trained by the recipe of the original and kept for every audit to come."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from untrain.checkup.estimate import estimate
+from untrain.core import files
+from untrain.core import unlearn as running
+from untrain.core.data import Split
+from untrain.core.discover import settings
+from untrain.core.engine import Progress, silent
+from untrain.core.errors import BadArgument, Locked
+from untrain.evidence import record as records
+from untrain.evidence.verdict import ENOUGH, what
+from untrain.sources import request as forgetting
+from untrain.verbs.about import about_recipe, about_weights, machine, request
+from untrain.verbs.auditing import reference as out_of
+from untrain.verbs.folder import refuse_output, writing
+from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
+from untrain.zoo.recipes import Recipe, recipe_for
+
+GAP = 0.02
+"""Points of retained accuracy below the original's from which on models describe and do not prove."""
+
+
+def reference(inputs: Inputs, out: Path | None = None, *, models: int = ENOUGH, cost: bool = False, progress: Progress = silent, say: Say = unsaid) -> dict[str, Any]:
+    """Train so many models without what is to be forgotten, each from a seed of its own; those that are there already are taken as they are.
+
+    One folder belongs to one recipe and one set of retained samples; further calls add models to it, and a call that was killed goes on. Processes
+    that are called with the same arguments at once share the work: each takes the next model that no other is at.
+
+    Args:
+        inputs: What is named, as for `unlearn retrain`; seeds are those after `seed`.
+        out: The folder; one in the cache, named by the hash of recipe and retained data, where none is given.
+        models: How many.
+        cost: Whether to say what it would take, and train nothing.
+        progress: Told of each step.
+        say: Told what it costs and allows, before anything is trained.
+
+    Returns:
+        `folder`, `seconds_each` (by a rehearsal), `claims`, and `models`: `seed`, `file`, `sha256`, `trained` (now, or before), `retained` accuracy; `busy`, how many other
+        processes are at.
+
+    Raises:
+        BadArgument: a folder that holds models of another recipe or other data, or that is none of this verb's.
+    """
+    refuse_below(models=(models, 1))
+    opened = inputs.open(say, trains="reference")
+    split, source, given, ready = opened.split, opened.data, opened.model, opened.fit()
+    opened.tell(say)
+    taught = opened.recipe_of_the_model
+    told = {
+        "recipe": about_recipe(taught),
+        "model": given.name,
+        "data": source.sha256,
+        "forget": list(split.classes) or forgetting.digest(split),
+        "size": inputs.size,
+        "norm": inputs.norm,
+        "precision": inputs.precision,
+    }
+    folder = out or files.cache_root() / "references" / hashlib.sha256(records.dumps(told)).hexdigest()[:16]
+    seeds = [inputs.seed + number for number in range(1, models + 1)]
+    at_hand = [seed for seed in seeds if _file(folder, seed).is_file()]
+    each = estimate(given.module, ready, settings("retrain"), recipe=taught, head=inputs.head, device=opened.device).get("seconds") if len(at_hand) < models else 0.0
+    claims = allows(models)
+    for line in (*_costs(at_hand, models, each, folder, request(inputs.asked, split)), claims, *_budget(taught)):
+        say(line)
+    made, busy = [], 0
+    for number, seed in enumerate(seeds, 1):
+        place = _file(folder, seed)
+        if cost and not place.is_file():
+            continue
+        try:
+            trained = _trained(place, opened, taught, told, seed, _named(progress, f"model {number} of {models}"))
+        except Locked:
+            busy += 1
+            continue
+        made.append(_told(place, opened, split, told, seed) | {"trained": trained})
+    if busy:
+        say(f"{busy} of them are being trained by other processes; call it again when they are done")
+    before = _retained(opened, given.module)
+    mean = sum(m["retained"] for m in made) / len(made) if made else before
+    if before - mean > GAP:
+        say(f"they are less accurate than the original on what is retained ({mean:.1%} against {before:.1%}): what is found beside them describes, and does not prove")
+    return {"folder": str(folder), "seconds_each": each, "claims": claims, "models": made, "busy": busy}
+
+
+def allows(m: int) -> str:
+    """What can be said beside so many retrained models.
+
+    >>> allows(1)
+    '1 model: how such models differ by chance is not known from one, so that there is no p-value, and no verdict but INCONCLUSIVE'
+    >>> allows(3)
+    '3 models: a trace is found from 3.4 of their deviations above their mean on (one row alone, at 5 %); that none was found takes 5'
+    """
+    from scipy import special
+
+    if m == 1:
+        return "1 model: how such models differ by chance is not known from one, so that there is no p-value, and no verdict but INCONCLUSIVE"
+    far = float(special.stdtrit(m - 1, 0.95)) * math.sqrt(1 + 1 / m)
+    rest = "and that none was found can be said" if m >= ENOUGH else f"that none was found takes {ENOUGH}"
+    return f"{m} models: a trace is found from {far:.1f} of their deviations above their mean on (one row alone, at 5 %); {rest}"
+
+
+def _costs(at_hand: Sequence[int], models: int, each: float | None, folder: Path, asked: dict[str, Any]) -> list[str]:
+    """What there is, and what the rest will take."""
+    left = models - len(at_hand)
+    there = f"{len(at_hand)} of {models} models without {what(asked)} lie in {folder.name}"
+    if not left:
+        return [there]
+    if each is None:
+        return [f"{there}; how long the other {left} take could not be timed"]
+    return [f"{there}; the other {left} take about {_time(each)} each, {_time(each * left)} in all"]
+
+
+def _time(seconds: float) -> str:
+    from untrain.report.markup import seconds as shown
+
+    return str(shown(seconds))
+
+
+def _budget(taught: Any) -> list[str]:
+    """What a shorter training than the recipe's own comes to."""
+    if not isinstance(taught, Recipe):
+        return []
+    share = taught.epochs / recipe_for(taught.network, taught.classes).epochs
+    if share >= 1:
+        return []
+    much = (
+        "which leaves them about what they would be"
+        if share >= 0.5
+        else "and less than half leaves them knowing less of anything, so that a good model looks as if it had a trace: give more"
+    )
+    return [f"they are trained for {share:.0%} of the recipe's epochs, {much}"]
+
+
+def _trained(place: Path, opened: Opened, taught: Any, told: dict[str, Any], seed: int, progress: Progress) -> bool:
+    """Whether a model had to be trained; it lies at its place then."""
+    if place.is_file():
+        return False
+    inputs, method, work = opened.inputs, settings("retrain"), place.with_suffix("")
+    refuse_output(work, [])
+    with writing(work, told | {"verb": "reference", "seed": seed} | machine(opened.engine)) as state:
+        result = running.unlearn(
+            opened.model.module,
+            opened.split,
+            method,
+            seed=seed,
+            recipe=taught,
+            norm=opened.model.norm,
+            head=inputs.head,
+            device=opened.device,
+            precision=inputs.precision,
+            progress=progress,
+            store=state,
+        )
+        about = about_weights(method, opened.data, opened.split, seed) | {"recipe": about_recipe(taught), "of": _key(told)}
+        files.save_weights(place, opened.model.state(result.model), about)
+    with contextlib.suppress(OSError):
+        work.rmdir()
+    return True
+
+
+def _file(folder: Path, seed: int) -> Path:
+    return folder / f"seed-{seed}.safetensors"
+
+
+def _told(place: Path, opened: Opened, split: Split, told: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What is known of a model that lies there.
+
+    Raises:
+        BadArgument: it is of another recipe, or other data.
+    """
+    with safe_open(place, framework="pt") as file:
+        about = json.loads((file.metadata() or {}).get("untrain", "{}"))
+    if about.get("of") != _key(told):
+        raise BadArgument(f"{place.parent.name} holds models of another recipe, or trained on other data; name another folder by --out")
+    found = out_of(place, opened.inputs.model, opened.data.classes, split)
+    return {"seed": seed, "file": place.name, "sha256": found.sha256, "retained": _retained(opened, found.module)}
+
+
+def _key(told: dict[str, Any]) -> str:
+    return hashlib.sha256(records.dumps(told)).hexdigest()
+
+
+def _retained(opened: Opened, module: torch.nn.Module) -> float:
+    """Accuracy on test samples of what is retained."""
+    test = running.prepared(module, opened.split, opened.model.norm).test
+    kept = test[~torch.isin(test.y, torch.tensor(opened.split.classes, dtype=torch.long))]
+    return running.correct(module, kept) if len(kept) else math.nan
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    def told(phase: str, step: int, steps: int) -> None:
+        progress(f"{name}: {phase}", step, steps)
+
+    return told
