@@ -1,4 +1,4 @@
-"""The laws that every method keeps: a function for each, and `check_method`, which runs them all.
+"""The laws that every method keeps: a function for each, and `check_method`, which runs them all; `check_audit` holds audits to theirs.
 
 A law runs the method on a small case: a network trained on five digits, two of which are to be forgotten.
 Where the method breaks it, `LawBroken` (an AssertionError) names the law, the method and the fact.
@@ -10,6 +10,7 @@ General laws stand here by subject; those of one method in `of/NAME.py`, found b
 
 from __future__ import annotations
 
+from untrain.checks.asking import AUDIT_LAWS, check_audit
 from untrain.checks.case import CLASSES, GONE, OTHERS, Case, Closed, Shelf, SmallRecipe
 from untrain.checks.chance import (
     check_another_seed_gives_other_bits,
@@ -48,7 +49,25 @@ from untrain.checks.traces import (
 )
 from untrain.core.method import Method
 
-__all__ = ["CLASSES", "GONE", "LAWS", "OTHERS", "Case", "Closed", "Law", "LawBroken", "Shelf", "SmallRecipe", "ask", "check_method", "exceptions", "own_laws", "sentence"]
+__all__ = [
+    "AUDIT_LAWS",
+    "CLASSES",
+    "GONE",
+    "LAWS",
+    "OTHERS",
+    "Case",
+    "Closed",
+    "Law",
+    "LawBroken",
+    "Shelf",
+    "SmallRecipe",
+    "ask",
+    "check_audit",
+    "check_method",
+    "exceptions",
+    "own_laws",
+    "sentence",
+]
 
 LAWS: tuple[Law, ...] = (
     check_every_field_is_documented,

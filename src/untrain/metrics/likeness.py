@@ -23,7 +23,7 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     """
     a, b = (f.double() - f.double().mean(0) for f in (x, y))
     size = float((a.T @ a).norm() * (b.T @ b).norm())
-    return float((b.T @ a).square().sum()) / size if size else 0.0
+    return min(1.0, float((b.T @ a).square().sum()) / size) if size else 0.0
 
 
 def information(features: Tensor, labels: Tensor, folds: int = 5) -> float:

@@ -1,0 +1,152 @@
+"""Every audit keeps every law of audits, and each law catches an audit that breaks it on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from untrain.audits.accuracy import Accuracy
+from untrain.audits.graft import Graft
+from untrain.audits.prototype import Prototype
+from untrain.checks import asking
+from untrain.checks.asking import AUDIT_LAWS, Questioned, check_audit, excuses
+from untrain.checks.own import rooms
+from untrain.checks.running import LawBroken
+from untrain.core import train
+from untrain.core.audit import Audit, Finding, Row, Value
+from untrain.core.discover import found, lookup
+
+FEW = {
+    "relearn": {"steps": 4, "every": 2, "forgotten": 20, "retained": 10, "probes": 20},
+    "dormant": {"steps": 2, "epochs": 2, "batch": 50},
+    "prototype": {"repeats": 4},
+    "likeness": {"most": 30},
+}
+"""Settings under which audits that take long are held to the laws."""
+
+
+@pytest.mark.parametrize("name", found("audits"))
+def test_every_audit_keeps_every_law(name):
+    check_audit(lookup("audits", name)(**FEW.get(name, {})))
+
+
+@dataclass(frozen=True)
+class Says(Audit):
+    """Says one number."""
+
+    question = "What does it say?"
+    rows: ClassVar = {"it": Row("low", "count", 0, "a number", "features")}
+
+    def number(self, model, test):
+        return 1.0
+
+    def __call__(self, model, *, test):
+        return Finding({"it": Value(float(self.number(model, test)), n=1)})
+
+
+class Silent(Says):
+    rows: ClassVar = {"it": Row("low", "count", 0, "", "features")}
+
+
+class Moves(Says):
+    def number(self, model, test):
+        with torch.no_grad():
+            next(model.given.parameters()).add_(1)
+        return 1
+
+
+class Below(Says):
+    def number(self, model, test):
+        return -1
+
+
+class Unnamed(Says):
+    def __call__(self, model, *, test):
+        return Finding({"another": Value(1.0)})
+
+
+class Counts(Says):
+    calls = itertools.count()
+
+    def number(self, model, test):
+        return next(self.calls)
+
+
+class First(Says):
+    def number(self, model, test):
+        return test.y[0]
+
+
+class Batch(Says):
+    def number(self, model, test):
+        return train._at_once(test)
+
+
+class Threads(Says):
+    def number(self, model, test):
+        return torch.get_num_threads()
+
+
+class Lengths(Says):
+    def number(self, model, test):
+        return model.on(test)[2].norm(dim=1).mean()
+
+
+class Names(Says):
+    def number(self, model, test):
+        return test.y.double().square().mean()
+
+
+@pytest.mark.parametrize(
+    ("broken", "law", "said"),
+    [
+        (Silent, asking.check_every_row_and_field_is_told_of, "does not say what it is"),
+        (Moves, asking.check_it_moves_no_weight, "moved conv1.weight"),
+        (Below, asking.check_its_numbers_are_such_as_its_rows_say, "says -1.0 of 'it', which is no count"),
+        (Unnamed, asking.check_its_numbers_are_such_as_its_rows_say, "measures 'another'"),
+        (Counts, asking.check_the_same_seed_gives_the_same_numbers, "says"),
+        (First, asking.check_the_order_of_samples_is_nothing_to_it, "in another order"),
+        (Batch, asking.check_the_size_of_batches_is_nothing_to_it, "with batches of 7"),
+        (Threads, asking.check_the_number_of_threads_is_nothing_to_it, "with two threads"),
+        (Lengths, asking.check_how_the_network_is_written_is_nothing_to_it, "units are written otherwise"),
+        (Names, asking.check_the_numbers_of_classes_are_nothing_to_it, "classes have other numbers"),
+    ],
+)
+def test_a_law_catches_an_audit_that_breaks_it(broken, law, said):
+    with pytest.raises(LawBroken, match=said):
+        law(broken())
+    law(Says())
+
+
+def test_an_audit_that_draws_from_its_callers_stream_is_caught(monkeypatch):
+    """Which `audit` itself keeps from them, so that its guard is taken away here."""
+    law = asking.check_it_moves_no_random_state
+    law(Prototype(repeats=2))
+    monkeypatch.setattr("untrain.core.audit.seeded", lambda *_, **__: contextlib.nullcontext())
+    with pytest.raises(LawBroken, match="random state"):
+        law(Prototype(repeats=2))
+
+
+def test_each_law_has_an_audit_that_breaks_it():
+    tested = {mark.args[1][i][1] for mark in test_a_law_catches_an_audit_that_breaks_it.pytestmark for i in range(len(mark.args[1]))}
+    assert tested | {asking.check_it_moves_no_random_state} == set(AUDIT_LAWS)
+
+
+def test_an_exception_must_be_made_use_of_and_a_law_of_ones_own_is_run(monkeypatch):
+    assert set(excuses(Graft())) == {asking.check_how_the_network_is_written_is_nothing_to_it}
+    assert excuses(Says()) == {}
+    monkeypatch.setattr(asking, "AUDIT_LAWS", (asking.check_every_row_and_field_is_told_of,))
+    monkeypatch.setattr(rooms()["graft"], "AUDIT_EXCEPTIONS", {asking.check_every_row_and_field_is_told_of: "for no reason"})
+    with pytest.raises(LawBroken, match="though it is excused \\(for no reason\\); strike it"):
+        check_audit(Graft())
+
+    def check_it_is_called_otherwise(asked: Audit, case: Questioned | None = None) -> None:
+        raise LawBroken(check_it_is_called_otherwise, asked, "is not")
+
+    with pytest.raises(LawBroken, match="it is called otherwise"):
+        check_audit(Accuracy(), check_it_is_called_otherwise)
