@@ -297,6 +297,25 @@ def test_a_turn_may_take_a_few_steps_of_its_batches_each_round():
     assert sorted(chain(*seen[:3])) == sorted(chain(*seen[3:])) == list(range(6))
 
 
+def test_a_mask_puts_back_what_its_own_turn_moved_and_not_what_another_did():
+    module = mlp()
+    before = copy.deepcopy(module)
+    with seeded(0):
+        network = Network(module)
+        how = {"loss": cross_entropy(network), "parameters": network.parameters(), "batches": blobs().batches(16), "lr": 0.05, "optimizer": "sgd"}
+        met = []
+
+        def look(phase, x, y):
+            met.append((phase, [p.detach().clone() for p in module.parameters()]))
+
+        current().watch = look
+        nothing = [torch.zeros_like(p, dtype=torch.bool) for p in module.parameters()]
+        alternate(Turn(phase="held", mask=nothing, weight_decay=0.1, steps=1, **how), Turn(phase="free", steps=2, **how), rounds=3)
+    for (one, start), (_, end) in zip(met, [*met[1:], ("", list(module.parameters()))], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(start, end, strict=True)) == (one == "held")
+    assert not same(before, module)
+
+
 def test_turns_that_share_an_optimizer_share_what_they_move():
     one, other = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     batches = Samples(torch.zeros(2, 1), [0, 0]).batches(2)

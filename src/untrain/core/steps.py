@@ -119,7 +119,7 @@ class Taker:
         self.turn, self.steps, self.seed, self.stepper, self.moved = turn, steps, seed, stepper, moved
         wanted = [p.requires_grad for p in turn.parameters]
         self.masks = None if turn.mask is None else [m.bool() for m, want in zip(turn.mask, wanted, strict=True) if want]
-        self.stays = None if self.masks is None else [p.detach().clone() for p in moved]
+        self.stays: list[Tensor] | None = None
         self.losses: list[Tensor] = []
         self.curves: list[list[Tensor]] = []
         self.passes, self.seconds, self.looked, self.told = 0, 0.0, 0, Phase(turn.phase)
@@ -140,6 +140,10 @@ class Taker:
     def begin(self, engine: Engine) -> None:
         """Open the batches at the step where it stands."""
         self.batches: Iterator[Any] = iter(self.plan.run(self.seed, start=self.done, rank=engine.rank, world=engine.world, device=engine.device))
+
+    def take_over(self) -> None:
+        """Remember where masked entries stand as a turn begins: other turns may have moved them since the last."""
+        self.stays = None if self.masks is None else [p.detach().clone() for p in self.moved]
 
     def step(self, run: Run) -> None:
         """Take one step."""
@@ -259,10 +263,14 @@ def taken(turns: list[Turn], rounds: int) -> list[Phase]:
         for taker, phase in zip(takers, saving.resume() or [], strict=False):
             taker.resumed(phase, run)
         done = looked = sum(taker.done for taker in takers)
+        turn_of = -1
         for taker in takers:
             taker.begin(engine)
         for place, (i, ends) in enumerate(order[done:], done + 1):
             began = time.perf_counter()
+            if i != turn_of:
+                turn_of = i
+                takers[i].take_over()
             takers[i].step(run)
             last = place == len(order)
             if last or (place - looked >= 50 and (ends or takers[i].done % turns[i].batches.per_epoch == 0)):
