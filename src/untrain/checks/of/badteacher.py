@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from untrain.checks.case import CLASSES, Case, SmallRecipe
+from untrain.checks.case import Case, KnownRecipe
 from untrain.checks.plain import Step, follow, hold, stepper_of, steps_of
 from untrain.checks.running import LawBroken, several_batches, watched
-from untrain.zoo.networks import DigitsNet
-
-
-@dataclass
-class _Known(SmallRecipe):
-    """A recipe whose network is known.
-
-    Args:
-        module: What it builds.
-    """
-
-    module: nn.Module = field(default_factory=lambda: DigitsNet(CLASSES))
-
-    def build(self) -> nn.Module:
-        """A copy of the network."""
-        return copy.deepcopy(self.module)
 
 
 def _divergence(told: Tensor, out: Tensor, T: float) -> Tensor:
@@ -38,7 +22,7 @@ def _divergence(told: Tensor, out: Tensor, T: float) -> Tensor:
 def check_each_sample_has_its_teacher_in_a_plain_loop(method: Any, case: Case | None = None) -> None:
     """A plain loop that follows the untrained network on forgotten images and the original on the others comes to the same weights, to 1e-5 of each tensor's norm."""
     law, case = check_each_sample_has_its_teacher_in_a_plain_loop, case or Case.fresh()
-    module, recipe = copy.deepcopy(case.model).double(), _Known()
+    module, recipe = copy.deepcopy(case.model).double(), KnownRecipe()
     method = replace(several_batches(method), augment=False)
     left, steps, _ = steps_of(method, case, module=module, recipe=recipe)
     x, _ = case.prepared.forget.batch(torch.arange(len(case.split.forget)))
@@ -62,7 +46,7 @@ def check_each_sample_has_its_teacher_in_a_plain_loop(method: Any, case: Case | 
 
 def check_of_the_forgotten_it_comes_to_answer_as_one_that_knows_nothing(method: Any, case: Case | None = None) -> None:
     """On the forget set its answers are nearer to the untrained network's than the original's are, and nearer to those than to the original's."""
-    law, case, recipe = check_of_the_forgotten_it_comes_to_answer_as_one_that_knows_nothing, case or Case.fresh(), _Known()
+    law, case, recipe = check_of_the_forgotten_it_comes_to_answer_as_one_that_knows_nothing, case or Case.fresh(), KnownRecipe()
     long = replace(method, distill_epochs=4 * method.distill_epochs)
     left = watched(long, case, recipe=recipe)[0].eval()
     x, _ = case.prepared.forget.batch(torch.arange(len(case.split.forget)))
