@@ -1,0 +1,78 @@
+"""Influence, broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from mutants.breaking import breaks
+from untrain.checks.of import influence as laws
+from untrain.core.data import Samples
+from untrain.core.network import Network
+from untrain.core.trace import Phase, Trace
+from untrain.methods import influence
+from untrain.methods.influence import Influence
+
+
+def _solved(change: Any) -> Any:
+    real = influence.solve
+    return mock.patch.object(influence, "solve", lambda *args, **how: change(real, *args, **how))
+
+
+@breaks(laws.check_where_the_loss_is_convex_it_is_right_to_first_order)
+@dataclass(frozen=True)
+class InfluenceTurnedRound(Influence):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with _solved(lambda real, model, loss, samples, v, **how: real(model, loss, samples, [-part for part in v], **how)):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_of_ridge_regression_it_is_the_leave_out)
+@dataclass(frozen=True)
+class LeavesOutTheRetainedGradient(Influence):
+    """As a version of the published code."""
+
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real, asked = influence.gradients, []
+
+        def first(*args: Any, **how: Any) -> Any:
+            asked.append(1)
+            found, done = real(*args, **how)
+            return (found if len(asked) == 1 else [torch.zeros_like(g) for g in found]), done
+
+        with mock.patch.object(influence, "gradients", first):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_of_ridge_regression_it_is_the_leave_out)
+@dataclass(frozen=True)
+class CurvatureOfTheForgotten(Influence):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with _solved(lambda real, model, loss, samples, v, **how: real(model, loss, forget, v, **how)):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_where_the_loss_is_convex_it_is_right_to_first_order)
+@dataclass(frozen=True)
+class ARecursionOfRankOne(Influence):
+    """As the published code's: every sample takes from v along the first one's gradient."""
+
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        def rank_one(real: Any, model: Network, loss: Any, samples: Samples, v: Sequence[Tensor], *, batch: int, **how: Any) -> tuple[list[Tensor], Phase]:
+            k, o, weights, n = torch.cat([p.reshape(-1) for p in v]), None, model.trainable(), len(samples)
+            for i in range(n):
+                x, y = samples.batch(torch.tensor([i]))
+                g = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss(model(x), y), weights)])
+                if o is None:
+                    o = g.clone()
+                    continue
+                k, o = k - (k @ g) / (n + o @ g) * o, o - (o @ g) / (n + o @ g) * o
+            return [part.view_as(p) for part, p in zip(torch.split(k, [p.numel() for p in v]), v, strict=True)], Phase("solve")
+
+        with _solved(rank_one):
+            return super().__call__(model, forget=forget, retain=retain)
