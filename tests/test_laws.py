@@ -101,7 +101,13 @@ BREAKS = {
     "a plain sum, weights exchanged, one gradient off": ["PlainSum", "WeightsSwapped", "ForgetGradientOff"],
     "the old head is put back, or a row is left": ["PutsTheOldHeadBack", "KeepsTheAddedRow"],
     "hooks are left": ["HooksLeft", "LeavesAHook", "LeavesAHookOnAWeight"],
-    "importances are inverted, or of means of batches": ["ImportanceInverted", "SquaresTheMeanOfABatch"],
+    "importances are inverted, or of means of batches": ["ImportanceInverted", "SquaresTheMeanOfABatch", "ImportancesOfBatchMeans", "SquaresMeansOfBatches"],
+    "a rule for layers matches nothing": ["TheNameMatchesNothing"],
+    "a target is not detached": ["LearnsThroughTheWeights"],
+    "an exhausted loader gives no more": ["FirstForgottenBatchAlone"],
+    "statistics of frozen layers run on": ["StatisticsOfFrozenLayersRunOn", "StatisticsOfStandingLayersRunOn"],
+    "the true label is among those drawn at random": ["DrawsTheTrueLabel"],
+    "an accuracy is rounded where it decides": ["RoundsTheAccuracy"],
 }
 """What goes wrong in code for unlearning, most of it met in public packages, and the mutants that do it: that each is caught is tested above."""
 
