@@ -22,6 +22,7 @@ from untrain.core.errors import BadData
 from untrain.evidence import listed
 from untrain.metrics.membership import calibrated, modified_entropy, scaled_confidence, swap_advantage
 from untrain.metrics.ranked import caught, ranked
+from untrain.report import sections
 
 law = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**30)
@@ -382,3 +383,10 @@ def test_of_classes_the_verdict_is_left_as_it_is(split, original, retrained):
     entries = audit(original, split, [Membership()], original=original, retrained=retrained)
     asked = {"forget": "class:3", "classes": [3], "names": ["3"]}
     assert listed.judged({"audits": entries, "run": {"marks": []}, "request": asked}) == listed.judge(entries, [], "class 3")
+
+
+def test_the_page_tells_the_interval_and_the_p_of_a_value():
+    value = {"value": 0.7, "low": 0.61, "high": 0.79, "n": 60, "beyond": False, "p": 0.00312}
+    assert sections._cell("unlearned", "unlearned", [value], "share", True).note == "61.0\N{EN DASH}79.0%, p 0.0031"
+    assert sections._cell("unlearned", "unlearned", [value | {"low": None}], "share", True).note == "p 0.0031"
+    assert "p" not in sections._cell("retrained", "retrained", [value, value], "share", True).note

@@ -50,6 +50,20 @@ class Dormant(Audit):
 
     def __call__(self, model: Subject, *, forget: Samples, retain: Samples, holdout: Samples, retrained: tuple[Subject, ...] = ()) -> Finding:
         """Train a copy, and rank."""
+        copy = self.woken(model, retain)
+        mine = [_scores(copy, part, model.width) for part in (forget, holdout)]
+        others = [[scaled_confidence(*r.on(part)[:2]) for part in (forget, holdout)] for r in retrained if r is not model]
+        if others:
+            hard = torch.cat([torch.stack([o[side] for o in others]).mean(0) for side in (0, 1)])
+            eased = calibrated(torch.cat(mine), hard)
+            mine = [eased[: len(forget)], eased[len(forget) :]]
+        found = ranked(mine[0], mine[1], (forget.y, holdout.y))
+        if found is None:
+            return Finding(skipped="the hold-out has no sample of a class that is to be forgotten; bring 75 or more of the same kind")
+        return Finding({"membership after training on the retained": Value(**found.told)})
+
+    def woken(self, model: Subject, retain: Samples) -> Network:
+        """A copy, trained on retained samples alone."""
         copy = model.copy()
         copy.train()
         weights = copy.trainable()
@@ -64,16 +78,7 @@ class Dormant(Audit):
             batches = some.batches(self.batch, epochs=max(1, self.epochs // 2))
             minimize(loss, weights, batches, phase="dormant", lr=lr, optimizer="sgd", combine=lambda parts: [g * s for g, s in zip(parts[0], squares, strict=True)])
         copy.eval()
-        mine = [_scores(copy, part, model.width) for part in (forget, holdout)]
-        others = [[scaled_confidence(*r.on(part)[:2]) for part in (forget, holdout)] for r in retrained if r is not model]
-        if others:
-            hard = torch.cat([torch.stack([o[side] for o in others]).mean(0) for side in (0, 1)])
-            eased = calibrated(torch.cat(mine), hard)
-            mine = [eased[: len(forget)], eased[len(forget) :]]
-        found = ranked(mine[0], mine[1], (forget.y, holdout.y))
-        if found is None:
-            return Finding(skipped="the hold-out has no sample of a class that is to be forgotten; bring 75 or more of the same kind")
-        return Finding({"membership after training on the retained": Value(**found.told)})
+        return copy
 
 
 def _cut(samples: Samples, seen: int, epochs: int) -> Samples:

@@ -14,7 +14,7 @@ from untrain.evidence import record as records
 from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
-from untrain.report.markup import amount, draw, embedded, name
+from untrain.report.markup import amount, chance, draw, embedded, name
 
 CONTROLS = {
     "head mask": (
@@ -244,6 +244,8 @@ def _cell(column: str, slot: str, values: list[dict[str, Any]], unit: str, prese
         note = f"{amount(values[0]['low'], unit).removesuffix('%')}\N{EN DASH}{amount(values[0]['high'], unit)}"
     else:
         note = ""
+    if len(values) == 1 and values[0].get("p") is not None:
+        note = f"{note}, p {chance(values[0]['p'])}".removeprefix(", ")
     return Cell(slot, column, sign + amount(mean, unit), mean, note)
 
 
