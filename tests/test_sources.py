@@ -660,7 +660,7 @@ def test_a_list_goes_the_whole_way(ready, tmp_path, capsys):
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((Path(untrain.__file__).parent / "evidence" / "record.schema.json").read_text())
     jsonschema.validate(record, schema)
-    assert main(["audit", str(tmp_path / "run")]) in (3, 4)
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net"]) in (3, 4)
     audited = json.loads((tmp_path / "run" / "record.json").read_text())
     rows = {row["name"] for entry in audited["audits"] for row in entry["rows"]}
     assert "forgotten, training" in rows
@@ -675,13 +675,13 @@ def test_a_list_goes_the_whole_way(ready, tmp_path, capsys):
 def test_an_audit_reads_the_same_data_and_the_same_list_or_refuses(ready, tmp_path, capsys):
     assert ready("--forget", f"files:{tmp_path / 'secret-list.csv'}") == 0
     (tmp_path / "secret-list.csv").write_text("cat/1.png\ndog/3.png\n")
-    assert main(["audit", str(tmp_path / "run")]) == 5
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net"]) == 5
     assert "does not name the 2 samples of the run" in capsys.readouterr().err
     (tmp_path / "elsewhere.txt").write_text("dog/2.png\ncat/1.png\n")
-    assert main(["audit", str(tmp_path / "run"), "--forget", f"files:{tmp_path / 'elsewhere.txt'}"]) in (3, 4)
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net", "--forget", f"files:{tmp_path / 'elsewhere.txt'}"]) in (3, 4)
     capsys.readouterr()
     put(tmp_path / "d", {"eel/0.png": plain(1234)})
-    assert main(["audit", str(tmp_path / "run"), "--forget", f"files:{tmp_path / 'elsewhere.txt'}"]) == 5
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net", "--forget", f"files:{tmp_path / 'elsewhere.txt'}"]) == 5
     assert "not that of the run" in capsys.readouterr().err
 
 
@@ -693,7 +693,7 @@ def test_test_hold_out_and_size_are_read_again_by_the_audit(ready, tmp_path):
     assert record["data"]["counts"] == {"forget": 6, "retain": 12, "test": 6, "holdout": 4}
     assert record["command"][record["command"].index("--holdout") + 1] == "h"
     assert any("9 x 9" in note for note in record["data"]["notes"])
-    assert main(["audit", str(tmp_path / "run")]) in (3, 4)
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net"]) in (3, 4)
 
 
 def test_a_method_that_forgets_classes_refuses_a_list_and_says_which_do_not(ready, tmp_path, capsys):
@@ -728,9 +728,9 @@ def test_a_retrained_model_of_another_list_is_refused(ready, tmp_path, capsys, m
         assert ready("--forget", f"files:{tmp_path / name}.csv", *recipe, method="retrain", out=f"retrained-{name}") == 0
     assert ready("--forget", f"files:{tmp_path / 'secret-list.csv'}") == 0
     capsys.readouterr()
-    assert main(["audit", str(tmp_path / "run"), "--retrained", str(tmp_path / "retrained-other" / "model.safetensors")]) == 5
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net", "--retrained", str(tmp_path / "retrained-other" / "model.safetensors")]) == 5
     assert "without the 2 samples" in capsys.readouterr().err
-    assert main(["audit", str(tmp_path / "run"), "--retrained", str(tmp_path / "retrained-secret-list" / "model.safetensors")]) in (3, 4)
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net", "--retrained", str(tmp_path / "retrained-secret-list" / "model.safetensors")]) in (3, 4)
 
 
 def test_data_out_of_a_function_is_said_to_run_code(ready, tmp_path, capsys):
@@ -740,7 +740,7 @@ def test_data_out_of_a_function_is_said_to_run_code(ready, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "ours.py:pair" in captured.out + captured.err
     assert str(tmp_path) not in (tmp_path / "run" / "record.json").read_text()
-    assert main(["audit", str(tmp_path / "run")]) in (3, 4)
+    assert main(["audit", str(tmp_path / "run"), "--model", f"{tmp_path / 'nets.py'}:net", "--data", f"{file}:pair"]) in (3, 4)
 
 
 # Reading by the batch.

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json as jsonlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
 from untrain.cli import show
+from untrain.cli.ending import failed, flushed, guarded
 from untrain.cli.flags import Also, Images, Json, Out, Retrained, Skip, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.core.discover import found
-from untrain.core.errors import BadArgument, UntrainError
+from untrain.core.errors import BadArgument
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.run_files import PAGE, RECORD, TRAINING
 
@@ -40,7 +39,7 @@ def demo(
         show.as_json({"page": str(out / PAGE), "record": record})
     else:
         show.story(record)
-        print(out / PAGE)
+        show.say(str(out / PAGE))
     return 0
 
 
@@ -306,7 +305,7 @@ def app(tokens: Sequence[str] = ()) -> App:
 
     root = App(
         name="untrain",
-        help="Make a trained model forget, and show how far that is true.",
+        help="Make a trained model forget, and show how far that is true. After an error, --debug shows where it came up.",
         help_format="plaintext",
         version=version,
         version_flags=["--version"],
@@ -314,19 +313,19 @@ def app(tokens: Sequence[str] = ()) -> App:
     )
     forget = App(name="unlearn", help="Run a method: one sub-command for each.", help_format="plaintext")
     for name, entry in found("methods").items() if "unlearn" in tokens else ():
-        forget.command(method_verb(name, unlearn) if name in tokens else _listed, name=name, help=entry.summary)
-    root.command(demo)
-    root.command(methods)
-    root.command(audits)
-    root.command(train)
-    root.command(check)
+        forget.command(guarded(method_verb(name, unlearn)) if name in tokens else _listed, name=name, help=entry.summary)
+    root.command(guarded(demo))
+    root.command(guarded(methods))
+    root.command(guarded(audits))
+    root.command(guarded(train))
+    root.command(guarded(check))
     root.command(forget)
-    root.command(suppress)
-    root.command(reference)
-    root.command(audit)
-    root.command(report)
-    root.command(verify)
-    root.command(convert)
+    root.command(guarded(suppress))
+    root.command(guarded(reference))
+    root.command(guarded(audit))
+    root.command(guarded(report))
+    root.command(guarded(verify))
+    root.command(guarded(convert))
     return root
 
 
@@ -335,28 +334,19 @@ def _listed() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: what goes wrong is one line on stderr, never a traceback."""
+    """Run the command line and return its exit code: what goes wrong is one line on stderr, and a traceback under --debug alone."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
     try:
+        if any("\0" in token for token in tokens):
+            raise BadArgument("an argument holds a zero byte, which no name can; leave it out")
         _refuse_unknown_method(tokens)
         done = app(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
-        return done if isinstance(done, int) else 0
-    except CycloptsError as error:
-        return _fail(str(error), 2, tokens)
-    except UntrainError as error:
-        return _fail(str(error), error.exit_code, tokens)
-    except KeyboardInterrupt:
-        return _fail("interrupted; train and unlearn go on when they are called again with the same arguments", 130, tokens)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}; see to its place, rights and space", 7, tokens)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        return _fail("memory ran out; use smaller batches or a machine with more", 7, tokens)
+        code = done if isinstance(done, int) else 0
+    except BaseException as error:  # the last wall: nothing that a stranger's file or code can do ends in a traceback, or in 0
+        code = failed(error, "--json" in tokens, debug)
+    return flushed(code)
 
 
 def _refuse_unknown_method(tokens: Sequence[str]) -> None:
@@ -366,11 +356,3 @@ def _refuse_unknown_method(tokens: Sequence[str]) -> None:
     if len(tokens) == 1 or tokens[1] not in known:
         named = f"no method {tokens[1]!r}" if len(tokens) > 1 else "no method is named"
         raise BadArgument(f"{named}; there are {', '.join(known)}")
-
-
-def _fail(message: str, code: int, tokens: Sequence[str]) -> int:
-    """One line on stderr; under several ranks the first one says it."""
-    line = " ".join(message.split())
-    if os.environ.get("RANK", "0") == "0":
-        print(jsonlib.dumps({"error": line, "exit": code}) if "--json" in tokens else f"untrain: {line}", file=sys.stderr)
-    return code

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json as jsonlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
+
+from untrain.core.wording import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,12 +19,49 @@ if TYPE_CHECKING:
     from untrain.core.engine import Progress
 
 
+_answers: ContextVar[tuple[TextIO | None] | None] = ContextVar("untrain_answers", default=None)
+"""Where a verb's own answers go, while stdout is turned aside."""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What others print while the block runs goes to stderr: stdout is for what the verb says."""
+    token = _answers.set((sys.stdout,))
+    try:
+        with redirect_stdout(sys.stderr if sys.stderr is not None else io.StringIO()):
+            yield
+    finally:
+        _answers.reset(token)
+
+
+def put(text: str, stream: TextIO | None) -> None:
+    """Write text as the stream can take it: what its encoding lacks is written out, and nothing where it is closed."""
+    if stream is not None:
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def first() -> bool:
+    """Whether this process speaks: the only one, or the first of several ranks. RANK alone, left over from another run, says nothing."""
+    return os.environ.get("WORLD_SIZE", "1") in ("", "1") or os.environ.get("RANK", "0") == "0"
+
+
+def terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal."""
+    return stream is not None and stream.isatty()
+
+
+def _out() -> TextIO | None:
+    held = _answers.get()
+    return sys.stdout if held is None else held[0]
+
+
 @contextmanager
 def bars() -> Iterator[Progress]:
     """A progress bar on stderr; nothing where that is no terminal."""
     from untrain.core.engine import silent
 
-    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+    if not terminal(sys.stderr) or not first():
         yield silent
         return
     from rich.console import Console
@@ -38,7 +79,7 @@ def bars() -> Iterator[Progress]:
 @contextmanager
 def steps() -> Iterator[Progress]:
     """What is being done, on stderr: a bar, or where that is no terminal a line for each thing."""
-    if sys.stderr.isatty():
+    if terminal(sys.stderr):
         with bars() as progress:
             yield progress
         return
@@ -54,8 +95,8 @@ def steps() -> Iterator[Progress]:
 
 def say(line: str) -> None:
     """A line on stdout; under several ranks the first one says it."""
-    if os.environ.get("RANK", "0") == "0":
-        print(line)
+    if first():
+        put(plain(line, keep="\n") + "\n", _out())
 
 
 def where(record: Mapping[str, Any]) -> str:
@@ -66,8 +107,9 @@ def where(record: Mapping[str, Any]) -> str:
 
 def note(line: str) -> None:
     """What a user should know, on stderr; under several ranks the first one says it."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"untrain: {line}", file=sys.stderr)
+    if first():
+        with suppress(OSError, ValueError):
+            put(f"untrain: {plain(line)}\n", sys.stderr)
 
 
 def as_json(value: Any) -> None:
@@ -79,7 +121,12 @@ def draw(drawn: Table) -> None:
     """A table on stdout, as wide as the terminal."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 140).print(drawn)
+    out = _out()
+    if out is not None:
+        console = Console(file=out, width=None if terminal(out) else 140)
+        with console.capture() as drawing:
+            console.print(drawn)
+        put(drawing.get(), out)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = True) -> Table:
@@ -89,9 +136,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = 
 
     made = Table(show_lines=not right, header_style="bold")
     for number, head in enumerate(heads):
-        made.add_column(head, justify="right" if right and number else "left")
+        made.add_column(Text(plain(head)), justify="right" if right and number else "left")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(plain(cell, keep="\n")) for cell in row))
     return made
 
 

@@ -21,6 +21,7 @@ from untrain.core.host import bare, copied, home, own_copy
 from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.core.unlearn import prepared
+from untrain.core.wording import said
 
 Ideal = Literal["high", "low", "as retrained"]
 Looks = Literal["answers", "features", "relearning", "membership", "weights"]
@@ -243,7 +244,7 @@ def audit(
             found.append(_side_by_side(asked, shown, given, seed, engine))
         except (BadArgument, BadData, Diverged, RuntimeError) as error:
             failed.append(error)
-            found.append(unasked(asked, FAILED + (str(error).splitlines() or [type(error).__name__])[0]))
+            found.append(unasked(asked, FAILED + said(error)))
         progress(name_of(asked), number + 1, len(audits))
     if failed and all(entry["skipped"] for entry in found):
         raise failed[0]

@@ -14,15 +14,21 @@ import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
-from untrain.core.errors import BadArgument, Shared
+from untrain.core.errors import BadArgument, Resources, Shared
 from untrain.core.seeds import mix, stream
+from untrain.core.wording import told
+
+MEETING = timedelta(seconds=60)
+"""How long ranks wait for each other at the beginning."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -268,10 +274,23 @@ def own_stream(run: Run, seed: int) -> Iterator[None]:
 
 
 def join_ranks() -> bool:
-    """Under `torchrun`, join the group of ranks (gloo for what lies on the CPU, nccl for what lies on GPUs); whether this call did."""
-    if "WORLD_SIZE" not in os.environ or not dist.is_available() or dist.is_initialized():
+    """Under `torchrun`, join the group of ranks (gloo for what lies on the CPU, nccl for what lies on GPUs); whether this call did.
+
+    Raises:
+        BadArgument: some of what a launcher sets is there, and not the rest.
+        Resources: the others did not come.
+    """
+    said = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")}
+    if not dist.is_available() or dist.is_initialized() or (said["WORLD_SIZE"] in ("", "1") and not all(said.values())):
         return False
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    lacks = [name for name, value in said.items() if not value or (name != "MASTER_ADDR" and not value.isdecimal())]
+    if lacks:
+        raise BadArgument(f"WORLD_SIZE={said['WORLD_SIZE']} is set, and {lacks[0]} is {said[lacks[0]] or 'not'}; launch by torchrun, or unset what an earlier launch left")
+    try:
+        store, rank, world = next(rendezvous("env://", timeout=MEETING))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", store=store, rank=rank, world_size=world)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise Resources(f"the {said['WORLD_SIZE']} ranks did not meet at {said['MASTER_ADDR']} port {said['MASTER_PORT']} ({told(error)}); see to the launch") from error
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return True

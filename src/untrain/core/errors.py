@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from untrain.core.wording import told
+
 
 class UntrainError(Exception):
     """Base of all errors that untrain raises on purpose: one line with culprit, fact and way out."""
@@ -23,6 +28,10 @@ class BadData(UntrainError, ValueError):
 
 class OtherHead(BadData):
     """A model whose head has not a row for each class of the data."""
+
+
+class BadCode(BadData):
+    """Code that was named by the user ended in an error, or would have ended the program."""
 
 
 class Diverged(UntrainError, ArithmeticError):
@@ -63,6 +72,33 @@ class Locked(UntrainError, OSError):
     """Another process writes to the same folder."""
 
     exit_code = 8
+
+
+class Unforeseen(UntrainError, RuntimeError):
+    """What should not happen: a fault of untrain's own; `--debug` shows where."""
+
+    exit_code = 9
+
+
+@contextmanager
+def wall(what: str, way: str = "get it anew") -> Iterator[None]:
+    """Whatever goes wrong while something of others' making is read is a refusal that names it.
+
+    Files that end in an error that nobody foresaw are the rule under attack, and not a fault that deserves a traceback.
+
+    Args:
+        what: What is read.
+        way: What to do about it.
+
+    Raises:
+        BadData: it is not as it should be.
+    """
+    try:
+        yield
+    except (UntrainError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadData(f"{what} is not as it should be ({told(error)}); {way}") from error
 
 
 FAILED = "it failed: "

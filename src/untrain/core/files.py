@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from untrain.core import disk
 from untrain.core.disk import cache_root as cache_root
+from untrain.core.disk import refuse_changed as refuse_changed
 from untrain.core.disk import sha256 as sha256
+from untrain.core.disk import watching as watching
 from untrain.core.disk import write as write
 from untrain.core.errors import BadData, OtherHead
+from untrain.core.wording import told
+
+HEADER = 100 * 2**20
+"""Bytes of a header, at most, as the format has it."""
+
+LARGEST = 2**40
+"""Bytes of weights that are read at once, at most."""
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:
@@ -66,10 +77,39 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"):
         raise BadData(f"{path} is a pickle by its name, which could run code when read; make it safe first: untrain convert {path.name} -o {path.stem}.safetensors")
     try:
+        if not _utf8(path):
+            # The library takes no other names.
+            return dict(load(disk.read(path, LARGEST)))
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise BadData(f"{path} is not a whole safetensors file: {error}; get it anew") from error
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of itself under the metadata key `untrain`; nothing where it says nothing.
+
+    Raises:
+        BadData: it is not such a file, or says what is no JSON object.
+    """
+    way = "what it says of itself is not as untrain writes it"
+    try:
+        with os.fdopen(disk.opened(path), "rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), HEADER)))
+        found = json.loads(header.get("__metadata__", {}).get("untrain", "{}"))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadData(f"{path.name}: {way} ({told(error)}); get it anew") from error
+    if not isinstance(found, dict):
+        raise BadData(f"{path.name}: {way}; get it anew")
+    return found
+
+
+def _utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load_into(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:

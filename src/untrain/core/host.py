@@ -15,6 +15,7 @@ from torch import nn
 
 from untrain.core.engine import Engine, Precision
 from untrain.core.errors import BadArgument, BadData, UntrainError
+from untrain.core.wording import told
 
 FABRIC: dict[str, Precision] = {"32-true": "fp32", "bf16-mixed": "bf16"}
 ACCELERATE: dict[str, Precision] = {"no": "fp32", "bf16": "bf16"}
@@ -123,7 +124,7 @@ def copied(module: nn.Module) -> nn.Module:
     except UntrainError:
         raise
     except Exception as error:
-        raise BadData(f"the model cannot be copied: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}; give one that copy.deepcopy takes") from error
+        raise BadData(f"the model cannot be copied: {told(error)}; give one that copy.deepcopy takes") from error
 
 
 def own_copy(module: nn.Module) -> nn.Module:

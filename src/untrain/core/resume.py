@@ -7,7 +7,9 @@ the run and the call, which is compared before anything is taken up.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
 from torch import Tensor
 
 from untrain.core import files
@@ -28,7 +29,7 @@ from untrain.core.trace import Phase
 WORTH = 50.0
 """A state is saved when so many times the seconds that the last saving took have gone by: at most 2 % of a run are spent on it."""
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass
@@ -110,8 +111,8 @@ class Saving:
                 tensors |= {f"curve.{i}.{j}": torch.tensor(curve, dtype=torch.float64) for j, curve in enumerate(phase.curves)}
             tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
             done = [{"name": p.name, "steps": p.steps, "seconds": p.seconds} for p in phases]
-            about = {"phases": done, "version": VERSION, "ended": last, "fingerprint": self.fingerprint(), "sha256": files.weights_hash(tensors)}
-            files.save_weights(path, tensors, about)
+            about = {"phases": done, "version": VERSION, "ended": last, "fingerprint": self.fingerprint(), "tensors": files.weights_hash(tensors)}
+            files.save_weights(path, tensors, about | {"sha256": _seal(about)})
 
         _from_first(self.run, write)
         self._last = time.perf_counter()
@@ -119,10 +120,10 @@ class Saving:
 
     @torch.no_grad()
     def resume(self) -> list[Phase] | None:
-        """Put back where the call stood, and say what it had done; None where nothing was saved.
+        """Put back where the call stood, and say what it had done; None where nothing was saved, or what was is broken: then it is done again.
 
         Raises:
-            BadData: what was saved is broken, or of another run (says in what).
+            BadData: what was saved is of another run (says in what).
         """
         if self.path is None:
             return None
@@ -154,21 +155,34 @@ class Saving:
         path = self.path
         if path is None or not path.is_file():
             return None
-        saved = files.load_weights(path)
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("untrain", "{}"))
-        broken = f"{path} does not hold what this run had saved there"
-        way = "delete it, and the run does that work again"
-        if about.get("version") != VERSION or about.get("sha256") != files.weights_hash(saved):
-            raise BadData(f"{broken}; {way}")
+        found = self._sound(path)
+        if found is None:
+            # That costs the work of one call: it is done again, to the same bits.
+            logging.getLogger("untrain").warning("untrain: %s does not hold what this run had saved there; that work is done again", path.name)
+        return found
+
+    def _sound(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What was saved, where it is whole."""
+        try:
+            saved, about = files.load_weights(path), files.about(path)
+        except BadData:
+            return None
+        sealed = {name: value for name, value in about.items() if name != "sha256"}
+        if about.get("version") != VERSION or about.get("sha256") != _seal(sealed) or about.get("tensors") != files.weights_hash(saved):
+            return None
         ours, theirs = self.fingerprint(), about["fingerprint"]
         other = [f"{key} was {theirs.get(key)} and is {ours.get(key)}" for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
         if other:
-            raise BadData(f"{path} is of another run: {', '.join(other[:2])}; name another folder, or {way}")
+            raise BadData(f"{path} is of another run: {', '.join(other[:2])}; name another folder, or delete it, and the run does that work again")
         wanted = {**self.shared, **{f"rank.{rank}.{n}": v for rank in range(self.run.engine.world) for n, v in self.own.items()}}
         if any(name not in saved or saved[name].shape != value.shape for name, value in wanted.items()):
-            raise BadData(f"{broken}; {way}")
+            return None
         return saved, about
+
+
+def _seal(about: Mapping[str, Any]) -> str:
+    """Hash of what a state says of itself, the hash of its tensors among it."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _in_order(names: Mapping[str, Any], prefix: str) -> list[str]:

@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrain.core.data import Norm, Prepare, Samples, Split
+from untrain.core.data import Norm, Prepare, Samples, Split, spread
 from untrain.core.discover import found, name_of
 from untrain.core.engine import Engine, Precision, Progress, bits, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged, UntrainError
 from untrain.core.host import Host, bare, home, own_copy
 from untrain.core.method import Method
-from untrain.core.network import Network
+from untrain.core.network import Network, uncounted
 from untrain.core.train import Trace, predict
+from untrain.core.wording import said
 
 REMEMBERED = 0.95
 """Share of the forgotten samples once named rightly that still are, from which on a run is said to remember."""
@@ -272,6 +273,8 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
             raise
         # What no part of is named may be out of reach: then the head is the last layer, or the one that is named.
         width = view.head.width
+    if parts:
+        _refuse_probabilities(view, samples)
     for part in parts:
         labels = part.y
         if int(labels.max()) >= width or int(labels.min()) < 0:
@@ -305,8 +308,23 @@ def width_on(view: Network, samples: Samples) -> int:
     except UntrainError:
         raise
     except Exception as error:
-        shape, fact = tuple(x.shape[1:]) if isinstance(x, Tensor) else sorted(x), (str(error).splitlines() or [type(error).__name__])[0]
+        shape, fact = tuple(x.shape[1:]) if isinstance(x, Tensor) else sorted(x), said(error)
         raise BadData(f"the model does not take inputs of shape {shape}: {fact}; name another model or other data") from error
+
+
+def _refuse_probabilities(view: Network, samples: Samples) -> None:
+    """Refuse a model whose last step makes probabilities: cross-entropy takes logits, and would train on them all the same (a look at 32 samples).
+
+    Logarithms of probabilities pass: they are logits, and their cross-entropy is the same.
+    """
+    x, _ = samples.batch(spread(len(samples), min(32, len(samples))), device=view.device)
+    with view.frozen(), torch.no_grad(), uncounted():
+        out = view(x)
+    if bool(((out >= 0) & (out <= 1)).all()) and bool(((out > 1e-4) & (out < 1 - 1e-4)).any()):
+        summed = bool(torch.allclose(out.sum(1), torch.ones_like(out[:, 0]), atol=1e-3))
+        if summed or len(out) >= 8:
+            kind = "a softmax" if summed else "a sigmoid"
+            raise BadData(f"the model answers with probabilities, as after {kind}, and logits are needed: cross-entropy on these would train it wrongly; give it without that step")
 
 
 def _refuse_normalised(samples: Samples) -> None:

@@ -6,17 +6,28 @@ Canonical bytes: sorted keys, two-space indent, no NaN, a newline at the end. It
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from untrain.core import disk
 from untrain.core.errors import BadData
+from untrain.core.wording import told
+from untrain.evidence.fitting import misfit
 
 SCHEMA = "untrain.record/1"
 """Name and version of the format; `schema()` is the JSON Schema."""
 
 ELSEWHERE = "made elsewhere"
 """The method of a record whose model was handed in, so that nothing is known of how it was made."""
+
+LARGEST = 2**28
+"""Bytes beyond which a file is no record."""
+
+DEEPEST = 64
+"""Levels beyond which JSON is taken for an attack on whoever reads it."""
 
 NOT_CLAIMED = (
     "Approximate unlearning is not a proof of deletion.",
@@ -35,6 +46,7 @@ def compose(
     model: dict[str, Any],
     data: dict[str, Any],
     output: dict[str, Any],
+    code: Mapping[str, str] = {},
 ) -> dict[str, Any]:
     """A record of a run that no audit has looked at yet.
 
@@ -45,6 +57,7 @@ def compose(
         model: `name`, `origin`, `sha256` of its weights, `parameters`, `norm`.
         data: `name`, `sha256`, `counts` by part.
         output: `file` and `sha256` of what was written.
+        code: Hashes of the files of the user's functions, by the flag that named them.
     """
     made: dict[str, Any] = finite(
         {
@@ -60,11 +73,13 @@ def compose(
             "verdict": None,
             "not_claimed": list(NOT_CLAIMED),
             "pictures": None,
+            **({"code": dict(code)} if code else {}),
         }
     )
     return made
 
 
+@cache
 def schema() -> dict[str, Any]:
     """The published JSON Schema of a record."""
     found: dict[str, Any] = json.loads(files("untrain.evidence").joinpath("record.schema.json").read_text(encoding="utf-8"))
@@ -77,22 +92,59 @@ def dumps(record: dict[str, Any]) -> bytes:
     >>> dumps({"b": 1, "a": 2.0})
     b'{\n  "a": 2.0,\n  "b": 1\n}\n'
     """
-    return (json.dumps(record, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    # Half of a pair, as in a file's name that is not UTF-8, is written as JSON's own escape.
+    return (json.dumps(record, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def loads(data: bytes, origin: str = "record.json") -> dict[str, Any]:
     """Read a record.
 
     Raises:
-        BadData: not JSON, or not a record of this version.
+        BadData: not JSON, not a record of this version, or not as the published schema says (the first field that is not).
     """
-    try:
-        record = json.loads(data)
-    except ValueError as error:
-        raise BadData(f"{origin} is not JSON ({error}); make it anew") from error
+    record = plain_json(data, origin)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise BadData(f"{origin} is not a record of the format {SCHEMA}; make it anew with this version")
+    wrong = misfit(record, schema())
+    if wrong is not None:
+        raise BadData(f"{origin} is not as a record is ({wrong}); make it anew")
     return record
+
+
+def plain_json(data: bytes, origin: str) -> Any:
+    """JSON of others' making: no NaN, no number that a float cannot hold, not nested without end.
+
+    Raises:
+        BadData: it is not that.
+    """
+    try:
+        found = json.loads(data, parse_constant=_no_number, parse_int=_whole, parse_float=_fraction)
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{origin} is not JSON ({told(error)}); make it anew") from error
+    level, deep = [found], 0
+    while level:
+        deep += 1
+        if deep > DEEPEST:
+            raise BadData(f"{origin} is nested more than {DEEPEST} deep; make it anew")
+        level = [inner for one in level if isinstance(one, dict | list) for inner in (one.values() if isinstance(one, dict) else one)]
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > 19:
+        raise ValueError("a number of more than 19 digits")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if value - value != 0:
+        raise ValueError(f"{text[:20]} is larger than any number")
+    return value
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -104,7 +156,11 @@ def read(folder: Path) -> dict[str, Any]:
     path = folder / "record.json" if folder.is_dir() else folder
     if not path.is_file():
         raise BadData(f"no record.json in {folder.name or folder}; give the folder that a run was written to")
-    return loads(path.read_bytes(), path.name)
+    try:
+        data = disk.read(path, LARGEST)
+    except OSError as error:
+        raise BadData(f"{path.name} of {folder.name or folder} cannot be read ({error.strerror or error}); give a whole record") from error
+    return loads(data, path.name)
 
 
 def finite(value: Any) -> Any:

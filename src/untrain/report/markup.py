@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+from untrain.core.wording import plain
 
 LONGEST = 160
 """Characters of a name that are shown; a record may hold any string."""
@@ -34,11 +35,7 @@ def shown(text: object, longest: int = LONGEST) -> str:
     'xxxx…'
     """
     text = str(text)
-    cut = "".join(c if unicodedata.category(c) not in _UNSEEN else f"\\u{ord(c):04x}" for c in text[:longest])
-    return cut + "…" * (len(text) > longest)
-
-
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return plain(text[:longest]) + "…" * (len(text) > longest)
 
 
 def name(text: object, longest: int = LONGEST) -> Markup:

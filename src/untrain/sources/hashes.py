@@ -6,8 +6,10 @@ change back has another time of its entry, which no program can set.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -39,13 +41,14 @@ class Hashes:
         """The hash of a file's bytes.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read, or is no regular file.
         """
         file, key = self.root / path, _short(path)
         mark = _mark(file)
         known = self.kept.get(key)
         if known is not None and known[:-1] == mark:
             self.seen[key] = known
+            disk.note(file, mark, str(known[-1]))
             return str(known[-1])
         digest = disk.sha256(file)
         if _mark(file) == mark and time.time() - max(mark[1:3]) / 1e9 > SETTLED:
@@ -61,7 +64,9 @@ class Hashes:
 
 def _mark(file: Path) -> list[int]:
     found = file.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
+    return disk.mark(found)
 
 
 def _short(text: str) -> str:
@@ -70,7 +75,7 @@ def _short(text: str) -> str:
 
 def _read(file: Path) -> dict[str, list[Any]]:
     try:
-        kept = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        kept = json.loads(disk.read(file))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return {k: v for k, v in kept.items() if isinstance(v, list) and len(v) == 5} if isinstance(kept, dict) else {}
+    return {k: v for k, v in kept.items() if isinstance(v, list) and len(v) == 5 and isinstance(v[-1], str)} if isinstance(kept, dict) else {}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from untrain.core import files
+from untrain.core import disk, files
 from untrain.core.errors import BadData, MissingExtra, Resources
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Files:
 
     def read(self, i: int) -> bytes:
         """The file's bytes."""
-        return (self.root / self.paths[i]).read_bytes()
+        return disk.read(self.root / self.paths[i])
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,15 @@ def each(work: Callable[[int], T], n: int, together: bool = True) -> Iterator[T]
         return
     with ThreadPoolExecutor(workers(), thread_name_prefix="untrain-look") as pool:
         for start in range(0, n, 512):
-            yield from pool.map(work, range(start, min(n, start + 512)))
+            some = range(start, min(n, start + 512))
+            try:
+                answers = list(pool.map(work, some))
+            except RuntimeError as error:
+                if "start new thread" not in str(error):
+                    raise
+                # There are no further threads to be had: it goes without, and the answers are the same.
+                answers = list(map(work, some))
+            yield from answers
 
 
 @contextmanager
@@ -304,7 +312,8 @@ def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]
 
     kept = cache / f"{_short(key)}.sizes.json"
     if kept.is_file():
-        return {(h, w): n for h, w, n in json.loads(kept.read_text(encoding="ascii"))}
+        with suppress(OSError, ValueError, TypeError):
+            return {(int(h), int(w)): int(n) for h, w, n in json.loads(disk.read(kept))}
     sizes: dict[tuple[int, int], int] = {}
     bad: list[str] = []
     with _strict():

@@ -74,6 +74,9 @@ def load(model: str, classes: int, *, weights: Path | None = None, head: str | N
             module = made_by(what, classes)
             look = _module_expects(module)
     module.eval()
+    hollow = next((name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta), None)
+    if hollow is not None:
+        raise BadData(f"{what.shown} gave a network whose {hollow} has no values (it lies on the device meta); build it on the CPU")
     if weights is None:
         state = module.state_dict()
         refuse_nan(module, what.shown)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from untrain.core import files
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.train import Phase
-from untrain.sources.libraries.functions import call, file_of
+from untrain.sources.libraries.functions import call, hash_of
 from untrain.sources.names import named
 
 
@@ -65,11 +63,13 @@ def recipe(name: str, classes: int) -> Recipe:
     what = named(name)
     if what is None or not what.runs_code:
         raise BadArgument(f"--recipe {name!r} names no function; write path.py:function or package.module:function")
+    # What is run is what is hashed, however long it takes.
+    digest = hash_of(what)
     made = call(name, classes)
     lacks = [part for part in ("build", "train") if not callable(getattr(made, part, None))]
     if lacks:
         raise BadArgument(f"{what.shown} gave a {type(made).__name__} without {' and '.join(lacks)}; a recipe has build() and train(model, samples)")
-    return Recipe(what.shown, files.sha256(Path(file_of(what))), made)
+    return Recipe(what.shown, digest, made)
 
 
 def refuse_other(found: Recipe, model: nn.Module, name: str) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
+from untrain.core import disk
 from untrain.core.data import Data, Samples, Split, places_of_files, places_where
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadArgument, BadData, wall
 
 GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE, random:10% or random:10%,seed=3"
 """How it is written."""
@@ -123,17 +124,14 @@ def digest(split: Split) -> str:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise BadData(f"no file {path} that --forget could name")
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path.name} is not text in UTF-8; save it so") from error
+    return disk.text(path).splitlines()
 
 
 def _places(path: Path, n: int) -> list[int]:
     """Places that a file names, one a line; lines that are blank or begin with # say nothing."""
     lines = [(number, line.strip()) for number, line in enumerate(_lines(path), 1) if line.strip() and not line.lstrip().startswith("#")]
     for number, line in lines:
-        if not line.isdecimal():
+        if not line.isdecimal() or len(line) > 18:
             raise BadArgument(f"{path.name}, line {number}: {line[:40]!r} is no place; write one number a line, from 0 to {n - 1}")
     places = [int(line) for _, line in lines]
     if not places:
@@ -149,14 +147,18 @@ def _places(path: Path, n: int) -> list[int]:
 
 def _files(path: Path) -> list[str]:
     """File names that a list names: a column `file` or `path`, or one a line."""
-    lines = [line for line in _lines(path) if line.strip()]
-    head = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
-    column = next((head.index(name) for name in ("path", "file", "filename", "file_name") if name in head), None)
-    rows = [[line.strip().strip('"')] for line in lines] if column is None else list(csv.reader(lines[1:]))
-    names = [row[column or 0].strip() for row in rows if len(row) > (column or 0) and row[column or 0].strip()]
+    with wall(path.name, "write one file name a line, or a column file or path"):
+        names = _listed([line for line in _lines(path) if line.strip()])
     if not names:
         raise BadArgument(f"{path.name} names no file; write one a line, or a column file or path")
     return names
+
+
+def _listed(lines: list[str]) -> list[str]:
+    head = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
+    column = next((head.index(name) for name in ("path", "file", "filename", "file_name") if name in head), None)
+    rows = [[line.strip().strip('"')] for line in lines] if column is None else list(csv.reader(lines[1:]))
+    return [row[column or 0].strip() for row in rows if len(row) > (column or 0) and row[column or 0].strip()]
 
 
 def _where(pool: Samples, column: str, value: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -55,7 +56,14 @@ def about_recipe(found: AnyRecipe) -> dict[str, Any]:
 
 def machine(engine: Engine) -> dict[str, Any]:
     """What else decides the bits, so that a run does not go on under other conditions."""
-    return {"device": str(engine.device), "precision": engine.precision, "threads": torch.get_num_threads(), "ranks": engine.world, "torch": torch.__version__}
+    return {
+        "device": str(engine.device),
+        "precision": engine.precision,
+        "threads": torch.get_num_threads(),
+        "ranks": engine.world,
+        "torch": torch.__version__,
+        "untrain": version("untrain"),
+    }
 
 
 def is_foreign(record: dict[str, Any]) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from torch import nn
 
 from untrain.core import audit as auditing
@@ -18,7 +16,7 @@ from untrain.core import unlearn as running
 from untrain.core.data import Norm, Split
 from untrain.core.discover import lookup, usual
 from untrain.core.engine import Progress, silent
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadArgument, BadData, wall
 from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.evidence.listed import judged
@@ -27,8 +25,8 @@ from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.sources.forms import finding
 from untrain.verbs.about import is_foreign
-from untrain.verbs.folder import locked, noted_inputs, read_record
-from untrain.verbs.given import given_model, name_at
+from untrain.verbs.folder import locked, noted_inputs, read_record, sweep
+from untrain.verbs.given import code_of, given_model, name_at
 from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import pictures
 from untrain.verbs.run_files import RECORD, weights_in
@@ -79,6 +77,13 @@ def audit(
     Returns:
         The record.
     """
+    with files.watching():
+        return _audited(run, retrained, elsewhere, skip, also, show_images, progress, say)
+
+
+def _audited(
+    run: Path, retrained: Sequence[Path], elsewhere: Mapping[str, Any] | None, skip: Sequence[str], also: Sequence[str], show_images: bool, progress: Progress, say: Say
+) -> dict[str, Any]:
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
     usual(also, skip)
     record = read_record(run)
@@ -86,8 +91,10 @@ def audit(
     path = run / record["output"]["file"]
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
-    inputs = replace(recorded(record, noted_inputs(run)), **others)
-    opened = inputs.open(say)
+    with wall(f"the record of {run.name}", "make the run anew"):
+        inputs = replace(recorded(record, noted_inputs(run)), **others)
+    _refuse_named_code(inputs, run, others)
+    opened = inputs.open(say, code=record.get("code", {}))
     source = opened.data
     if source.sha256 != record["data"]["sha256"]:
         raise BadData(f"the data {source.name} is not that of the run (sha256 differs); name the data it was made with by --data or --data-root")
@@ -101,6 +108,7 @@ def audit(
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
     with locked(run):
         record["chain"] = seal.before_audit(record)
+        sweep(run)
         examine(
             record,
             split,
@@ -115,6 +123,7 @@ def audit(
             show_images=show_images,
             progress=progress,
         )
+        files.refuse_changed()
         look_again(record, opened, unlearned)
         record = seal.sealed(record)
         if is_foreign(record):
@@ -146,6 +155,19 @@ def look_again(record: dict[str, Any], opened: Opened, unlearned: nn.Module) -> 
         looks += [{name: request[name] for name in ("record", "classes", "names")} | {"named": value} for value in named]
     if looks:
         record["earlier"] = records.finite(looks)
+
+
+def _refuse_named_code(inputs: Inputs, run: Path, given: Collection[str]) -> None:
+    """Refuse to run code that a folder names: whoever made the folder could have put it there.
+
+    Raises:
+        BadArgument: a function is named by the record and not by this command (says by which flag it is to be).
+    """
+    named = {field.name: getattr(inputs, field.name) for field in fields(inputs) if field.name not in given}
+    for flag, function in code_of(named).items():
+        raise BadArgument(
+            f"{run.name} was made with code, {function.shown}, and code is run only where this command names it: add --{flag} {'path/' * (function.kind == 'file')}{function.shown}"
+        )
 
 
 def recorded(record: Mapping[str, Any], noted: Mapping[str, Path]) -> Inputs:
@@ -212,16 +234,17 @@ def reference(path: Path, model: str, classes: int, split: Split) -> Reference:
         BadData: it does not fit, or says of itself that it was trained on other data than these without the forgotten.
     """
     module = filled(model, classes, path)
-    with safe_open(path, framework="pt") as file:
-        said = (file.metadata() or {}).get("untrain", "{}")
-    about: dict[str, Any] = json.loads(said)
+    about = files.about(path)
     if about.get("method", "retrain") != "retrain":
         raise BadData(f"{path.name} says that it was made by {about['method']}, which does not train anew; name models that never saw the forgotten data")
     if about and not split.classes and about.get("samples") != forgetting.digest(split):
         raise BadData(f"{path.name} does not say that it was trained without the {len(split.forget)} samples that are to be forgotten; name models that never saw these")
     gone = split.classes
-    if not set(gone) <= set(about.get("classes", gone)):
-        without = f"without the classes {about['classes']}" if about["classes"] else "on all classes"
+    said = about.get("classes", list(gone))
+    if not isinstance(said, list) or not all(isinstance(one, int) for one in said):
+        raise BadData(f"{path.name}: what it says of itself is not as untrain writes it (classes); get it anew")
+    if not set(gone) <= set(said):
+        without = f"without the classes {said}" if said else "on all classes"
         raise BadData(f"{path.name} says that it was trained {without}, not without {list(gone)}; name models that never saw these")
     return Reference("retrained", module, path.name, files.sha256(path), about)
 

@@ -28,6 +28,7 @@ from untrain.core.errors import BadArgument, BadData, OtherHead
 from untrain.report.markup import asset, draw
 from untrain.report.page import policy
 from untrain.verbs.about import request
+from untrain.verbs.folder import refuse_within
 from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import png
 from untrain.verbs.run_files import refuse_unwritable
@@ -56,6 +57,8 @@ def check(inputs: Inputs, *, seconds: float = 60.0, near: float | None = None, p
     """
     looking.refuse_numbers(seconds, near)
     refuse_page(pages)
+    if pages is not None:
+        refuse_within(pages, inputs.paths(), "--pages")
     opened = inputs.open(say)
     source, split = opened.data, opened.split
     misfit, given, taught = None, None, None

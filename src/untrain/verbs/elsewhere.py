@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from untrain.core import files
+from untrain.core import disk, files
 from untrain.core import unlearn as running
 from untrain.core.discover import usual
 from untrain.core.engine import Progress, silent
@@ -60,7 +60,7 @@ def audit_file(
     if not candidate.is_file():
         raise BadData(f"no file {candidate}; name the weights of the model that is to have forgotten, or the folder of a run")
     usual(also, skip)
-    refuse_output(out, [candidate, *retrained, *inputs.paths().values()])
+    refuse_output(out, inputs.paths() | {"candidate": candidate} | {f"retrained {n}": path for n, path in enumerate(retrained, 1)})
     if inputs.weights is not None and inputs.weights.exists() and inputs.weights.samefile(candidate):
         raise BadArgument(f"{candidate.name} is named as the original by --weights too; name there the weights from before it was made to forget")
     opened = inputs.open(say)
@@ -73,7 +73,7 @@ def audit_file(
     if any(other.sha256 == sha256 for other in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
     words = inputs.words(after={"forget": {"out": out.name}})
-    with writing(out, {"verb": "audit", "candidate": sha256, "model": given.sha256, "data": source.sha256, "forget": inputs.asked}):
+    with writing(out, {"verb": "audit", "candidate": sha256, "model": given.sha256, "data": source.sha256, "forget": inputs.asked, "code": dict(opened.code)}):
         record = records.compose(
             {
                 "method": {"name": records.ELSEWHERE, "preset": None, "settings": {}, "paper": "", "needs": []},
@@ -86,6 +86,7 @@ def audit_file(
             model=about_model(given),
             data=about_data(source, split),
             output={"file": WEIGHTS, "sha256": sha256},
+            code=opened.code,
         )
         examine(
             record,
@@ -102,7 +103,7 @@ def audit_file(
             progress=progress,
         )
         note_inputs(out, inputs.paths())
-        files.write(out / WEIGHTS, candidate.read_bytes())
+        files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
         record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
         files.write(out / RECORD, records.dumps(record))
     report(out)

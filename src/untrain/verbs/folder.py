@@ -2,36 +2,42 @@
 
 It is written by one process at a time. While work goes on its state lies in `.state`, so that a killed run, called
 again with the same arguments, goes on to the same bits. The weights are written first and the record last; `.state`
-goes when both are there.
+goes when both are there, at one stroke. A folder may come from a stranger: nothing is written through a link in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
-from untrain.core import files
+from untrain.core import disk, files
 from untrain.core.disk import rights
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
 from untrain.evidence import record as records
+from untrain.sources.libraries.functions import blamed
 from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_unwritable
+
+LOCK = "process "
+"""How the line begins that is in a lock."""
 
 
 def read_record(run: Path) -> dict[str, Any]:
     """The record of a run's folder.
 
     Raises:
-        BadData: there is no such folder, the run has not ended, or the record is broken.
+        BadData: there is no such folder, the run has not ended, or the record is broken, or names a file that is not beside it.
     """
     if not run.exists():
         raise BadData(f"no folder {run}; give the folder that a run was written to")
@@ -40,32 +46,82 @@ def read_record(run: Path) -> dict[str, Any]:
     return records.read(run)
 
 
-def refuse_output(out: Path, inputs: Sequence[Path]) -> None:
-    """Refuse an output that is an input, or that exists and is not a killed run."""
+def refuse_output(out: Path, inputs: Mapping[str, Path]) -> None:
+    """Refuse an output that is an input, lies within one, or exists and is not a killed run.
+
+    Args:
+        out: The folder to write.
+        inputs: Folders and files that are read, by the flag that names them.
+    """
+    refuse_within(out, inputs)
     if not os.path.lexists(out):
         refuse_unwritable(out)
         return
-    if any(p.exists() and out.exists() and p.samefile(out) for p in inputs):
+    if any(p.exists() and out.exists() and p.samefile(out) for p in inputs.values()):
         raise BadArgument(f"--out {out.name} is an input of this run; give another folder")
+    _refuse_links(out)
     if not (out / STATE / "arguments.json").is_file():
+        sweep(out)
         raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
+
+
+def refuse_within(out: Path, inputs: Mapping[str, Path], flag: str = "--out") -> None:
+    """Refuse an output below a folder that is read: the next reading would find it there.
+
+    Args:
+        out: What is to be written.
+        inputs: Folders and files that are read, by the flag that names them.
+        flag: The flag that names the output.
+    """
+    above = [parent for parent in out.absolute().resolve().parents if parent.exists()]
+    for name, path in inputs.items():
+        # The folder of the known data holds each in a folder of its own.
+        if name != "data_root" and path.is_dir() and any(parent.samefile(path) for parent in above):
+            raise BadArgument(f"{flag} {out.name} lies in {path.name or path}, which --{name.replace('_', '-')} reads; give a place outside of it")
+
+
+def _refuse_links(out: Path) -> None:
+    """Refuse to write into a folder in which a link stands where state is kept: it would lead the writing elsewhere."""
+    link = next((name for name in (STATE, ".lock") if (out / name).is_symlink()), None)
+    if link is not None:
+        raise BadData(f"{link} in {out.name} is a link, which is not followed; remove it")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a run's folder: half-written files, and state that was being removed."""
+    disk.sweep(folder)
+    for left in folder.glob(f"{STATE}.*.tmp"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _refuse_other_arguments(out: Path, arguments: dict[str, Any]) -> None:
     path = out / STATE / "arguments.json"
     if not path.is_file():
         raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
-    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(records.dumps(arguments))
+    way = "give those, another folder, or remove it"
+    try:
+        before, now = records.plain_json(disk.read(path), path.name), json.loads(records.dumps(arguments))
+    except (BadData, OSError) as error:
+        raise BadData(f"--out {out.name} holds a killed run, and what of cannot be read any more (arguments.json); give another folder, or remove it") from error
+    if not isinstance(before, dict):
+        raise BadData(f"--out {out.name} holds a killed run, and what of cannot be read any more (arguments.json); give another folder, or remove it")
     differ = [f"{name} was {json.dumps(before.get(name))} and is {json.dumps(now.get(name))}" for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if differ:
-        raise BadArgument(f"--out {out.name} holds a killed run of other arguments: {'; '.join(differ)}; give those, another folder, or remove it")
+        raise BadArgument(f"--out {out.name} holds a killed run of other arguments: {'; '.join(differ)}; {way}")
 
 
 @contextlib.contextmanager
-def writing(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
+def writing(out: Path, arguments: dict[str, Any], room: int = 0) -> Iterator[Path]:
     """The folder of a run that is going on: yields where its state is kept, and clears that when all is done.
 
-    What ends in a refusal leaves nothing behind; what is killed leaves its state. The first rank makes, locks and clears the folder.
+    What ends in a refusal, one of the user's own code included, leaves nothing behind; what is killed leaves its state.
+    The first rank makes, locks and clears the folder.
+
+    Args:
+        out: The folder.
+        arguments: What tells this run from another.
+        room: Bytes that it will take.
     """
     state = out / STATE
     if dist.is_available() and dist.is_initialized():
@@ -75,22 +131,31 @@ def writing(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
             yield state
             return
     made = [p for p in (out, *out.absolute().parents) if not p.exists()]
+    refuse_full(out, room)
     if not os.path.lexists(out):
         _make(out, arguments)
     try:
         with locked(out):
             _refuse_other_arguments(out, arguments)
             for orphan in [*out.glob(".*.tmp"), *state.glob(".*.tmp")]:
-                orphan.unlink()
+                if orphan.is_symlink() or not orphan.is_dir():
+                    orphan.unlink()
+            sweep(out)
             if dist.is_available() and dist.is_initialized():
                 dist.barrier()
             try:
                 yield state
-            except (BadArgument, BadData, Diverged):
+            except BaseException as error:
+                theirs = blamed(error)
+                if theirs is None and not isinstance(error, BadArgument | BadData | Diverged):
+                    raise
                 shutil.rmtree(state)
+                # It was made for this run, by this call or an earlier one.
+                made = made or [out]
+                if theirs is not None:
+                    raise theirs from error
                 raise
-            (state / "arguments.json").unlink()
-            shutil.rmtree(state)
+            _clear(state)
     except (BadArgument, BadData, Diverged):
         with contextlib.suppress(OSError):
             for folder in made:
@@ -98,21 +163,62 @@ def writing(out: Path, arguments: dict[str, Any]) -> Iterator[Path]:
         raise
 
 
+def _clear(state: Path) -> None:
+    """Remove a state at one stroke: it is there whole, or it is not there."""
+    shutil.rmtree(state.rename(state.with_name(f"{STATE}.{os.getpid()}.tmp")), ignore_errors=True)
+
+
+def refuse_full(out: Path, room: int) -> None:
+    """Refuse to begin where the disk has not the room.
+
+    Raises:
+        Resources: it has not.
+    """
+    there = next(p for p in (out, *out.absolute().parents) if p.exists())
+    try:
+        free = shutil.disk_usage(there).free
+    except OSError:
+        return
+    if free < room:
+        raise Resources(f"{out.name} may take {room:,} bytes, and the disk has {free:,} free; make room, or give another place")
+
+
 def _make(out: Path, arguments: dict[str, Any]) -> None:
     """Make the folder with its arguments in it at one stroke, so that a kill leaves either nothing or a run that goes on."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_beside(out)
         fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp"))
-        try:
-            fresh.chmod(rights(0o777))
-            files.write(fresh / STATE / "arguments.json", records.dumps(arguments))
-            fresh.rename(out)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        with _held(fresh):
+            try:
+                fresh.chmod(rights(0o777))
+                files.write(fresh / STATE / "arguments.json", records.dumps(arguments))
+                fresh.rename(out)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
         # Where another process made it in the meantime, the lock decides.
         if not out.is_dir():
             raise Resources(f"{out.name} could not be made: {error.strerror or error}; give another place") from error
+
+
+def _sweep_beside(out: Path) -> None:
+    """Remove what was made for this folder by a process that was killed before it had its name."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.????????.tmp"):
+        if left.is_dir() and not left.is_symlink() and {p.name for p in left.iterdir()} <= {STATE}:
+            with contextlib.suppress(OSError), _held(left):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder against those who sweep, for as long as this process lives."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -120,25 +226,42 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold a folder's lock; it goes with the process, however that ends.
 
     Raises:
+        BadData: a link, a pipe or a file of another's stands in the lock's place.
         Locked: another process holds it.
+        Resources: this file system has no locks.
     """
     path = folder / ".lock"
-    with path.open("a+", encoding="utf-8") as file:
+    other = f".lock in {folder.name} is none of untrain's (a link, or a file of another's making); remove it"
+    try:
+        handle = disk.opened(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR):
+            raise BadData(other) from error
+        raise Resources(f"{folder.name} cannot be locked: {error.strerror or error}; see to its rights, or give another place") from error
+    with os.fdopen(handle, "r+", encoding="utf-8", errors="replace") as file:
+        said = file.read(200)
+        # Another name of the same file would be emptied with it.
+        if os.fstat(handle).st_nlink > 1 or (said and not said.startswith(LOCK)):
+            raise BadData(other)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Locked(f"{folder.name} is being written by another process ({said.strip() or 'unknown'}); wait for it, or give another folder") from error
         except OSError as error:
-            file.seek(0)
-            raise Locked(f"{folder.name} is being written by another process ({file.read().strip() or 'unknown'}); wait for it, or give another folder") from error
+            raise Resources(f"{folder.name} cannot be locked: {error.strerror or error}; give a place on a file system that has locks") from error
         # Between opening and locking its owner may have ended and removed the file.
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
             raise Locked(f"{folder.name} was being written by another process until now; try again")
+        file.seek(0)
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.write(f"{LOCK}{os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            # What cannot be removed holds nobody up: its owner is gone.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def note_inputs(out: Path, paths: Mapping[str, Path]) -> None:
@@ -149,6 +272,15 @@ def note_inputs(out: Path, paths: Mapping[str, Path]) -> None:
 
 
 def noted_inputs(run: Path) -> dict[str, Path]:
-    """Where a run's inputs lay, as it was noted."""
+    """Where a run's inputs lay, as it was noted.
+
+    Raises:
+        BadData: the note is not an object of paths.
+    """
     path = run / INPUTS
-    return {name: Path(os.path.normpath(run.resolve() / value)) for name, value in json.loads(path.read_text(encoding="utf-8")).items()} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    said = records.plain_json(disk.read(path, 2**20), INPUTS)
+    if not isinstance(said, dict) or not all(isinstance(value, str) and value and "\0" not in value for value in said.values()):
+        raise BadData(f"{INPUTS} in {run.name} is not a list of where inputs lie; remove it, and name them anew")
+    return {name: Path(os.path.normpath(run.resolve() / value)) for name, value in said.items()}

@@ -5,6 +5,7 @@ What `Inputs` names is resolved here; the same functions are public in Python.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from untrain.sources import loading, reading
 from untrain.sources import names as naming
 from untrain.sources import recipe as foreign_recipe
 from untrain.sources import request as forgetting
-from untrain.sources.forms.parts import PLAIN, Columns
+from untrain.sources.forms.parts import Columns
 from untrain.sources.normalisation import norm_of
 from untrain.zoo import sets as zoo_data
 from untrain.zoo import trained as models
@@ -79,6 +80,7 @@ def given_data(
     image_column: str | None = None,
     label_column: str | None = None,
     mirror: bool = False,
+    outside: bool = False,
 ) -> Data:
     """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
 
@@ -93,6 +95,7 @@ def given_data(
         image_column: Which column, or entry of an item, holds the image or the path to it.
         label_column: Which holds the label.
         mirror: Whether a mirrored image is one of the same class; the known data say it themselves.
+        outside: Whether files may lie outside of the folder of the data, as a table or a link can name them.
 
     Raises:
         BadArgument: a name that leads nowhere, a column that is not there.
@@ -101,8 +104,8 @@ def given_data(
     """
     if data_root is not None and not data_root.is_dir():
         raise BadData(f"no folder {data_root} that --data-root could name")
-    columns, known = Columns(image_column, label_column), isinstance(data, str) and data in zoo_data.KNOWN
-    if known and columns != PLAIN:
+    columns, known = Columns(image_column, label_column, outside), isinstance(data, str) and data in zoo_data.KNOWN
+    if known and columns.named:
         raise BadArgument(f"{data} has columns of its own; leave out --image-column and --label-column")
     if known and size is None:
         found = zoo_data.load(data, data_root)
@@ -178,7 +181,12 @@ def name_at(shown: str, path: Path | None) -> str:
     return what.at(path) if what and path is not None else shown
 
 
-def code_of(*names: str | None) -> list[str]:
-    """Which of these names run code of the user's, once each."""
-    found = [naming.named(name) for name in names if name is not None and name not in NETWORKS]
-    return list(dict.fromkeys(what.shown for what in found if what is not None and what.runs_code))
+def code_of(named: Mapping[str, Any]) -> dict[str, naming.Named]:
+    """Which of what is named, by flag, is a function of the user's, whose code is run."""
+    found = {flag: naming.named(name) for flag, name in named.items() if flag in CODE and isinstance(name, str) and name not in NETWORKS}
+    # What is there as a folder or file is read as that.
+    return {flag: what for flag, what in found.items() if what is not None and what.runs_code and (flag in ("model", "recipe") or not Path(named[flag]).exists())}
+
+
+CODE = ("model", "recipe", "data", "test", "holdout")
+"""Flags that may name a function of the user's."""

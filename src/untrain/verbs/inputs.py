@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from untrain.core.errors import BadArgument, OtherHead
+from untrain.core.errors import BadArgument, BadData, OtherHead
 
 if TYPE_CHECKING:
     from untrain.core.data import Data, Norm, Split
@@ -45,6 +45,7 @@ class Inputs:
         image_column: Which column of a table, or entry of an item, holds the image or the path to it, where it is not called as usual.
         label_column: Which column of a table, or entry of an item, holds the label.
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
+        outside: Files of the data may lie outside of its folder, where a table or a link names them there; with data that others made those could be your own.
         forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
             where:COLUMN=VALUE, random:10% or random:10%,seed=3.
         weights: Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.
@@ -66,6 +67,7 @@ class Inputs:
     image_column: str | None = None
     label_column: str | None = None
     mirror: bool = False
+    outside: bool = False
     forget: str | None = None
     weights: Path | None = None
     seed: int = 0
@@ -95,10 +97,10 @@ class Inputs:
             after: Further words, by the field that they follow.
         """
         out: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            out.setdefault(field.name, None if value == field.default else _word(field.name, value))
-            out |= (after or {}).get(field.name, {})
+        for each in fields(self):
+            value = getattr(self, each.name)
+            out.setdefault(each.name, None if value == each.default else _word(each.name, value))
+            out |= (after or {}).get(each.name, {})
         return out
 
     def paths(self) -> dict[str, Path]:
@@ -106,19 +108,21 @@ class Inputs:
         found = {field.name: _path(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) is not None}
         return {name: path for name, path in found.items() if path is not None}
 
-    def open(self, say: Say = unsaid, *, trains: str | None = None) -> Opened:
+    def open(self, say: Say = unsaid, *, trains: str | None = None, code: Mapping[str, str] = {}) -> Opened:
         """Refuse what can be refused before anything is read, and say whose code will be run.
 
         Args:
             say: Told what the user should know.
             trains: Name of what trains a network anew, and so needs to know how; None where nothing does.
+            code: Hashes of the files of functions that were run before, by flag; code of another hash is not run.
 
         Raises:
             BadArgument: a number, a name or a form that leads nowhere.
-            BadData: a list that is not there.
+            BadData: a list that is not there, or code that is not what it was.
         """
         from untrain.core.engine import Engine
         from untrain.sources import request as forgetting
+        from untrain.sources.libraries.functions import hash_of
         from untrain.sources.names import RUNS_CODE
         from untrain.sources.normalisation import norm_of
         from untrain.verbs.given import code_of, refuse_unknown
@@ -132,9 +136,14 @@ class Inputs:
         if self.forget is not None:
             forgetting.refuse_unknown(self.forget)
         refuse_unknown(self.model)
-        code = code_of(self.model, self.recipe, self.data, self.test, self.holdout)
-        if code:
-            say(RUNS_CODE.format(" and ".join(code), "runs" if len(code) == 1 else "run"))
+        functions = code_of({field.name: getattr(self, field.name) for field in fields(self)})
+        hashes = {flag: hash_of(what) for flag, what in functions.items()}
+        other = next((flag for flag in hashes if code.get(flag, hashes[flag]) != hashes[flag]), None)
+        if other is not None:
+            raise BadData(f"--{other} {functions[other].shown}: the file is not that of the run (sha256 differs), and is not run; name the one it was made with")
+        if functions:
+            shown = list(dict.fromkeys(what.shown for what in functions.values()))
+            say(RUNS_CODE.format(" and ".join(shown), "runs" if len(shown) == 1 else "run"))
         if trains is not None and self.recipe is None and self.model not in NETWORKS:
             way = "name a function that gives build() and train(): --recipe path.py:function"
             raise BadArgument(f"{trains} trains a network anew, and how {_word('model', self.model)} was trained is not known here; {way}")
@@ -142,7 +151,7 @@ class Inputs:
             raise BadArgument("--epochs is for the zoo's recipes; the one named by --recipe has its own")
         if self.precision == "bf16" and engine.device.type == "cpu" and not has_bf16():
             say("--precision bf16: this CPU has no instructions for it, and a step of training takes many times as long as in fp32; leave the flag out")
-        return Opened(self, engine, norm)
+        return Opened(self, engine, norm, hashes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +162,13 @@ class Opened:
         inputs: The inputs.
         engine: Where and how to compute.
         norm: The normalisation that is named, where one is.
+        code: Hashes of the files of the user's functions that are named, by flag.
     """
 
     inputs: Inputs
     engine: Engine
     norm: Norm | None
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def expects(self) -> Expects:
@@ -182,6 +193,7 @@ class Opened:
             image_column=ask.image_column,
             label_column=ask.label_column,
             mirror=ask.mirror,
+            outside=ask.outside,
         )
 
     @cached_property

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from untrain.checkup.estimate import estimate
 from untrain.core import files
@@ -149,7 +147,7 @@ def _trained(place: Path, opened: Opened, taught: Any, told: dict[str, Any], see
     if place.is_file():
         return False
     inputs, method, work = opened.inputs, settings("retrain"), place.with_suffix("")
-    refuse_output(work, [])
+    refuse_output(work, {})
     with writing(work, told | {"verb": "reference", "seed": seed} | machine(opened.engine)) as state:
         result = running.unlearn(
             opened.model.module,
@@ -181,8 +179,7 @@ def _told(place: Path, opened: Opened, split: Split, told: dict[str, Any], seed:
     Raises:
         BadArgument: it is of another recipe, or other data.
     """
-    with safe_open(place, framework="pt") as file:
-        about = json.loads((file.metadata() or {}).get("untrain", "{}"))
+    about = files.about(place)
     if about.get("of") != _key(told):
         raise BadArgument(f"{place.parent.name} holds models of another recipe, or trained on other data; name another folder by --out")
     found = out_of(place, opened.inputs.model, opened.data.classes, split)

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from untrain.core import files
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, wall
 from untrain.evidence import seal
 from untrain.report.page import render
-from untrain.verbs.folder import read_record
+from untrain.verbs.folder import read_record, sweep
 from untrain.verbs.run_files import PAGE, refuse_unwritable
 
 
@@ -24,12 +24,15 @@ def report(run: Path, out: Path | None = None) -> tuple[Path, list[str]]:
         The page's path, and what in the record was edited: a fact each.
     """
     record = read_record(run)
+    sweep(run)
     page = out or run / PAGE
     if os.path.lexists(page) and not _is_page(page):
         raise BadArgument(f"{page.name} exists and is not a page of untrain's; give another name by -o")
     refuse_unwritable(page)
-    edited = seal.edited(record)
-    files.write(page, render(record, edited).encode())
+    with wall(f"the record of {run.name}", "make the run anew"):
+        edited = seal.edited(record)
+        drawn = render(record, edited).encode(errors="backslashreplace")
+    files.write(page, drawn)
     return page, edited
 
 

@@ -40,8 +40,8 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
     Returns:
         What stands in `train.json`.
     """
-    with joined():
-        refuse_output(out, list(inputs.paths().values()))
+    with joined(), files.watching():
+        refuse_output(out, inputs.paths())
         refuse_below(holdout_every=(holdout_every, 2))
         opened = inputs.open(say, trains="train")
         source, engine, name = opened.data, opened.engine, inputs.words()["model"]
@@ -49,7 +49,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
         taught, seed = opened.recipe, inputs.seed
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
         arguments = {"verb": "train", "recipe": about_recipe(taught), "data": source.sha256, "size": inputs.size, "holdout_every": holdout_every, "seed": seed, "norm": inputs.norm}
-        arguments |= machine(engine)
+        arguments |= {"code": dict(opened.code)} | machine(engine)
         words = inputs.words(after={"forget": {"out": out.name, "epochs": inputs.epochs, "holdout_every": holdout_every}})
         with writing(out, arguments) as state:
             began = time.perf_counter()
@@ -63,6 +63,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                 # To look is no training.
                 run.passes = 0
                 phase = taught.train(network, source.train[~held].prepared(own))
+            files.refuse_changed()
             network.eval()
             parts = {"test": source.test} | ({"held out": source.train[held]} if holdout_every else {}) | ({"hold-out": source.holdout} if source.holdout is not None else {})
             accuracy = {name: asdict(_accuracy(network, part.prepared(own))) for name, part in parts.items()}
@@ -84,6 +85,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                     },
                     "environment": running.environment(engine.report()),
                     "accuracy": accuracy,
+                    **({"code": dict(opened.code)} if opened.code else {}),
                 }
             )
             if engine.rank == 0:

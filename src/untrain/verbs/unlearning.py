@@ -41,8 +41,8 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
     Returns:
         The record.
     """
-    with joined():
-        refuse_output(out, list(inputs.paths().values()))
+    with joined(), files.watching():
+        refuse_output(out, inputs.paths())
         opened = inputs.open(say, trains=name_of(method) if "recipe" in method.needs else None)
         source, split, given, engine = opened.data, opened.split, opened.model, opened.engine
         ready = opened.fit()
@@ -64,12 +64,15 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
             "norm": inputs.norm,
             "head": inputs.head,
             "recipe": about_recipe(taught) if taught else None,
+            "code": dict(opened.code),
         } | machine(engine)
         words = inputs.words(after={"forget": {"out": out.name}})
         if taught is None:
             words |= {"epochs": None, "recipe": None}
         command = ["unlearn", name_of(method), *flags(**words), *setting_flags(method)]
-        with writing(out, arguments) as state:
+        # Weights, and what a run keeps of them: a copy, two moments, each of them twice while it is written.
+        room = 6 * sum(value.numel() * value.element_size() for value in (*given.module.parameters(), *given.module.buffers()))
+        with writing(out, arguments, room) as state:
             result = running.unlearn(
                 given.module,
                 split,
@@ -83,6 +86,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                 progress=progress,
                 store=state,
             )
+            files.refuse_changed()
             about = about_weights(method, source, split, inputs.seed) | ({"recipe": about_recipe(taught)} if taught else {})
             record = records.compose(
                 running.describe(result),
@@ -91,6 +95,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                 model=about_model(given),
                 data=about_data(source, split),
                 output={"file": WEIGHTS, "sha256": ""},
+                code=opened.code,
             )
             if engine.rank == 0:
                 # transformers 4 reads no file that does not say that it is PyTorch's.

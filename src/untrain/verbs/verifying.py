@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from untrain.core import disk
-from untrain.core.errors import BadArgument, BadData, MissingExtra
+from untrain.core.errors import BadArgument, BadData, MissingExtra, wall
 from untrain.evidence import seal
 from untrain.report.page import render
 from untrain.sources.card import CARD, card
@@ -71,7 +71,7 @@ def verify(run: Path, *, retrained: Sequence[Path] = (), elsewhere: Mapping[str,
 
 
 def _record(run: Path, record: dict[str, Any]) -> Look:
-    data = (run / RECORD if run.is_dir() else run).read_bytes()
+    data = disk.read(run / RECORD if run.is_dir() else run)
     facts = seal.edited(record, data)
     if "seal" in record:
         return Look(RECORD, "differs" if facts else "same", "; ".join(facts) or "canonical bytes, its seal, and its verdict by its rows")
@@ -97,7 +97,7 @@ def _drawn(run: Path, record: dict[str, Any]) -> Iterator[Look]:
         if record["environment"].get("untrain") != version("untrain"):
             yield Look(name, "not looked at", "another version of untrain drew it")
             continue
-        same = path.read_bytes() == draw(record).encode()
+        same = disk.read(path) == draw(record).encode(errors="backslashreplace")
         yield Look(
             name,
             "same" if same else "differs",
@@ -137,10 +137,11 @@ def _inputs(run: Path, record: Mapping[str, Any], others: Mapping[str, Any], loo
     from untrain.verbs.auditing import recorded
     from untrain.verbs.given import code_of
 
-    inputs = recorded(record, noted_inputs(run))
+    with wall(f"the record of {run.name}", "make the run anew"):
+        inputs = recorded(record, noted_inputs(run))
     names = {name: getattr(inputs, name) for name in ("model", "data", "test", "holdout") if name not in others}
     names |= {"recipe": _said(record, "recipe")} if "recipe" not in others else {}
-    code = [f"--{name} {value}" for name, value in names.items() if code_of(value)]
+    code = [f"--{flag} {what.shown}" for flag, what in code_of(names).items()]
     if code:
         looks.append(Look("original and data", "not looked at", f"the record names code that would run: {', '.join(code)}; name it yourself, and it is"))
         return None
@@ -154,7 +155,7 @@ def _said(record: Mapping[str, Any], name: str) -> str | None:
 
 
 def _originals(record: Mapping[str, Any], inputs: Inputs, say: Say) -> Iterator[Look]:
-    opened = inputs.open(say)
+    opened = inputs.open(say, code=record.get("code", {}))
     asked: dict[str, tuple[Callable[[], str], Mapping[str, Any]]] = {
         "data": (lambda: opened.data.sha256, record["data"]),
         "original": (lambda: opened.model.sha256, record["model"]),

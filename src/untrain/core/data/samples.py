@@ -85,7 +85,15 @@ class Source:
             for at, place in enumerate(places[start : start + 8], start):
                 whole[at] = data[place]
 
-        reads = [_workers(os.getpid(), workers).submit(fill, start) for start in range(0, len(places), 8)]
+        reads = []
+        for start in range(0, len(places), 8):
+            try:
+                reads.append(_workers(os.getpid(), workers).submit(fill, start))
+            except RuntimeError as error:
+                if "start new thread" not in str(error):
+                    raise
+                # There are no further threads to be had: it is read here.
+                fill(start)
 
         def wait() -> Tensor:
             for read in reads:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from untrain.core.data import LABELS
-from untrain.core.errors import BadData
-from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, text_of
+from untrain.core.errors import BadData, wall
+from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, text_of
 from untrain.sources.images import Files
 
 PATHS = ("path", "file", "filename", "file_name", "image")
@@ -26,14 +27,19 @@ def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Foun
 
     Raises:
         BadArgument: it lacks a column that was named.
-        BadData: it lacks the usual ones, lists nothing, or one file twice; a line that is not as the first says.
+        BadData: it lacks the usual ones, lists nothing, one file twice, or files that lie elsewhere; a line that is not as the first says.
     """
+    with wall(file.name, "save it as a table of paths and labels"):
+        return _table(file, name, columns)
+
+
+def _table(file: Path, name: str | None, columns: Columns) -> Found:
     lines = text_of(file).splitlines()
     delimiter = max(",;\t", key=(lines[0] if lines else "").count)
     rows = list(csv.reader(lines, delimiter=delimiter))
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     # As a header is read: without regard to capitals.
-    columns = Columns(*(asked and asked.strip().lower() for asked in (columns.image, columns.label)))
+    columns = replace(columns, image=_lower(columns.image), label=_lower(columns.label))
     if not (columns.image or set(PATHS) & set(head)) or not (columns.label or {*LABELS, "class"} & set(head)):
         raise BadData(
             f"{file.name} begins with {', '.join(head[:6]) or 'nothing'}; its first line is to name the columns path and label, or name yours by --image-column and --label-column"
@@ -60,8 +66,13 @@ def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Foun
     if twice:
         raise BadData(f"{file.name} lists {len(twice)} files twice or more, such as {twice[0]}; list each once")
     root = file.parent
+    refuse_outside(root, (path for paths, _, _ in parts.values() for path in paths), columns, file.name)
     made = {
         part: Part(labels, hashed(root, paths, labels), Files(root, paths), columns={"path": paths} | {k: v for k, v in more.items() if k != "path"})
         for part, (paths, labels, more) in parts.items()
     }
     return Found(name or file.resolve().name, made, listed_in(root))
+
+
+def _lower(asked: str | None) -> str | None:
+    return None if asked is None else asked.strip().lower()

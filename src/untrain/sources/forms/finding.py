@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def found(data: Any, columns: Columns = PLAIN) -> Found:
         BadArgument: it leads nowhere (says which forms there are), or has no columns where some are named.
     """
     if not isinstance(data, str | os.PathLike):
-        return Found("data", objects(data, columns=columns))
+        return Found("data", objects(data, columns=replace(columns, outside=True)))
     name = str(data)
     path, kind = Path(name), name.partition(":")[0]
     if kind == "hf":
@@ -48,7 +49,7 @@ def found(data: Any, columns: Columns = PLAIN) -> Found:
         return table(path, columns=columns) if path.suffix.lower() in (".csv", ".tsv") else parquets(path, columns)
     asked = named(name)
     if asked is not None and asked.runs_code:
-        return Found(asked.shown, objects(call(name, None), asked.shown, columns))
+        return Found(asked.shown, objects(call(name, None), asked.shown, replace(columns, outside=True)))
     raise BadArgument(f"no data {name!r}: it is not there by that name; give digits, cifar10, cifar100, {FORMS}")
 
 
@@ -94,9 +95,9 @@ def _directory(path: Path, columns: Columns) -> Found:
         return parquets(path, columns)
     if (path / "labels.csv").is_file():
         return table(path / "labels.csv", name, columns)
-    if columns != PLAIN:
+    if columns.named:
         raise BadArgument(f"{name} is a folder of class folders and has no columns; leave out --image-column and --label-column")
-    return class_folders(path, name)
+    return class_folders(path, name, columns)
 
 
 def _hf(name: str, columns: Columns) -> Found:
@@ -105,4 +106,6 @@ def _hf(name: str, columns: Columns) -> Found:
     saved = hf_sets.saved(folder)
     if folder.is_dir() and not saved:
         return _directory(folder, columns)
+    # What the Hub gives lies in its cache; what was saved holds its images itself.
+    columns = columns if saved else replace(columns, outside=True)
     return Found(folder.resolve().name if saved else f"hf:{name}", objects(hf_sets.loaded(name), folder.name if saved else name, columns))

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from untrain.core.errors import BadData
-from untrain.sources.forms.parts import TESTS, Found, Part, hashed, listed_in, visible
+from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, hashed, listed_in, refuse_outside, visible
 from untrain.sources.images import Files
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic")
 """How the names of images end."""
 
 
-def class_folders(path: Path, name: str) -> Found:
+def class_folders(path: Path, name: str, columns: Columns = PLAIN) -> Found:
     """Class folders directly inside, or `train/` and others of class folders."""
     below = [entry for entry in visible(path) if entry.is_dir()]
     loose = [entry.name for entry in visible(path) if not entry.is_dir() and entry.name.lower().endswith(SUFFIXES)]
@@ -25,16 +25,16 @@ def class_folders(path: Path, name: str) -> Found:
     if loose:
         raise BadData(f"{len(loose)} images such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
     if not divided:
-        return Found(name, {"all": _classes(path, path, name)}, listed_in(path))
+        return Found(name, {"all": _classes(path, path, name, columns)}, listed_in(path))
     known = [entry.name for entry in below if entry.name in ("train", "holdout", *TESTS)]
     extra = [entry.name for entry in below if entry.name not in known]
-    parts = {part: _classes(path / part, path, f"{name}/{part}") for part in known}
+    parts = {part: _classes(path / part, path, f"{name}/{part}", columns) for part in known}
     if extra:
         parts["train"] = replace(parts["train"], notes=(f"folders beside train/ were left out: {', '.join(extra[:5])}",))
     return Found(name, parts, listed_in(path))
 
 
-def _classes(folder: Path, root: Path, shown: str) -> Part:
+def _classes(folder: Path, root: Path, shown: str, columns: Columns) -> Part:
     classes = [entry.name for entry in visible(folder) if entry.is_dir()]
     loose = [entry.name for entry in visible(folder) if not entry.is_dir()]
     if folder != root and loose:
@@ -46,6 +46,7 @@ def _classes(folder: Path, root: Path, shown: str) -> Part:
         labels += [name] * len(inside)
     if not paths:
         raise BadData(f"{shown} holds {len(classes)} class folders and no image in any; give at least one a class")
+    refuse_outside(root, paths, columns, shown)
     return Part(labels, hashed(root, paths, labels), Files(root, paths), names=tuple(classes), columns={"path": paths})
 
 

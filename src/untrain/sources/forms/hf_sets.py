@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from untrain.core import disk
 from untrain.core.errors import BadData, MissingExtra
 from untrain.sources import images
 from untrain.sources.forms.parts import PLAIN, Columns, Part
@@ -43,6 +44,13 @@ def loaded(name: str) -> Any:
         ) from error
 
 
+def _elsewhere(path: Path, shown: str, columns: Columns) -> Path:
+    """A file that a saved data set names by its path; those that it holds itself have none."""
+    if not columns.outside:
+        raise BadData(f"{shown} names a file of its own place, {path}; save the data with their images in them, or allow it by --outside where you trust who wrote it")
+    return path
+
+
 def of_hf(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
     """A `datasets.Dataset` with an image and a label.
 
@@ -68,7 +76,7 @@ def of_hf(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
 
     def get(i: int) -> bytes:
         row = raw[i][image]
-        return cast(bytes, row["bytes"]) if row["bytes"] is not None else Path(row["path"]).read_bytes()
+        return cast(bytes, row["bytes"]) if row["bytes"] is not None else disk.read(_elsewhere(Path(row["path"]), shown, columns))
 
     labels = small[label][:]
     bare = next((i for i, value in enumerate(labels) if value is None), None)

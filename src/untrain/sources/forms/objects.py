@@ -133,7 +133,7 @@ def of_dataset(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
     digest = hashlib.sha256(json.dumps([str(v) for v in seen.labels]).encode() + seen.contents).hexdigest()
     if not seen.sizes:
         numbers = seen.labels if all(isinstance(v, int) for v in seen.labels) else [0] * n
-        samples = Samples(cast(Dataset[Any], items if columns != PLAIN else data), torch.tensor(numbers, dtype=torch.long), names=names)
+        samples = Samples(cast(Dataset[Any], items if columns.named else data), torch.tensor(numbers, dtype=torch.long), names=names)
         return Part(seen.labels, digest, ready=samples, names=names)
 
     def called(i: int) -> str:

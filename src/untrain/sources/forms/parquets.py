@@ -14,6 +14,7 @@ import numpy as np
 
 from untrain.core import files
 from untrain.core.errors import BadData, MissingExtra, UntrainError
+from untrain.core.wording import told
 from untrain.sources import images
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, listed_in
 from untrain.sources.images import Rows
@@ -80,8 +81,8 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
             rows += [(file.name, i) for i in range(len(labels) - before)]
         except UntrainError:
             raise
-        except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise BadData(f"{file.name} is not a parquet file of images and labels ({' '.join(str(error).split())[:200]}); get it anew") from error
+        except (ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise BadData(f"{file.name} is not a parquet file of images and labels ({' '.join(told(error).split())[:200]}); get it anew") from error
     if not labels:
         raise BadData(f"{paths[0].name} holds no image; give at least one a class")
     bare = next((i for i, label in enumerate(labels) if label is None), None)
@@ -97,7 +98,8 @@ _SCALARS = ("string", "large_string", "int8", "int16", "int32", "int64", "uint8"
 
 def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...]:
     about = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-    return tuple(about.get("info", {}).get("features", {}).get(label, {}).get("names") or ())
+    names = about.get("info", {}).get("features", {}).get(label, {}).get("names") or ()
+    return tuple(str(name) for name in names)
 
 
 class _Held:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from untrain.core import disk
 from untrain.core.data import LABELS, Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.sources import images
@@ -47,15 +48,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table, or entries of an item, hold the image and the label; None where the usual names tell.
+    """How data are read: which columns of a table, or entries of an item, hold the image and the label, None where the usual names tell.
 
     Args:
         image: The image, or the path to it.
         label: The label.
+        outside: Whether paths may lead out of the folder of the data.
     """
 
     image: str | None = None
     label: str | None = None
+    outside: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether a column is named."""
+        return self.image is not None or self.label is not None
 
     def among(self, there: Sequence[str], which: Literal["image", "label"], shown: str, usual: Sequence[str] | None = None) -> str:
         """The column of this kind.
@@ -134,12 +142,43 @@ def text_of(file: Path) -> str:
     """The text of a file.
 
     Raises:
-        BadData: it is not UTF-8.
+        BadData: it is no regular file, or not UTF-8.
     """
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadData(f"{file.name} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    return disk.text(file)
+
+
+def refuse_outside(root: Path, paths: Iterable[str], columns: Columns, shown: str) -> None:
+    """Refuse files that lie outside of the folder of the data: of a stranger's table they would be pictures of the user's own.
+
+    Args:
+        root: The folder.
+        paths: The files, seen from there.
+        columns: Whether that was asked for.
+        shown: What the data are called.
+
+    Raises:
+        BadData: how many do, and the first.
+    """
+    if columns.outside:
+        return
+    top, known, out = os.path.realpath(root), dict[str, bool](), list[str]()
+
+    def within(path: str) -> bool:
+        return os.path.realpath(root / path).startswith(top.rstrip(os.sep) + os.sep)
+
+    for path in paths:
+        folder = path[: path.rfind("/") + 1]
+        if folder not in known:
+            known[folder] = within(f"{folder}x")
+        try:
+            leads_out = not known[folder] or ((root / path).is_symlink() and not within(path))
+        except OSError:
+            # A name that no file can have; whoever reads it says so.
+            continue
+        if leads_out:
+            out.append(path)
+    if out:
+        raise BadData(f"{len(out)} files of {shown} lie outside of its folder, such as {out[0]}; put them into it, or allow it by --outside where you trust who wrote it")
 
 
 def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
@@ -153,8 +192,8 @@ def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
     def one(i: int) -> bytes | str:
         try:
             return os.fsencode(f"{paths[i]}\0{known.of(paths[i])}\0{labels[i]}\n")
-        except OSError as error:
-            return f"{paths[i]} ({error.strerror})"
+        except (OSError, ValueError) as error:
+            return f"{paths[i]} ({images.why(error)})"
 
     told = list(images.each(one, len(paths)))
     images.refuse_broken([line for line in told if isinstance(line, str)], len(paths))

@@ -17,11 +17,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from untrain.core import files
+from untrain.core import disk, files
 from untrain.core.data import Norm
-from untrain.core.errors import BadData, MissingExtra
+from untrain.core.errors import BadData, MissingExtra, wall
 from untrain.core.model import Expects, Model
 from untrain.core.vision import import_transformers
+from untrain.core.wording import told
 from untrain.sources.names import CONFIG, Named
 from untrain.sources.weights import other_head, refuse_nan
 
@@ -53,7 +54,16 @@ def load(what: Named, classes: int, weights: Path | None) -> Model:
 
 
 def expects(folder: Path) -> Expects:
-    """What a folder's configuration and image processor say."""
+    """What a folder's configuration and image processor say.
+
+    Raises:
+        BadData: one of them is not as transformers writes it.
+    """
+    with wall(f"{CONFIG} or {PROCESSOR} of {folder.name}"):
+        return _said(folder)
+
+
+def _said(folder: Path) -> Expects:
     config = _json(folder / CONFIG)
     labels = config.get("id2label") or {}
     listed = tuple(str(labels[key]) for key in sorted(labels, key=int))
@@ -97,9 +107,9 @@ def _of_hub(name: str, weights: bool) -> Path:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadData(f"{path.name} is not JSON ({error}); get it anew") from error
+        read = json.loads(disk.text(path))
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path.name} is not JSON ({told(error)}); get it anew") from error
     if not isinstance(read, dict):
         raise BadData(f"{path.name} is not a JSON object; get it anew")
     return read
@@ -132,15 +142,21 @@ def _files(folder: Path, shown: str) -> list[Path]:
     if (folder / SAFE).is_file():
         return [folder / SAFE]
     if (folder / INDEX).is_file():
-        return [folder / name for name in sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))]
+        with wall(f"{INDEX} of {shown}"):
+            names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
+            outside = next((name for name in names if Path(name).name != name), None)
+        if outside is not None:
+            raise BadData(f"{INDEX} of {shown} names {outside}, which is not beside it; get it anew")
+        return [folder / name for name in names]
     old = next((n for n in ("pytorch_model.bin", "pytorch_model.pt") if (folder / n).is_file()), None)
     way = f"make one by `untrain convert {old} -o {SAFE}` in that folder" if old else "save it by save_pretrained, or name a file by --weights"
     raise BadData(f"{shown} holds no {SAFE}; {way}")
 
 
 def _width(folder: Path) -> int:
-    config = _json(folder / CONFIG)
-    return len(config["id2label"]) if config.get("id2label") else int(config.get("num_labels", 2))
+    with wall(f"{CONFIG} of {folder.name}"):
+        config = _json(folder / CONFIG)
+        return len(config["id2label"]) if config.get("id2label") else int(config.get("num_labels", 2))
 
 
 def _pretrained(folder: Path, paths: list[Path] | None, origin: str) -> nn.Module:
