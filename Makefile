@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-vision docs check setup table speed real audit-truth clean
+.PHONY: demo test test-slow chaos test-vision docs check setup table speed real audit-truth clean
 
 demo: .venv/ready
 	$(BIN)/untrain demo
@@ -18,6 +18,11 @@ test: .venv/ready-dev
 # What is marked slow and left out of `make test`.
 test-slow: .venv/ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision -m slow $(PYTEST)
+
+# Every file call of a run fails once, a kill at each of them, 300 damaged inputs of each reader: minutes.
+chaos: .venv/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow tests/test_chaos.py $(PYTEST)
+	OMP_NUM_THREADS=1 UNTRAIN_FUZZ=300 $(BIN)/pytest -n 2 tests/test_fuzz.py $(PYTEST)
 
 test-vision: .venv-vision/ready
 	OMP_NUM_THREADS=1 .venv-vision/bin/pytest -n 2 tests/vision $(PYTEST)

@@ -29,6 +29,9 @@ from untrain.evidence import record as records
 from untrain.sources.libraries.functions import blamed
 from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_unwritable
 
+LOCKED = ".lock"
+"""The file of a folder's lock."""
+
 LOCK = "process "
 """How the line begins that is in a lock."""
 
@@ -82,14 +85,18 @@ def refuse_within(out: Path, inputs: Mapping[str, Path], flag: str = "--out") ->
 
 def _refuse_links(out: Path) -> None:
     """Refuse to write into a folder in which a link stands where state is kept: it would lead the writing elsewhere."""
-    link = next((name for name in (STATE, ".lock") if (out / name).is_symlink()), None)
+    link = next((name for name in (STATE, LOCKED) if (out / name).is_symlink()), None)
     if link is not None:
         raise BadData(f"{link} in {out.name} is a link, which is not followed; remove it")
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left in a run's folder: half-written files, and state that was being removed."""
+    """Remove what killed processes left in a run's folder: half-written files, state that was being removed, a lock that nobody holds."""
     disk.sweep(folder)
+    with contextlib.suppress(OSError), os.fdopen(disk.opened(folder / LOCKED, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        if file.read(len(LOCK)) == LOCK.encode():
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / LOCKED).unlink()
     for left in folder.glob(f"{STATE}.*.tmp"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
@@ -230,7 +237,7 @@ def locked(folder: Path) -> Iterator[None]:
         Locked: another process holds it.
         Resources: this file system has no locks.
     """
-    path = folder / ".lock"
+    path = folder / LOCKED
     other = f".lock in {folder.name} is none of untrain's (a link, or a file of another's making); remove it"
     try:
         handle = disk.opened(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
