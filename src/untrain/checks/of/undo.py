@@ -1,0 +1,97 @@
+"""Laws of `UNDO`: how it damages weights, how it renews BatchNorm, and what it distils."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from untrain.checks.case import GONE, Case
+from untrain.checks.naive import compare, plain, witnessed
+from untrain.checks.running import LawBroken, left_by, several_batches, watched
+from untrain.core.engine import seeded
+from untrain.core.network import Network
+from untrain.core.train import rate
+
+
+def check_alpha_says_how_much_is_replaced(method: Any, case: Case | None = None) -> None:
+    """Without steps: at alpha 0 every bit stays; at alpha 1 nothing is left of the old weights; between, the part beside them has the size of a new layer's, alpha beta times."""
+    law, case = check_alpha_says_how_much_is_replaced, case or Case.fresh()
+    before = case.model.state_dict()
+    left = left_by(law, replace(method, epochs=0, alpha=0.0), case).state_dict()
+    odd = [name for name, value in before.items() if not torch.equal(value, left[name])]
+    if odd:
+        raise LawBroken(law, method, f"moves {odd[0]} at alpha 0")
+    names = [name for name, p in case.model.named_parameters() if p.ndim > 1]
+    whole = left_by(law, replace(method, epochs=0, alpha=1.0, beta=1.0), case).state_dict()
+    half = left_by(law, replace(method, epochs=0, alpha=0.5, beta=1.0), case).state_dict()
+    for name in names:
+        old, new, n = before[name].double(), whole[name].double(), before[name].numel()
+        cosine = float((old * new).sum() / (old.norm() * new.norm()))
+        if abs(cosine) > 4 / n**0.5:
+            raise LawBroken(law, method, f"leaves {name} at a cosine of {cosine:.2f} with what it was, at alpha 1")
+        # A new layer's values are uniform within 1 / sqrt(inputs): of that standard deviation, to four standard errors.
+        due = (3 * old[0].numel()) ** -0.5
+        for part, size in ((new, due), (half[name].double() - 0.5 * old, 0.5 * due)):
+            if abs(float(part.square().mean()) ** 0.5 / size - 1) > 4 / n**0.5:
+                raise LawBroken(law, method, f"adds noise of {float(part.square().mean()) ** 0.5:.3g} to {name}, where {size:.3g} is due")
+    for vectors, scale in ((False, 1.0), (True, 0.5)):
+        left = left_by(law, replace(method, epochs=0, alpha=0.5, vectors=vectors), case).state_dict()
+        odd = [name for name, p in case.model.named_parameters() if p.ndim == 1 and not torch.allclose(left[name], scale * p)]
+        if odd:
+            raise LawBroken(law, method, f"leaves {odd[0]} not {scale} times what it was, at alpha 0.5 and vectors={vectors}")
+
+
+def check_shrinking_alone_leaves_the_function_to_batchnorm(method: Any, case: Case | None = None) -> None:
+    """Filters ahead of BatchNorm that are only shrunk answer as before once its statistics are renewed, to 1e-5; renewal itself is a mean over plain batches."""
+    law, case = check_shrinking_alone_leaves_the_function_to_batchnorm, case or Case.fresh()
+    kept, outs = case.prepared.retain, []
+    x, _ = kept.batch(torch.arange(len(kept)))
+    assert isinstance(x, Tensor)
+    for scale in (1.0, 0.4):
+        module = copy.deepcopy(case.model).double()
+        for part in module.modules():
+            if isinstance(part, torch.nn.Conv2d):
+                part.weight.data *= scale
+                if part.bias is not None:
+                    part.bias.data *= scale
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.eps = 1e-12
+        with seeded(0):
+            replace(method, batch=16).renew(Network(module), kept)
+        outs.append(module.eval()(x.double()).detach())
+        first = next(part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d))
+        ahead = next(part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
+        means = [ahead(some).mean((0, 2, 3)) for some in torch.split(x.double(), 16)]
+        if first.running_mean is None or not torch.allclose(first.running_mean, torch.stack(means).mean(0), rtol=1e-6, atol=1e-8):
+            raise LawBroken(law, method, "renews statistics that are not the mean over the batches")
+    apart = float((outs[0] - outs[1]).abs().max())
+    if apart > 1e-5 * float(outs[0].abs().max()):
+        raise LawBroken(law, method, f"answers {apart:.2g} apart where filters ahead of BatchNorm were shrunk and its statistics renewed")
+
+
+def check_the_distillation_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
+    """From the weights that no steps leave, a plain loop, whose teacher was copied before they were damaged, comes to the same weights and buffers, to 1e-5 of each norm."""
+    law, case = check_the_distillation_is_the_naive_loop, case or Case.fresh()
+    method = several_batches(method)
+    teacher, left, seen, _ = witnessed(method, case)
+    student, _, _ = watched(replace(method, epochs=0), case, module=copy.deepcopy(teacher))
+    teacher.eval()
+    stepper = plain(method.optimizer, list(student.train().parameters()), method.lr)
+    for step, (_, x, y) in enumerate(seen):
+        if torch.isin(y, torch.tensor(GONE)).any():
+            raise LawBroken(law, method, "distils on forgotten samples")
+        with torch.no_grad():
+            p = torch.softmax(teacher(x), 1)
+        p[:, list(GONE)] = 0
+        p /= p.sum(1, keepdim=True)
+        stepper.param_groups[0]["lr"] = method.lr * rate(method.schedule, step, len(seen))
+        stepper.zero_grad()
+        torch.autograd.backward((torch.xlogy(p, p) - p * torch.log_softmax(student(x), 1)).sum(1).mean())
+        if method.clip:
+            torch.nn.utils.clip_grad_norm_(student.parameters(), method.clip)
+        stepper.step()
+    compare(law, method, left, student)
