@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
 from untrain.checks.running import Law, LawBroken, watched
+from untrain.core.lean import lean
 from untrain.core.network import Network
 from untrain.core.train import Trace
 
@@ -46,24 +47,40 @@ def steps_of(method: Any, case: Case, *, module: nn.Module, streams: int = 1, **
     return left, [Step(*first, tuple((x, y) for _, x, y in rest)) for first, *rest in cut], trace
 
 
+def shown(method: Any, case: Case) -> tuple[nn.Module, nn.Module, list[Step]]:
+    """A copy of the case's model in double precision, what the method leaves of it, and what each of its steps was shown, stream by stream.
+
+    In double precision, as a bias ahead of BatchNorm is moved by rounding alone in single, which Adam blows up to full steps.
+    """
+    module = copy.deepcopy(case.model).double()
+    left, steps, _ = steps_of(method, case, module=module)
+    return module, left, steps
+
+
 def cross_entropy(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The mean of -log p(y), p what the student answers."""
     return F.nll_loss(torch.log_softmax(student(x), 1), y)
 
 
 def stepper_of(method: Any, weights: Sequence[Tensor], **other: Any) -> torch.optim.Optimizer:
-    """Torch's own optimizer of the method's rate and weight decay, or of others."""
-    how = {"lr": method.lr, "weight_decay": getattr(method, "weight_decay", 0.0)} | other
-    return torch.optim.Adam(weights, **how) if method.optimizer == "adam" else torch.optim.SGD(weights, momentum=0.9, nesterov=True, **how)
+    """Torch's own optimizer of the method's kind, rate and weight decay, or of others; its compiler is not imported for it."""
+    how: dict[str, Any] = {"lr": getattr(method, "lr", 0.0), "weight_decay": getattr(method, "weight_decay", 0.0)} | other
+    if getattr(method, "optimizer", "sgd") == "adam":
+        return lean(torch.optim.Adam)(weights, **how)
+    return lean(torch.optim.SGD)(weights, momentum=0.9, nesterov=True, **how)
+
+
+def stepped(stepper: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the slope of this loss."""
+    stepper.zero_grad()
+    torch.autograd.backward(loss)
+    stepper.step()
 
 
 def follow(steps: Sequence[Step], student: nn.Module, stepper: torch.optim.Optimizer, loss: Callable[[nn.Module, Step], Tensor]) -> None:
     """Take the steps one by one, each down the slope of its loss."""
     for step in steps:
-        value = loss(student, step)
-        stepper.zero_grad()
-        torch.autograd.backward(value)
-        stepper.step()
+        stepped(stepper, loss(student, step))
 
 
 def hold(law: Law, method: Any, left: nn.Module, due: nn.Module, within: float = 1e-5) -> None:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
 from untrain.checks.nets import OF_KINDS
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import Law, LawBroken, left_by, several_batches
 from untrain.core.train import rate
 
@@ -43,15 +43,15 @@ def check_the_training_behind_it_is_the_naive_loop(method: Any, case: Case | Non
     """From transposed kernels, a plain loop over retained batches at the scheduled rate comes to the same weights and buffers, to 1e-5 of each tensor's norm."""
     law, case = check_the_training_behind_it_is_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
-    student, left, seen, _ = witnessed(method, case)
+    student, left, steps = shown(method, case)
     _turn(student)
-    stepper = plain(method.optimizer, list(student.train().parameters()), method.lr, method.weight_decay)
-    for step, (_, x, y) in enumerate(seen):
+    stepper = stepper_of(method, list(student.train().parameters()))
+    for step, (x, y) in enumerate((each.x, each.y) for each in steps):
         if torch.isin(y, torch.tensor(GONE)).any():
             raise LawBroken(law, method, "fine-tunes on forgotten samples")
-        stepper.param_groups[0]["lr"] = method.lr * rate(method.schedule, step, len(seen))
+        stepper.param_groups[0]["lr"] = method.lr * rate(method.schedule, step, len(steps))
         stepped(stepper, F.nll_loss(torch.log_softmax(student(x), 1), y))
-    compare(law, method, left, student)
+    hold(law, method, left, student)
 
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {"*": {OF_KINDS["a_frozen_body"]: "the convolutions are frozen, and it refuses a model of which it can transpose nothing"}}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches, watched
 
 
@@ -41,11 +41,11 @@ def check_the_training_behind_it_is_the_naive_loop(method: Any, case: Case | Non
     """From the weights that no steps leave, a plain loop over retained batches comes to the same weights and buffers, to 1e-5 of each tensor's norm."""
     law, case = check_the_training_behind_it_is_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
-    module, left, seen, _ = witnessed(method, case)
+    module, left, steps = shown(method, case)
     student, _, _ = watched(replace(method, epochs=0), case, module=copy.deepcopy(module))
-    stepper = plain(method.optimizer, list(student.train().parameters()), method.lr)
-    for _, x, y in seen:
+    stepper = stepper_of(method, list(student.train().parameters()))
+    for x, y in ((step.x, step.y) for step in steps):
         if torch.isin(y, torch.tensor(GONE)).any():
             raise LawBroken(law, method, "fine-tunes on forgotten samples")
         stepped(stepper, -torch.log_softmax(student(x), 1)[torch.arange(len(y)), y].mean())
-    compare(law, method, left, student)
+    hold(law, method, left, student)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, several_batches, watched
 
 
@@ -25,22 +25,22 @@ def check_erase_contrast_and_repair_are_the_naive_loop(method: Any, case: Case |
     """A plain loop over the same batches, an optimizer for each loss and nothing that flows into the retained answers of contrast, comes to the same weights and buffers."""
     law, case = check_erase_contrast_and_repair_are_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
-    student, left, seen, _ = witnessed(method, case)
+    student, left, steps = shown(method, case)
     forget, retain = len(case.split.forget.batches(method.batch)), len(case.split.retain.at_most(method.samples).batches(method.batch_retain))
     # A step of contrast looks at a batch of each part, the forgotten first.
     wanted = ["erase"] * (method.erase_epochs * forget) + method.epochs * (["contrast"] * (2 * forget) + ["repair"] * retain)
-    if [phase for phase, _, _ in seen] != wanted:
-        raise LawBroken(law, method, f"takes the turns {[phase for phase, _, _ in seen][:12]} ..., not {wanted[:12]} ...")
+    if [step.phase for step in steps] != wanted:
+        raise LawBroken(law, method, f"takes the turns {[step.phase for step in steps][:12]} ..., not {wanted[:12]} ...")
     weights = list(student.train().parameters())
     rates = {"erase": method.erase_lr, "contrast": method.contrast_lr, "repair": method.repair_lr}
-    steppers = {phase: plain(method.optimizer, weights, lr, method.weight_decay) for phase, lr in rates.items()}
+    steppers = {phase: stepper_of(method, weights, lr=lr) for phase, lr in rates.items()}
     at = 0
-    while at < len(seen):
-        phase, x, y = seen[at]
+    while at < len(steps):
+        phase, x, y = steps[at].phase, steps[at].x, steps[at].y
         at += 1
         others: Tensor | None = None
         if phase == "contrast":
-            _, others, more = seen[at]
+            others, more = steps[at].x, steps[at].y
             at += 1
             if torch.isin(more, torch.tensor(GONE)).any():
                 raise LawBroken(law, method, "spreads the forgotten over forgotten ones")
@@ -58,4 +58,4 @@ def check_erase_contrast_and_repair_are_the_naive_loop(method: Any, case: Case |
         else:
             loss = -torch.log_softmax(student(x), 1)[torch.arange(len(y)), y].mean()
         stepped(steppers[phase], loss)
-    compare(law, method, left, student)
+    hold(law, method, left, student)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from untrain.checks.case import Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches
 
 
@@ -44,12 +44,12 @@ def check_the_levelling_is_the_naive_loop(method: Any, case: Case | None = None)
         return torch.sin(1.0 + torch.arange(rows.numel(), dtype=torch.double)).view_as(rows)
 
     with mock.patch.object(torch, "randn_like", known):
-        student, left, seen, _ = witnessed(method, case)
+        student, left, steps = shown(method, case)
     student.train()
-    stepper = plain(method.optimizer, list(student.parameters()), method.lr)
-    for _, x, _ in seen:
+    stepper = stepper_of(method, list(student.parameters()))
+    for x in (step.x for step in steps):
         out, e = student(x), method.sigma * known(x)
         theres = [student(x + e) for _ in range(method.copies)]
         apart = [(out - (there if method.both else there.detach())).square().sum(1) for there in theres]
         stepped(stepper, torch.stack([(a / e.square().flatten(1).sum(1)).sqrt().mean() for a in apart]).mean())
-    compare(law, method, left, student)
+    hold(law, method, left, student)

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, witnessed
 from untrain.checks.nets import OF_KINDS
+from untrain.checks.plain import hold, shown, stepper_of
 from untrain.checks.running import Law, LawBroken, left_by, several_batches
 from untrain.methods import msg
 
@@ -58,8 +58,8 @@ def check_the_others_go_slower(method: Any, case: Case | None = None) -> None:
     law, case = check_the_others_go_slower, case or Case.fresh()
     method = several_batches(method)
     with mock.patch.object(msg, "fresh", lambda w: torch.full_like(w, 0.01)):
-        module, left, seen, _ = witnessed(method, case)
-        student, _, _, _ = witnessed(replace(method, epochs=0), case)
+        module, left, steps = shown(method, case)
+        student, _, _ = shown(replace(method, epochs=0), case)
     sizes = _disagreement(module, case, method.samples)
     edge = torch.cat([s.reshape(-1) for s in sizes.values()]).sort().values
     cut = round(method.share * len(edge))
@@ -68,18 +68,18 @@ def check_the_others_go_slower(method: Any, case: Case | None = None) -> None:
     for name, p in student.named_parameters():
         if name in faster:
             p.data[faster[name]] = 0.01
-    stepper = plain("sgd", list(student.train().parameters()), method.lr, method.weight_decay)
-    for step, (_, x, y) in enumerate(seen):
+    stepper = stepper_of(method, list(student.train().parameters()))
+    for step, (x, y) in enumerate((each.x, each.y) for each in steps):
         if torch.isin(y, torch.tensor(GONE)).any():
             raise LawBroken(law, method, "fine-tunes on forgotten samples")
-        stepper.param_groups[0]["lr"] = method.lr * (len(seen) - step) / len(seen)
+        stepper.param_groups[0]["lr"] = method.lr * (len(steps) - step) / len(steps)
         stepper.zero_grad()
         torch.autograd.backward(F.nll_loss(torch.log_softmax(student(x), 1), y))
         for name, p in student.named_parameters():
             assert p.grad is not None
             p.grad *= torch.where(faster[name], 1.0, method.slower) if name in faster else method.slower
         stepper.step()
-    compare(law, method, left, student)
+    hold(law, method, left, student)
 
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {"*": {OF_KINDS["a_frozen_body"]: "the convolutions are frozen, and it refuses a model of which it can draw nothing anew"}}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from untrain.checks.case import CLASSES, Case
-from untrain.checks.naive import compare, plain, witnessed
+from untrain.checks.plain import hold, shown, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches
 from untrain.methods import mumis
 
@@ -43,13 +43,13 @@ def check_the_suppression_is_the_naive_loop(method: Any, case: Case | None = Non
     law, case = check_the_suppression_is_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
     with mock.patch.object(mumis, "others", lambda y, among: (y + 1) % len(among)):
-        student, left, seen, _ = witnessed(method, case)
+        student, left, steps = shown(method, case)
     student.eval()
-    stepper = plain(method.optimizer, list(student.parameters()), method.lr)
-    for _, x, y in seen:
+    stepper = stepper_of(method, list(student.parameters()))
+    for x, y in ((step.x, step.y) for step in steps):
         stepper.zero_grad()
         torch.autograd.backward((_held(student, x, y) - _held(student, x, (y + 1) % CLASSES)).mean())
         if method.clip:
             torch.nn.utils.clip_grad_norm_(student.parameters(), method.clip)
         stepper.step()
-    compare(law, method, left, student)
+    hold(law, method, left, student)

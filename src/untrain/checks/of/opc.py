@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches
 
 
@@ -30,11 +30,12 @@ def check_the_contraction_is_the_naive_loop(method: Any, case: Case | None = Non
     """A plain loop, the forgotten batch first, comes to the same weights and buffers, to 1e-5 of each tensor's norm."""
     law, case = check_the_contraction_is_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
-    student, left, seen, _ = witnessed(method, case)
-    stepper = plain(method.optimizer, list(student.train().parameters()), method.lr, method.weight_decay)
-    for (_, x, y), (_, gone, true) in zip(seen[::2], seen[1::2], strict=True):
+    student, left, steps = shown(method, case)
+    stepper = stepper_of(method, list(student.train().parameters()))
+    for kept, forgotten in zip(steps[::2], steps[1::2], strict=True):
+        (x, y), (gone, true) = (kept.x, kept.y), (forgotten.x, forgotten.y)
         if torch.isin(y, torch.tensor(GONE)).any() or not torch.isin(true, torch.tensor(GONE)).all():
             raise LawBroken(law, method, "does not set forgotten samples beside retained ones")
         length: Tensor = student(gone).square().sum(1).sqrt().mean()
         stepped(stepper, length - torch.log_softmax(student(x), 1)[torch.arange(len(y)), y].mean())
-    compare(law, method, left, student)
+    hold(law, method, left, student)

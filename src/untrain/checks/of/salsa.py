@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from untrain.checks.case import Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, several_batches, watched
 
 
@@ -51,13 +51,13 @@ def check_the_distillation_is_the_naive_loop(method: Any, case: Case | None = No
     """A plain loop in training mode, whose top class is that of a copy made before the run, comes to the same weights and buffers, to 1e-5 of each tensor's norm."""
     law, case = check_the_distillation_is_the_naive_loop, case or Case.fresh()
     method = replace(several_batches(method), steps=12)
-    student, left, seen, _ = witnessed(method, case)
+    student, left, steps = shown(method, case)
     original = copy.deepcopy(student).eval()
     starts, weights = [p.detach().clone() for p in student.parameters()], list(student.train().parameters())
-    stepper = plain(method.optimizer, weights, method.lr)
-    if len(seen) != method.steps:
-        raise LawBroken(law, method, f"takes {len(seen)} steps")
-    for step, (_, x, _) in enumerate(seen):
+    stepper = stepper_of(method, weights)
+    if len(steps) != method.steps:
+        raise LawBroken(law, method, f"takes {len(steps)} steps")
+    for step, x in enumerate(each.x for each in steps):
         rise = (1 - math.cos(math.pi * step / (method.steps - 1))) / 2
         share = method.alpha + (method.alpha_end - method.alpha) * rise
         p, top = torch.softmax(student(x), 1), original(x).argmax(1)
@@ -71,4 +71,4 @@ def check_the_distillation_is_the_naive_loop(method: Any, case: Case | None = No
             for place, (w, s) in enumerate(zip(reversed(weights), reversed(starts), strict=True))
         )
         stepped(stepper, (p * (p.log() - t.log())).sum(1).mean() + held)
-    compare(law, method, left, student)
+    hold(law, method, left, student)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, stepped, witnessed
+from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, several_batches
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -71,11 +71,11 @@ def check_the_forgetting_is_the_naive_loop(method: Any, case: Case | None = None
     law, case = check_the_forgetting_is_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
     with mock.patch.object(type(method), "near", lambda self, teacher, x, classes: x + self.radius):
-        student, left, seen, _ = witnessed(method, case)
+        student, left, steps = shown(method, case)
     teacher, head = copy.deepcopy(student).eval(), list[Tensor]()
     handle = Network(student).head.layer.register_forward_pre_hook(lambda _, args: head.append(args[0]))
-    stepper = plain(method.optimizer, list(student.train().parameters()), method.lr)
-    for _, x, y in seen:
+    stepper = stepper_of(method, list(student.train().parameters()))
+    for x, y in ((step.x, step.y) for step in steps):
         with torch.no_grad():
             told = [torch.softmax(teacher(at), 1) for at in (x, x + method.radius)]
         for t in told:
@@ -87,4 +87,4 @@ def check_the_forgetting_is_the_naive_loop(method: Any, case: Case | None = None
         apart = [(torch.xlogy(t, t) - t * torch.log_softmax(said, 1)).sum(1).mean() for t, said in zip(told, (here, around), strict=True)]
         stepped(stepper, apart[0] + method.neighbours * apart[1] + method.spread * (torch.stack(pairs).mean() if pairs else 0.0))
     handle.remove()
-    compare(law, method, left, student)
+    hold(law, method, left, student)

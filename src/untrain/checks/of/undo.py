@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.naive import compare, plain, witnessed
+from untrain.checks.plain import hold, shown, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches, watched
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -77,21 +77,21 @@ def check_the_distillation_is_the_naive_loop(method: Any, case: Case | None = No
     """From the weights that no steps leave, a plain loop, whose teacher was copied before they were damaged, comes to the same weights and buffers, to 1e-5 of each norm."""
     law, case = check_the_distillation_is_the_naive_loop, case or Case.fresh()
     method = several_batches(method)
-    teacher, left, seen, _ = witnessed(method, case)
+    teacher, left, steps = shown(method, case)
     student, _, _ = watched(replace(method, epochs=0), case, module=copy.deepcopy(teacher))
     teacher.eval()
-    stepper = plain(method.optimizer, list(student.train().parameters()), method.lr)
-    for step, (_, x, y) in enumerate(seen):
+    stepper = stepper_of(method, list(student.train().parameters()))
+    for step, (x, y) in enumerate((each.x, each.y) for each in steps):
         if torch.isin(y, torch.tensor(GONE)).any():
             raise LawBroken(law, method, "distils on forgotten samples")
         with torch.no_grad():
             p = torch.softmax(teacher(x), 1)
         p[:, list(GONE)] = 0
         p /= p.sum(1, keepdim=True)
-        stepper.param_groups[0]["lr"] = method.lr * rate(method.schedule, step, len(seen))
+        stepper.param_groups[0]["lr"] = method.lr * rate(method.schedule, step, len(steps))
         stepper.zero_grad()
         torch.autograd.backward((torch.xlogy(p, p) - p * torch.log_softmax(student(x), 1)).sum(1).mean())
         if method.clip:
             torch.nn.utils.clip_grad_norm_(student.parameters(), method.clip)
         stepper.step()
-    compare(law, method, left, student)
+    hold(law, method, left, student)
