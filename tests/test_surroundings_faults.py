@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +255,42 @@ def test_fault_61_no_memory_and_no_threads_are_7(words, monkeypatch, capsys):
 
     monkeypatch.setattr("untrain.verbs.catalogue.methods", out)
     assert ran("methods") == 7
+
+
+# F09: signals.
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_step_and_the_run_goes_on_to_the_same_bits(number, code, tmp_path, monkeypatch, capsys):
+    """F09: SIGTERM killed the process where it was, with what had been saved until then."""
+    asked = ("unlearn", "finetune", *DIGITS, "--samples", 640, "--epochs", 1)
+    assert ran(*asked, "--out", tmp_path / "whole") == 0
+
+    @contextlib.contextmanager
+    def struck() -> Iterator[Any]:
+        def strike(phase: str, step: int, steps: int) -> None:
+            if step == 3:
+                os.kill(os.getpid(), number)
+
+        yield strike
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr("untrain.cli.show.bars", struck)
+        capsys.readouterr()
+        assert ran(*asked, "--out", tmp_path / "run") == code
+    assert "go on when they are called again" in capsys.readouterr().err
+    assert signal.getsignal(number) == before
+    (phase,) = files.about(tmp_path / "run" / ".state" / "call-0001.safetensors")["phases"]
+    assert phase["steps"] == 3
+    assert ran(*asked, "--out", tmp_path / "run") == 0
+    assert files.sha256(tmp_path / "run" / "model.safetensors") == files.sha256(tmp_path / "whole" / "model.safetensors")
+
+
+def test_a_signal_outside_of_a_step_ends_at_once(monkeypatch, capsys):
+    """F09."""
+    monkeypatch.setattr("untrain.verbs.catalogue.methods", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert ran("methods") == 143
 
 
 # 66 and F04: disks.

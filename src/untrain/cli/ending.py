@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from cyclopts import CycloptsError
 
 from untrain.cli import show
 from untrain.core.errors import BadArgument, Resources, Unforeseen, UntrainError
+from untrain.core.stopping import Stopped, heeded
 from untrain.core.wording import plain, said, told
 
 MEMORY = ("out of memory", "allocate memory", "not enough memory", "create a primitive", "bad_alloc", "bad allocation", "start new thread")
@@ -31,7 +33,7 @@ def guarded(verb: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(verb)
     def called(*arguments: Any, **given: Any) -> int:
-        with show.alone(), _staying():
+        with show.alone(), _staying(), heeded():
             return verb(*arguments, **given)
 
     return called
@@ -88,7 +90,8 @@ def failed(error: BaseException, json: bool, debug: bool) -> int:
     if known is None and not isinstance(error, KeyboardInterrupt):
         _silence(sys.stdout)
         return 0
-    line, code = (str(known), known.exit_code) if known is not None else (INTERRUPTED, 130)
+    stopped = 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
+    line, code = (str(known), known.exit_code) if known is not None else (INTERRUPTED, stopped)
     line = plain(" ".join(line.split())[:LONGEST])
     if show.first():
         try:

@@ -22,6 +22,7 @@ from untrain.core.errors import BadArgument, Diverged
 from untrain.core.network import Network, uncounted
 from untrain.core.rehearse import rehearsal
 from untrain.core.resume import Saving
+from untrain.core.stopping import asked, refuse_further, saving_first
 from untrain.core.trace import Phase
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -173,7 +174,7 @@ class _Work:
                 total.zero_()
         seed, began, before, done = mix(run.seed, number), time.perf_counter(), run.passes, torch.zeros(1, dtype=torch.long)
         rank, world = (run.engine.rank, run.engine.world) if self.shared else (0, 1)
-        with own_stream(run, seed):
+        with own_stream(run, seed), saving_first(run.engine.world == 1):
             about = print | {"phase": self.phase, "batches": plan.digest()} if run.store is not None else {}
             saving = Saving(run, number, about, {}, {f"sum.{i}": s for i, s in enumerate(sums)} | {"done": done})
             for kept in (saving.resume() or []) if self.shared else []:
@@ -192,8 +193,10 @@ class _Work:
                 last = step == len(plan)
                 if last and self.shared and self.fold is None:
                     run.engine.sum(sums)
-                if self.shared and (last or step % 10 == 0):
-                    saving.keep([self._phase(run, began, before)], last=last)
+                stop = asked()
+                if self.shared and (last or stop or step % 10 == 0):
+                    saving.keep([self._phase(run, began, before)], last=last, now=stop)
+                refuse_further()
         if self.given is None and not all(bool(torch.isfinite(s).all()) for s in sums):
             raise Diverged("a gradient is NaN or infinite", self.phase)
         return sums, self._phase(run, began, before)

@@ -87,13 +87,13 @@ class Saving:
         return bool(_from_first(self.run, lambda: wanted))
 
     @torch.no_grad()
-    def keep(self, phases: Sequence[Phase], *, last: bool) -> None:
-        """Save where the call stands, where it is due; the first rank writes.
+    def keep(self, phases: Sequence[Phase], *, last: bool, now: bool = False) -> None:
+        """Save where the call stands, where it is due or wanted now; the first rank writes.
 
         Raises:
             Resources: it could not be written.
         """
-        if not self.due(last):
+        if not self.due(last or now):
             return
         began, path = time.perf_counter(), self.path
         assert path is not None

@@ -18,6 +18,7 @@ from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.lean import lean
 from untrain.core.rehearse import Rehearsal, rehearsal
 from untrain.core.resume import Saving
+from untrain.core.stopping import asked, refuse_further, saving_first
 from untrain.core.trace import Phase
 
 Optimizer = Literal["adam", "sgd"]
@@ -246,7 +247,8 @@ def taken(turns: list[Turn], rounds: int) -> list[Phase]:
     if not order:
         return [Phase(turn.phase) for turn in turns]
     everything = list({id(p): p for some in moved for p in some}.values())
-    with own_stream(run, seed), _cleared(everything):
+    # Under ranks one alone may be asked to stop, and the others would wait for it.
+    with own_stream(run, seed), _cleared(everything), saving_first(engine.world == 1):
         steppers = _steppers(turns, moved)
         takers = [
             Taker(turn, turn.each * part, mix(seed, 4, i) if i else seed, stepper, some)
@@ -272,13 +274,14 @@ def taken(turns: list[Turn], rounds: int) -> list[Phase]:
                 turn_of = i
                 takers[i].take_over()
             takers[i].step(run)
-            last = place == len(order)
-            if last or (place - looked >= 50 and (ends or takers[i].done % turns[i].batches.per_epoch == 0)):
+            last, stop = place == len(order), asked()
+            if last or stop or (place - looked >= 50 and (ends or takers[i].done % turns[i].batches.per_epoch == 0)):
                 looked = place
                 phases = [taker.look() for taker in takers]
                 if last:
                     _agree(run)
-                saving.keep(phases, last=last)
+                saving.keep(phases, last=last, now=stop)
+                refuse_further()
             takers[i].seconds += time.perf_counter() - began
         return [taker.look() for taker in takers]
 
