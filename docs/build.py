@@ -9,6 +9,7 @@ What can be read off the code is not written a second time: a page says `<!-- he
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import inspect
 import json
 import re
@@ -227,6 +228,17 @@ def errors_table(_: str) -> str:
     return table(("exit", "error", "what it is"), sorted((e.exit_code, code(e.__name__), plain((e.__doc__ or "").splitlines()[0])) for e in kinds))
 
 
+def failures_table(_: str) -> str:
+    """The known ways to fail, and the tests that hold each."""
+    spec = importlib.util.spec_from_file_location("held", ROOT / "tests" / "held.py")
+    assert spec is not None
+    assert spec.loader is not None
+    held = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(held)
+    rows = [(number, plain(held.FAILURES[number]), "<br>".join(code(f"{file}: {name}") for file, name in tests)) for number, tests in held.held().items()]
+    return table(("", "what fails", "held by"), rows)
+
+
 def schema_table(_: str) -> str:
     """The record's fields."""
     return table(("field", "type", "what it is"), list(_fields(schema(), "")))
@@ -387,6 +399,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "audits": audits_table,
     "verdicts": verdicts_table,
     "errors": errors_table,
+    "failures": failures_table,
     "schema": schema_table,
     "norms": norms_table,
 }
