@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Samples
-from untrain.core.errors import BadData
 from untrain.core.method import Method, Move
+from untrain.core.near import numbers, put
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Trace, minimize
 
@@ -54,15 +54,11 @@ class Shrink(Method):
         Raises:
             BadData: inputs without a floating-point number, which cannot be moved.
         """
-        parts = x if isinstance(x, dict) else {"x": x}
-        free = {name: value.detach().clone().requires_grad_(True) for name, value in parts.items() if value.is_floating_point()}
-        if not free:
-            raise BadData("Shrink moves inputs by a small step, and these hold whole numbers; take a method that reads no gradient of an input")
+        rows = numbers(x).detach().requires_grad_()
         with torch.enable_grad():
-            slopes = torch.autograd.grad(F.cross_entropy(teacher({**parts, **free} if isinstance(x, dict) else free["x"]), y), list(free.values()))
+            (slope,) = torch.autograd.grad(F.cross_entropy(teacher(put(x, rows)), y), rows)
         with torch.no_grad():
-            moved = {name: value + self.bound * slope.sign() for (name, value), slope in zip(free.items(), slopes, strict=True)}
-            answer = teacher({**parts, **moved} if isinstance(x, dict) else moved["x"])
+            answer = teacher(put(x, rows + self.bound * slope.sign()))
         return answer.scatter(1, y[:, None], -torch.inf).argmax(1)
 
     def __call__(self, model: Network, *, forget: Samples) -> Trace:

@@ -33,7 +33,7 @@ class PushesOut(OPC):
 
 @breaks(laws.check_the_contraction_is_the_naive_loop)
 @dataclass(frozen=True)
-class ShrinksInEvaluationMode(OPC):
+class ContractsInEvaluationMode(OPC):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         with mock.patch.object(model, "train", model.eval):
             return super().__call__(model, forget=forget, retain=retain)
