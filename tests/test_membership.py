@@ -15,6 +15,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+import untrain
 from untrain.audits.membership import Membership
 from untrain.core.audit import audit
 from untrain.core.data import Samples, Split
@@ -377,6 +378,13 @@ def test_scores_turned_round_are_unlike(split, original, retrained):
     found = listed.judged({"audits": entries, "run": {"marks": []}, "request": request(60)})
     assert found["code"] == "UNLIKE"
     assert set(found["flagged"]) == {"membership", "membership, calibrated"}
+
+
+def test_in_python_a_list_is_judged_as_a_record_is(split, original, retrained):
+    entries = audit(original, split, [Membership()], original=original, retrained=retrained)
+    found = untrain.judge_list(entries, 60, name="index:list.txt")
+    assert found == listed.judged({"audits": entries, "run": {"marks": []}, "request": request(60)})
+    assert found["code"] == "RESIDUE"
 
 
 def test_of_classes_the_verdict_is_left_as_it_is(split, original, retrained):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from untrain.core.train import fit as fit
     from untrain.core.train import minimize as minimize
     from untrain.core.train import predict as predict
+    from untrain.evidence.listed import judge_list as judge_list
     from untrain.evidence.verdict import judge as judge
     from untrain.methods.headonly import HeadOnly as Suppress
     from untrain.verbs.checking import look as check
@@ -62,6 +63,7 @@ _WHERE = {
     "given_data": "verbs.given:given_data",
     "given_model": "verbs.given:given_model",
     "judge": "evidence.verdict:judge",
+    "judge_list": "evidence.listed:judge_list",
     "lightning_audit": "adapters:lightning_audit",
     "load": "verbs.given:load",
     "load_model": "zoo.trained:load_model",
@@ -93,6 +95,7 @@ __all__ = [
     "given_data",
     "given_model",
     "judge",
+    "judge_list",
     "lightning_audit",
     "load",
     "load_model",

@@ -7,7 +7,7 @@ them; samples of their kind that no model was trained on do, with a null that is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from untrain.evidence.verdict import SENTENCES, judge, what
@@ -30,6 +30,22 @@ def judged(record: Mapping[str, Any]) -> dict[str, Any]:
     request = record["request"]
     found = judge(record["audits"], record["run"]["marks"], what(request))
     return found if request["classes"] else of_a_list(found, record["audits"], request)
+
+
+def judge_list(audits: list[dict[str, Any]], count: int, marks: Sequence[str] = (), name: str = "a list") -> dict[str, Any]:
+    """The verdict on single samples, of what `audit` found; for classes there is `judge`.
+
+    Args:
+        audits: What `audit` gave.
+        count: How many samples were to be forgotten.
+        marks: Those of the run.
+        name: What they are called in the sentence.
+
+    >>> judge_list([], 5)["reasons"][0]
+    'membership was not asked; bring 75 samples or more of the same kind that no model was trained on (--holdout)'
+    """
+    request = {"forget": name, "classes": [], "names": [], "count": count}
+    return of_a_list(judge(audits, marks, what(request)), audits, request)
 
 
 def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
