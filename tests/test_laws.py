@@ -42,8 +42,9 @@ SETTINGS = every_setting()
 EVERY_LAW = {*LAWS, *(law for room in rooms().values() for law in laws_in(room))}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if ":" in name else name for name in SETTINGS])
 def test_every_method_keeps_every_law(name):
+    """Presets of methods too, where there is time (`make test-slow`)."""
     check_method(SETTINGS[name])
 
 
