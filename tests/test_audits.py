@@ -13,12 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from untrain.audits.accuracy import Accuracy
+from untrain.audits.descent import Descent, halfway
 from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
+from untrain.audits.strangeness import Strangeness
 from untrain.audits.weights import Weights
 from untrain.checks import verdicts
 from untrain.core.audit import Subject, audit, counted
@@ -26,13 +29,15 @@ from untrain.core.data import Samples, Split
 from untrain.core.discover import lookup, usual
 from untrain.core.errors import BadArgument
 from untrain.core.files import weights_hash
-from untrain.core.unlearn import unlearn
+from untrain.core.network import Network
+from untrain.core.unlearn import prepared, unlearn
 from untrain.evidence import verdict
 from untrain.evidence.statistics import beyond, interval
 from untrain.evidence.verdict import judge
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.retrain import Retrain
-from untrain.metrics.recovery import Refit, prototype_recall, relative_distance, total_variation, whitened
+from untrain.metrics.recovery import Refit, Translation, prototype_recall, relative_distance, strangeness, total_variation, whitened
+from untrain.zoo.networks import NETWORKS
 from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import digits
 
@@ -127,6 +132,35 @@ def test_a_refitted_head_is_sklearns_ridge_regression(seed, d, k):
     wanted = np.mean(model.predict(probes).argmax(1) == 3)
     got = Refit(torch.tensor(known), torch.tensor(labels), ridge).recall(torch.tensor(shots), torch.tensor(probes), share)
     assert float(got) == pytest.approx(wanted)
+
+
+@law
+@given(seed=st.integers(0, 2**30), d=st.integers(1, 5), e=st.integers(1, 3))
+def test_a_translation_is_sklearns_ridge_regression_on_features_of_variance_1(seed, d, e):
+    """Whatever is added at once, and however units are written; what does not vary counts nothing."""
+    rng = np.random.default_rng(seed)
+    x, y, probes = rng.normal(size=(40, d)) @ rng.normal(size=(d, d)) + 3, rng.normal(size=(40, e)), rng.normal(size=(7, d))
+    scaled = StandardScaler().fit(x)
+    wanted = Ridge(alpha=40 * 1e-3).fit(scaled.transform(x), y).predict(scaled.transform(probes)).reshape(7, e)
+    scale, order = 2.0 ** rng.integers(-9, 10, d + 1), rng.permutation(d + 1)
+    told = Translation()
+    still = lambda f: torch.tensor((np.hstack([f, np.full((len(f), 1), 5.0)]) * scale)[:, order])  # noqa: E731
+    for part in np.split(np.arange(40), [9, 30]):
+        told.add(still(x[part]), torch.tensor(np.hstack([y[part], np.full((len(part), 1), -2.0)])))
+    got = told(still(probes))
+    assert got[:, :e].numpy() == pytest.approx(wanted, abs=1e-6)
+    assert got[:, e].numpy() == pytest.approx(-2.0, abs=1e-6)
+    assert told.squares(got - told.mean) == pytest.approx((((wanted - y.mean(0)) / y.std(0)) ** 2).sum(), rel=1e-5, abs=1e-8)
+
+
+@law
+@given(seed=st.integers(0, 2**30), n=st.integers(1, 9), nearest=st.integers(1, 9))
+def test_strangeness_is_what_a_loop_says(seed, n, nearest):
+    rng = np.random.default_rng(seed)
+    known, mine, others = (rng.normal(size=(k, 3)) for k in (n, 5, 7))
+    far, near = (np.median([sorted(np.linalg.norm(p - k) for k in known)[min(nearest, n) - 1] for p in group]) for group in (mine, others))
+    # Of an even number torch's median is the lower one, so the groups are odd.
+    assert strangeness(*(torch.tensor(v) for v in (known, mine, others)), nearest=nearest) == pytest.approx(far / near)
 
 
 @law
@@ -325,7 +359,7 @@ def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, move
     assert judged(mask, beside)["code"] == "SUPPRESSED"
     # Its features are the original's but for a hundredth: found where the original would be, and never cleared.
     knows = judged(moved_mask, beside)
-    seen = [name for name in knows["tests"] if name not in knows["without_power"] and not name.startswith("forgotten")]
+    seen = [name for name in knows["tests"] if name not in knows["without_power"] and not name.startswith(("forgotten", "unlike"))]
     assert knows["code"] == ("RESIDUE" if seen else "INCONCLUSIVE")
     assert set(knows["flagged"]) <= set(seen)
     clean = judged(held_out, beside)
@@ -333,6 +367,7 @@ def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, move
     assert clean["retrained"] == 7
     wanted = " would have been found from " if seen else "sees the original"
     assert all(wanted in reason for reason in clean["reasons"])
+    assert knows["code"] == "RESIDUE" or "halfway through, the model is still the original" in knows["sentence"]
     for few, said in ((0, "no retrained model is at hand"), (1, "1 retrained model beside it"), (4, "4 retrained models beside it")):
         got = judged(held_out, retrained[:few])
         assert got["code"] == "INCONCLUSIVE", few
@@ -499,7 +534,7 @@ def test_settings_of_an_audit_stand_in_its_entry(split, original):
 # Laws of audits and verdict on models whose truth is known
 
 
-JUDGES = [Accuracy(), Prototype(), Relearn(), Weights()]
+JUDGES = [Accuracy(), Prototype(), Relearn(), Strangeness(), Weights(), Descent()]
 
 
 @pytest.mark.parametrize("which", ["original", "mask", "rewritten mask"])
@@ -514,8 +549,67 @@ def test_what_knows_is_never_cleared_whatever_is_skipped(which, split, original,
 def test_how_a_network_is_written_is_nothing_to_the_audits(seed, split, original, retrained):
     """Fault 5: units permuted and rescaled, in the original and in an honest model."""
     for module in (original, retrained[0]):
-        verdicts.check_how_it_is_written_is_nothing(lambda m: verdicts.rewritten(m, seed), module, split, [Accuracy(), Prototype()])
+        verdicts.check_how_it_is_written_is_nothing(lambda m: verdicts.rewritten(m, seed), module, split, [Accuracy(), Prototype(), Strangeness(), Descent()])
     verdicts.check_how_it_is_written_is_nothing(lambda m: verdicts.rewritten(m, seed), original, split, [Relearn()], within=0.03)
+
+
+@settings(deadline=None, max_examples=4)
+@given(seed=st.integers(0, 2**30))
+def test_how_the_lower_half_is_written_is_nothing_to_descent_and_strangeness(seed, split, original, retrained):
+    for module in (original, retrained[0]):
+        same = verdicts.lower_rewritten(module, seed)
+        before, after = ([r["values"]["unlearned"][0]["value"] for e in audit(m, split, [Descent(), Strangeness()], original=original) for r in e["rows"]] for m in (module, same))
+        assert after == pytest.approx(before, abs=1e-5)
+
+
+def test_descent_tells_what_was_made_of_the_original_from_what_was_trained_anew(table):
+    row = "unlike the original, halfway"
+    for made in ("original", "mask", "moved"):
+        assert table[row][made][0] < 0.01, made
+    assert min(table[row]["retrained"] + table[row]["unlearned"]) > 0.15
+    assert beyond(table[row]["unlearned"][0], table[row]["retrained"], -1) > 0.05
+    assert min(table["grafted onto the original"]["original"]) == max(table["forgotten, test"]["original"])
+
+
+def test_features_moved_onto_look_alikes_are_never_cleared(judged, split, original, retrained):
+    """`collapse` of docs/verdict.md: in the last layer nothing is left, and below it everything."""
+    cheat = verdicts.collapsed(original, prepared(original, split), 0)
+    for m in (5, 7, 8):
+        got = judged(cheat, retrained[:m])
+        assert got["code"] in ("RESIDUE", "UNLIKE", "INCONCLUSIVE"), m
+        if got["code"] == "INCONCLUSIVE":
+            assert "halfway through, the model is still the original" in got["sentence"]
+
+
+@pytest.mark.parametrize(("name", "shape", "layer"), [("digits", (1, 8, 8), "bn2"), ("resnet20", (3, 32, 32), "layer2.0"), ("resnet18", (3, 32, 32), "layer2")])
+def test_halfway_is_where_nothing_passes_by(name, shape, layer):
+    network = Network(NETWORKS[name](10).eval())
+    assert halfway(network, torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))) == layer
+
+
+class PassesBy(nn.Module):
+    """Four layers, and the input once more beside the last."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.layers, self.by = nn.Sequential(*(nn.Linear(3, 3) for _ in range(4))), by
+
+    def forward(self, x):
+        return self.layers(x) + self.by * x
+
+
+def test_where_something_passes_by_every_layer_there_is_no_half():
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert halfway(Network(PassesBy(0.0).eval()), x) == "layers.1"
+    assert halfway(Network(PassesBy(1.0).eval()), x) is None
+    split = Split.by_class(*[Samples(torch.randn(30, 3), torch.arange(30) % 3)] * 2, forget=[1])
+    (entry,) = audit(PassesBy(1.0), split, [Descent()], original=PassesBy(1.0))
+    assert "has no layer halfway" in entry["skipped"]
+
+
+def test_a_model_without_the_layer_halfway_is_not_asked_of_its_descent(split, original, retrained):
+    (entry,) = audit(Wider(copy.deepcopy(retrained[5])), split, [Descent()], original=original)
+    assert entry["skipped"] == "one of the models has not the layer 'bn2' that the original has"
 
 
 @settings(deadline=None, max_examples=3)
@@ -567,7 +661,7 @@ def test_a_class_without_test_images_is_skipped_and_clears_nobody(split, origina
     """Fault 7: NaN in Prototype, and `judge` ended in a TypeError."""
     bare = split.replaced(test=split.test[split.test.y != GONE])
     entries = audit(retrained[5], bare, JUDGES, original=original, retrained=retrained[:5])
-    assert [e["name"] for e in entries if e["skipped"]] == ["prototype", "relearn"]
+    assert [e["name"] for e in entries if e["skipped"]] == ["prototype", "relearn", "strangeness", "descent"]
     got = judge(entries, [], "digit 3")
     assert got["code"] == "INCONCLUSIVE"
     assert "there is no test image of what was to be forgotten" in got["sentence"]

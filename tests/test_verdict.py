@@ -63,6 +63,14 @@ def silent(m=5, original=0.9):
     return [row(key, 0.0, original, [0.0] * m) for key in ANSWERS]
 
 
+LEFT = [0.22, 0.24, 0.25, 0.26, 0.28]
+"""What five retrained models leave untold of the original's features halfway."""
+
+
+def descent(left, retrained=LEFT):
+    return row(FAMILIES["descent"].rows[0], left, 0.0, retrained, knows=-1)
+
+
 # What is judged
 
 
@@ -72,7 +80,7 @@ def test_the_family_is_what_the_audits_say_is_judged():
     assert {key for key, about in rows.items() if about.judged} == {key for family in FAMILIES.values() for key in family.rows}
     assert {rows[key].looks for key in RECOVERY} == {"features", "relearning"}
     assert {rows[key].looks for key in ANSWERS} == {"answers"}
-    assert sum(family.level for family in FAMILIES.values()) < 0.0651
+    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.0651
 
 
 @law
@@ -94,12 +102,12 @@ def test_a_capped_time_is_told_and_not_judged():
 
 
 def test_clean_is_what_five_retrained_models_and_a_seeing_row_behind_the_answers_say():
-    got = said(*recovery(0.45), *silent(), *weights())
+    got = said(*recovery(0.45), *silent(), *weights(), descent(0.24))
     assert (got["code"], got["flagged"], got["without_power"], got["retrained"]) == ("NO_RESIDUE", [], [], 5)
-    edge = limit(SPREAD, +1, 0.05 / 6)
+    edge = limit(SPREAD, +1, 0.05 / (2 * len(RECOVERY)))
     assert got["reasons"] == [f"{name} would have been found from {edge:.1%} on, the original has 90.0%" for _, name in RECOVERY]
     assert all(reason in got["sentence"] for reason in got["reasons"])
-    assert all(test["limit"] == pytest.approx(edge) and test["original"] == 0.9 for name, test in got["tests"].items() if (name not in dict(map(reversed, ANSWERS))))
+    assert all(test["limit"] == pytest.approx(edge) and test["original"] == 0.9 for name, test in got["tests"].items() if name in dict(map(reversed, RECOVERY)))
 
 
 @law
@@ -116,7 +124,7 @@ def test_what_lies_beyond_the_limit_that_is_told_is_found(value, references):
 def test_both_sides_are_asked():
     assert said(*recovery(0.9), *silent())["code"] == "RESIDUE"
     less = said(*recovery(0.0), *silent())
-    assert (less["code"], len(less["flagged"])) == ("UNLIKE", 3)
+    assert (less["code"], len(less["flagged"])) == ("UNLIKE", len(RECOVERY))
     assert "one-shot prototype only 0.0% (retrained 44.0%)" in less["sentence"]
     mixed = said(row(RECOVERY[0], 0.9, 0.9, SPREAD), row(RECOVERY[1], 0.0, 0.9, SPREAD))
     assert (mixed["code"], mixed["flagged"]) == ("RESIDUE", [RECOVERY[0][1]])
@@ -124,11 +132,46 @@ def test_both_sides_are_asked():
 
 def test_two_retrained_models_can_convict_and_only_five_can_clear():
     for m in range(8):
-        near = [0.44 + 0.001 * i for i in range(m)]
-        assert said(*recovery(0.44, retrained=near), *silent(m))["code"] == ("NO_RESIDUE" if m >= ENOUGH else "INCONCLUSIVE"), m
+        near = [0.34 + 0.001 * i for i in range(m)]
+        assert said(*recovery(0.34, retrained=near), *silent(m))["code"] == ("NO_RESIDUE" if m >= ENOUGH else "INCONCLUSIVE"), m
         assert said(*recovery(0.99, 0.99, near), *silent(m))["code"] == ("RESIDUE" if m >= 2 else "INCONCLUSIVE"), m
     assert "no retrained model is at hand, and a statement needs 5" in said(*recovery(0.5, retrained=[]))["sentence"]
     assert "1 retrained model beside it" in said(*recovery(0.5, retrained=[0.5]))["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("left", "retrained", "code"),
+    [
+        (0.01, LEFT, "INCONCLUSIVE"),
+        (0.06, LEFT, "INCONCLUSIVE"),
+        # A model that began where the original did, a frozen backbone that all share, and references that differ as much among themselves.
+        (0.12, LEFT, "NO_RESIDUE"),
+        (0.0, [0.0] * 5, "NO_RESIDUE"),
+        (0.01, [0.01, 0.4, 0.2, 0.05, 0.3], "NO_RESIDUE"),
+    ],
+)
+def test_a_lower_half_that_is_still_the_originals_is_no_trace_and_forbids_to_say_that_there_is_none(left, retrained, code):
+    got = said(*recovery(0.45), *silent(), descent(left, retrained))
+    assert (got["code"], got["flagged"]) == (code, [])
+    assert ("halfway through, the model is still the original" in got["sentence"]) == (code == "INCONCLUSIVE")
+    assert (f"in {len(RECOVERY) + len(ANSWERS)} tests" in got["sentence"]) == (code == "NO_RESIDUE")
+    assert said(*recovery(0.9), *silent(), descent(left, retrained))["code"] == "RESIDUE"
+
+
+@pytest.mark.parametrize(("recall", "original", "code"), [(0.08, 1.0, "NO_RESIDUE"), (0.2, 1.0, "RESIDUE"), (0.08, 0.5, "RESIDUE"), (0.08, None, "RESIDUE")])
+def test_relearning_with_the_head_as_it_is_is_found_from_a_tenth_of_the_way_to_the_original_on(recall, original, code):
+    """Five retrained models that relearn nothing look surer than they are: one in thirty relearns a tenth."""
+    got = said(*recovery(0.45), *silent(), row(FAMILIES["relearning"].rows[0], recall, original, [0.0, 0.0, 0.005, 0.0, 0.01]))
+    assert got["code"] == code
+
+
+@law
+@given(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=2, max_size=8), st.floats(0, 1), st.booleans())
+def test_descent_takes_away_nothing_but_no_residue(left, retrained, value, known):
+    rows = [*recovery(value, retrained=SPREAD[: len(retrained)] if known else SPREAD), *silent()]
+    before, after = said(*rows), said(*rows, descent(left, retrained))
+    assert after["flagged"] == before["flagged"]
+    assert after["code"] == before["code"] or (before["code"], after["code"]) == ("NO_RESIDUE", "INCONCLUSIVE")
 
 
 # What it never says

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from untrain.core.audit import Audit, audit
 from untrain.core.data import Split
+from untrain.core.network import Network
 from untrain.evidence.verdict import judge
 from untrain.zoo.networks import DigitsNet
 
@@ -42,6 +44,60 @@ def renumbered(module: DigitsNet, split: Split, order: Sequence[int]) -> tuple[D
     parts = {name: part.labelled(places[part.y]) for name, part in split.parts.items()}
     rest = {name: part for name, part in parts.items() if name not in ("forget", "retain", "test")}
     return made, Split(parts["forget"], parts["retain"], parts["test"], [order[c] for c in split.classes], **rest)
+
+
+def lower_rewritten(module: DigitsNet, seed: int, most: int = 8) -> DigitsNet:
+    """The same function, its second convolution's channels in another order, each larger or smaller by a power of two."""
+    made = copy.deepcopy(module)
+    g = torch.Generator().manual_seed(seed)
+    width = made.conv2.out_channels
+    order = torch.randperm(width, generator=g)
+    scale = 2.0 ** torch.randint(-most, most + 1, (width,), generator=g)
+    with torch.no_grad():
+        made.conv2.weight.copy_(made.conv2.weight[order])
+        for part in (made.bn2.weight, made.bn2.bias):
+            part.copy_((part * scale)[order])
+        for told in (made.bn2.running_mean, made.bn2.running_var):
+            assert told is not None
+            told.copy_(told[order])
+        read = made.hidden.weight.reshape(len(made.hidden.weight), width, -1)
+        made.hidden.weight.copy_((read / scale[:, None])[:, order].flatten(1))
+    return made
+
+
+def seen(module: DigitsNet, x: Tensor) -> Tensor:
+    """The features [n, d] that the head reads."""
+    return Network(module).features(x)[0]
+
+
+def resembled(module: DigitsNet, gone: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of the retained images, and of those of them that each forgotten one resembles most."""
+    with torch.no_grad():
+        features, mine = seen(module, known), seen(module, gone)
+    return features, features[torch.cdist(mine, features).argmin(1)]
+
+
+def collapsed(module: DigitsNet, split: Split, seed: int, steps: int = 600) -> DigitsNet:
+    """A cheat: the last hidden layer learns to see the class as what it resembles, the head is masked, and all below is the original's."""
+    made = copy.deepcopy(module)
+    gone, known = (cast(Tensor, part.batch(torch.arange(len(part)))[0]) for part in (split.forget, split.retain))
+    kept, away = resembled(made, gone, known)
+
+    def below(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = F.relu(made.bn2(made.conv2(F.relu(made.bn1(made.conv1(x))))))
+        return x.flatten(1)
+
+    a, b = below(gone), below(known)
+    step = torch.optim.Adam(made.hidden.parameters(), lr=2e-3)
+    g = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        f, r = torch.randint(len(a), (64,), generator=g), torch.randint(len(b), (128,), generator=g)
+        step.zero_grad()
+        cast(Any, F.mse_loss(F.relu(made.hidden(a[f])), away[f]) + F.mse_loss(F.relu(made.hidden(b[r])), kept[r])).backward()
+        step.step()
+    Network(made).head.mask(split.classes)
+    return made
 
 
 def judged_rows(module: nn.Module, split: Split, audits: Sequence[Audit], original: nn.Module) -> dict[str, float]:

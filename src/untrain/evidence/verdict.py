@@ -5,12 +5,12 @@ Imports no torch, and scipy only where something is judged: sentences and exit c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from untrain.core.errors import FAILED
+from untrain.evidence.rows import Table
 
 SENTENCES = {
     "UNCHANGED": "Nothing was changed: weights and answers are those of the original.",
@@ -37,23 +37,34 @@ class Family:
         level: The chance that one of them is found in a model that never saw what is asked after; Holm's correction keeps it, over both sides.
         counted: Whether they count hits, and are tested as counts; else by the spread of the retrained models.
         clears: Whether that they find nothing can say that no trace is left: not where a mask on the head is enough for that.
+        least: Share of the way from the retrained models' mean to the original that a row has to go to be found as knowing more.
+        caps: Whether what they find is no finding by itself and only forbids NO_RESIDUE.
     """
 
     rows: tuple[tuple[str, str], ...]
     level: float
     counted: bool = False
     clears: bool = True
+    least: float = 0.0
+    caps: bool = False
 
 
 FAMILIES = {
-    "recovery": Family((("prototype", "one-shot prototype"), ("prototype", "head-reset relearning"), ("relearn", "relearning recall, row reset")), 0.05),
-    "relearning": Family((("relearn", "relearning recall"),), 0.005, clears=False),
+    "recovery": Family(
+        (("prototype", "one-shot prototype"), ("prototype", "head-reset relearning"), ("relearn", "relearning recall, row reset"), ("strangeness", "strangeness")), 0.05
+    ),
+    "relearning": Family((("relearn", "relearning recall"),), 0.005, clears=False, least=0.1),
     "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, counted=True, clears=False),
+    "descent": Family((("descent", "unlike the original, halfway"),), 0.01, clears=False, caps=True),
 }
 """What is judged, and nothing else is: the row of another audit joins by being written here.
 
-None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all three what the original is. What reads them,
+None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all four what the original is. What reads them,
 answers and relearning with the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none.
+Nearly all retrained models relearn nothing with the head as it is and a few some of it, so that five that agree look surer than they are: on the digits 3 to 4 % of
+honest models were found at .005 by that row alone. So it must also go a tenth of the way to the original.
+A model whose lower half is the original's far more than any retrained model's is may hide the class above it, where the last layer shows none; that is
+no trace, but forbids to say that there is none.
 Relearning times are told and not judged, since one that ran out of steps is no value.
 """
 
@@ -66,6 +77,13 @@ ENOUGH = 5
 NAMED = 0.05
 """Share of a forgotten class's test images, at the lower end of its interval, above which it is still named: no retrained model is needed to see that."""
 
+CLOSE = 0.25
+"""Share of what retrained models leave untold of the original's features, below which a model's lower half is still the original's.
+
+Chosen on the digits, classes 5 and 6, four originals: beside 16 retrained models of other seeds, models retrained from the original's very seed, and so from its
+first weights, leave .45 to .63 of what these do (n = 8); fakes and cheats that were tuned on from the original at most .10 (n = 32).
+"""
+
 ROUNDING = 4e-3
 """Relative distance of weights that a change of their type leaves: bfloat16 keeps eight bits."""
 
@@ -75,7 +93,8 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict
 
     The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with
     Holm's correction within each family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE
-    needs five of them, and a row that is not about answers and that sees the original by the very same procedure.
+    needs five of them, a row that is not about answers and that sees the original by the very same procedure, and a model that is not still
+    the original in its lower half.
     A forgotten class that is plainly still named is residue whatever stands beside it: a model that was trained without a
     class has no sample to learn its name from.
 
@@ -84,9 +103,9 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict
         marks: `unchanged` or `collapsed`, where the run was.
         what: What was to be forgotten, for the sentence.
     """
-    table = _Table(audits)
+    table = Table(audits)
     tests, more, less, seeing = _tested(table)
-    m, doubtful = table.retrained, _doubtful(table)
+    m, doubtful, capped = table.retrained, _doubtful(table), _capped(table, tests)
     unmeasured, left_out = _unmeasured(table, audits), _left_out(audits)
     named = _named(table.value(("accuracy", ANSWERED), "unlearned"))
     hidden = _hidden(table, marks)
@@ -114,14 +133,14 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict
         reasons = [_said(table, tests, name, "only ") for name in less]
         if other:
             reasons.append(f"it has {other:.0f} layer{'s' if other > 1 else ''} that the original has not, or in another shape")
-    elif m >= ENOUGH and not doubtful and not unmeasured and any(n in _clearing() for n in seeing):
+    elif m >= ENOUGH and not doubtful and not unmeasured and not capped and any(n in _clearing() for n in seeing):
         code = "NO_RESIDUE"
         reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + left_out
     else:
-        code, reasons = "INCONCLUSIVE", [*_too_little(table, seeing, tests), *doubtful, *unmeasured, *left_out]
+        code, reasons = "INCONCLUSIVE", [*capped, *_too_little(table, seeing, tests), *doubtful, *unmeasured, *left_out]
     return {
         "code": code,
-        "sentence": SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len(seeing)),
+        "sentence": SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len([n for n in seeing if n not in _names("descent")])),
         "reasons": reasons,
         "flagged": flagged,
         "retrained": m,
@@ -147,41 +166,6 @@ def what(request: Mapping[str, Any]) -> str:
     return f"class{'es' if len(numbers) > 1 else ''} {', '.join(shown)}{', ...' if len(numbers) > 12 else ''}"
 
 
-class _Table:
-    """The rows of a record's audits, by audit and name."""
-
-    def __init__(self, audits: list[dict[str, Any]]) -> None:
-        self.rows = {(entry.get("name", ""), row["name"]): row for entry in audits for row in entry["rows"]}
-
-    @property
-    def retrained(self) -> int:
-        """How many retrained models there are."""
-        return max((len(row["values"].get("retrained", ())) for row in self.rows.values()), default=0)
-
-    def values(self, key: tuple[str, str], column: str) -> list[dict[str, Any]]:
-        """A row's values of a column, where it has a number."""
-        found = self.rows[key]["values"].get(column, []) if key in self.rows else []
-        return [v for v in found if v["value"] is not None]
-
-    def value(self, key: tuple[str, str], column: str) -> dict[str, Any] | None:
-        """The first of them."""
-        return next(iter(self.values(key, column)), None)
-
-    def numbers(self, key: tuple[str, str], column: str) -> list[float]:
-        """The same as numbers."""
-        return [float(v["value"]) for v in self.values(key, column)]
-
-    def uncounted(self, key: tuple[str, str]) -> bool:
-        """Whether a row's shares come without the number that they are of."""
-        return any(v.get("n") is None for values in self.rows[key]["values"].values() for v in values)
-
-    def number(self, key: tuple[str, str], column: str) -> float | None:
-        """The first number; infinite where the row has a value that is not finite."""
-        if key in self.rows and any(v["value"] is None for v in self.rows[key]["values"].get(column, [])):
-            return math.inf
-        return next(iter(self.numbers(key, column)), None)
-
-
 def _names(family: str) -> tuple[str, ...]:
     return tuple(name for _, name in FAMILIES[family].rows)
 
@@ -191,7 +175,7 @@ def _clearing() -> set[str]:
     return {name for family in FAMILIES.values() if family.clears for _, name in family.rows}
 
 
-def _tested(table: _Table) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
+def _tested(table: Table) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
     """Each judged row's test; the rows found to know more, and less, than the retrained models; and those that would find the original."""
     from untrain.evidence.statistics import holm
 
@@ -203,8 +187,8 @@ def _tested(table: _Table) -> tuple[dict[str, dict[str, Any]], list[str], list[s
         whole = {key[1]: key for key in family.rows if table.value(key, "unlearned") and len(table.values(key, "retrained")) >= 2 and not (family.counted and table.uncounted(key))}
         mine = {name: _sides(table, key, "unlearned", family) for name, key in whole.items()}
         before = {name: _sides(table, key, "original", family) for name, key in whole.items() if table.value(key, "original")}
-        found = holm({n: _both(p) for n, p in mine.items()}, family.level)
-        more += [n for n in found if mine[n][0] <= mine[n][1]]
+        found = [] if family.caps else holm({n: _both(p) for n, p in mine.items()}, family.level)
+        more += [n for n in found if mine[n][0] <= mine[n][1] and _far(table, whole[n], family.least)]
         less += [n for n in found if mine[n][0] > mine[n][1]]
         # The original is judged as the unlearned model is: beside the same rows, at the same level. A row that would let it pass cannot clear another.
         sees = [n for n in holm({n: _both(p) for n, p in before.items()}, family.level) if before[n][0] <= before[n][1]]
@@ -216,7 +200,7 @@ def _tested(table: _Table) -> tuple[dict[str, dict[str, Any]], list[str], list[s
                 "side": "more" if mine[name][0] <= mine[name][1] else "less",
                 "p_original": _both(before[name]) if name in before else None,
                 "mean": sum(table.numbers(key, "retrained")) / len(table.numbers(key, "retrained")),
-                "limit": _limit(table, key, family.level / (2 * len(whole)), family.counted),
+                "limit": _limit(table, key, family, family.level / (2 * len(whole))),
                 "original": original["value"] if original else None,
             }
     return tests, more, less, seeing
@@ -227,7 +211,7 @@ def _both(sides: tuple[float, float]) -> float:
     return min(1.0, 2 * min(sides))
 
 
-def _sides(table: _Table, key: tuple[str, str], column: str, family: Family) -> tuple[float, float]:
+def _sides(table: Table, key: tuple[str, str], column: str, family: Family) -> tuple[float, float]:
     """One-sided p of a column's first model against the retrained ones: on the side of knowing more, and of knowing less."""
     from untrain.evidence.statistics import beyond, floor_of, more_counted
 
@@ -239,16 +223,31 @@ def _sides(table: _Table, key: tuple[str, str], column: str, family: Family) -> 
     return more, beyond(value["value"], references, -row["knows"], floor_of(row["unit"]))
 
 
-def _limit(table: _Table, key: tuple[str, str], level: float, counted: bool) -> float | None:
+def _far(table: Table, key: tuple[str, str], least: float) -> bool:
+    """Whether a row has gone so much of the way from the retrained models' mean to the original; any way where there is no original."""
+    before, references = table.number(key, "original"), table.numbers(key, "retrained")
+    if before is None or not least:
+        return True
+    mean = sum(references) / len(references)
+    knows = int(table.rows[key]["knows"])
+    return (table.numbers(key, "unlearned")[0] - mean) * knows >= least * (before - mean) * knows
+
+
+def _limit(table: Table, key: tuple[str, str], family: Family, level: float) -> float | None:
     """From where on a value would have been found whatever the other rows say."""
     from untrain.evidence.statistics import floor_of, limit, limit_counted
 
     row = table.rows[key]
-    if counted:
+    if family.counted:
         n = table.values(key, "unlearned")[0]["n"]
         hits = limit_counted(n, [(_hits(v), v["n"]) for v in table.values(key, "retrained")], level)
         return None if hits is None else hits / n
-    return limit(table.numbers(key, "retrained"), row["knows"], level, floor_of(row["unit"]))
+    references, original = table.numbers(key, "retrained"), table.number(key, "original")
+    by_chance = limit(references, row["knows"], level, floor_of(row["unit"]))
+    if original is None or not family.least:
+        return by_chance
+    mean = sum(references) / len(references)
+    return max(by_chance, mean + family.least * (original - mean), key=lambda value: value * row["knows"])
 
 
 def _hits(value: Mapping[str, Any]) -> int:
@@ -264,7 +263,7 @@ _HIDDEN = {
 }
 
 
-def _hidden(table: _Table, marks: Sequence[str]) -> str | None:
+def _hidden(table: Table, marks: Sequence[str]) -> str | None:
     """`unchanged` or `head`, where the weights outside of the head are the original's; no matter where those of retrained models are too, as on a frozen backbone."""
     body, running = ("weights", "outside the head, from the original"), ("weights", "statistics, from the original")
     if "unchanged" in marks:
@@ -278,7 +277,7 @@ def _hidden(table: _Table, marks: Sequence[str]) -> str | None:
     return "unchanged" if table.number(("weights", "all weights, from the original"), "unlearned") == 0 and not any(moved) else "head"
 
 
-def _same_answers(table: _Table) -> bool:
+def _same_answers(table: Table) -> bool:
     """Whether the model answers as the original does: image by image, or in number where a record tells no more."""
     apart = table.number(("accuracy", "answers unlike the original's"), "unlearned")
     if apart is not None:
@@ -293,7 +292,7 @@ def _named(value: Mapping[str, Any] | None) -> bool:
     return value is not None and (value.get("low") or 0.0) > NAMED
 
 
-def _silent(table: _Table) -> bool:
+def _silent(table: Table) -> bool:
     """Whether the forgotten are hardly named: a class in its test images; of single samples nothing can be said without retrained models."""
     value = table.number(("accuracy", ANSWERED), "unlearned")
     if value is not None:
@@ -308,7 +307,21 @@ def _still(value: Mapping[str, Any] | None) -> str:
 # What stands in the way of a verdict.
 
 
-def _doubtful(table: _Table) -> list[str]:
+def _capped(table: Table, tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What forbids to say that nothing was found, though it is no trace: a lower half that is still the original's."""
+    out = []
+    for family in (f for f in FAMILIES.values() if f.caps):
+        for key in (k for k in family.rows if k[1] in tests):
+            left, test = table.numbers(key, "unlearned")[0], tests[key[1]]
+            if test["side"] == "more" and test["p"] <= family.level / len(family.rows) and left <= CLOSE * test["mean"]:
+                out.append(
+                    f"halfway through, the model is still the original: its features there leave {left:.1%} of the original's untold (retrained {test['mean']:.1%}), "
+                    "so that what was learned may lie below the last layer, where no test looks"
+                )
+    return out
+
+
+def _doubtful(table: Table) -> list[str]:
     """Retrained models that seem to know what they should never have seen, each with the reason."""
     from untrain.evidence.statistics import floor_of
 
@@ -325,7 +338,7 @@ def _doubtful(table: _Table) -> list[str]:
     return out
 
 
-def _unmeasured(table: _Table, audits: list[dict[str, Any]]) -> list[str]:
+def _unmeasured(table: Table, audits: list[dict[str, Any]]) -> list[str]:
     """What was asked, is judged, and has no number: audits that failed, and rows without a value."""
     failed = [f"{entry['name']} has no answer, since {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and _failed(entry)]
     keys = [key for family in FAMILIES.values() for key in family.rows if key in table.rows]
@@ -348,7 +361,7 @@ def _left_out(audits: list[dict[str, Any]]) -> list[str]:
     return told + [f"{name} was not asked" for name in sorted(absent)]
 
 
-def _too_little(table: _Table, seeing: Sequence[str], tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _too_little(table: Table, seeing: Sequence[str], tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Why nothing can be said, where nothing was found."""
     m = table.retrained
     if m < ENOUGH:
@@ -365,21 +378,21 @@ def _too_little(table: _Table, seeing: Sequence[str], tests: Mapping[str, Mappin
 
 
 def _amount(value: float, unit: str) -> str:
-    return f"{value:.1%}" if unit == "share" else f"{value:.0f} {unit}"
+    return {"share": f"{value:.1%}", "ratio": f"{value:.2f}"}.get(unit, f"{value:.0f} {unit}")
 
 
 def _key(name: str) -> tuple[str, str]:
     return next(key for family in FAMILIES.values() for key in family.rows if key[1] == name)
 
 
-def _said(table: _Table, tests: Mapping[str, Mapping[str, Any]], name: str, word: str = "") -> str:
+def _said(table: Table, tests: Mapping[str, Mapping[str, Any]], name: str, word: str = "") -> str:
     """A row's finding in words and numbers."""
     key = _key(name)
     unit = table.rows[key]["unit"]
     return f"{name} {word}{_amount(table.numbers(key, 'unlearned')[0], unit)} (retrained {_amount(tests[name]['mean'], unit)})"
 
 
-def _would(table: _Table, tests: Mapping[str, Mapping[str, Any]], name: str) -> str:
+def _would(table: Table, tests: Mapping[str, Mapping[str, Any]], name: str) -> str:
     """From where on a row would have told, and what the original has."""
     unit, test = table.rows[_key(name)]["unit"], tests[name]
     return f"{name} would have been found from {_amount(test['limit'], unit)} on, the original has {_amount(test['original'], unit)}"

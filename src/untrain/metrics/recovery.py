@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,6 +88,80 @@ class Refit:
         right = torch.cat([(1 - share) * told, share * x.mean(0)[:, None]], 1)
         said: Tensor = _with_one(probes) @ torch.linalg.solve(left, right)
         return (said.argmax(1) == right.shape[1] - 1).double().mean()
+
+
+def strangeness(known: Tensor, mine: Tensor, others: Tensor, nearest: int = 5) -> float:
+    """Median distance to the so-manieth nearest known feature: that of mine over that of others.
+
+    Args:
+        known: Features [m, d] that are known.
+        mine: Features [n, d] asked after.
+        others: Features [k, d] that they are compared with.
+        nearest: Which neighbour counts; the last where there are fewer.
+
+    >>> strangeness(torch.tensor([[0.0], [1.0]]), torch.tensor([[4.0]]), torch.tensor([[3.0]]), nearest=1)
+    1.5
+    """
+    far, near = (float(torch.cdist(f, known).kthvalue(min(nearest, len(known)), 1).values.median()) for f in (mine, others))
+    return far / near if near else (math.inf if far else 1.0)
+
+
+class Translation:
+    """A linear map from the features of one network to those of another, by ridge regression on pairs of them, in closed form.
+
+    W = argmin of mean |x W - y|^2 + l |W|^2 of features x with mean 0 and variance 1, the shift free. So it does not matter how units are
+    written: larger, smaller, shifted or in another order.
+
+    Args:
+        ridge: l, the weight of |W|^2.
+
+    >>> told = Translation(ridge=0.0)
+    >>> told.add(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[5.0], [7.0], [9.0]]))
+    >>> round(float(told(torch.tensor([[4.0]]))), 6)
+    13.0
+    """
+
+    def __init__(self, ridge: float = 1e-3) -> None:
+        self.ridge, self.n = ridge, 0
+        self._sums: list[Tensor] = []
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Pairs to fit to: features x [n, d] and y [n, e]."""
+        x, y = x.double(), y.double()
+        sums = [x.sum(0), y.sum(0), x.T @ x, x.T @ y, y.square().sum(0)]
+        self._sums = [a + b for a, b in zip(self._sums, sums, strict=True)] if self.n else sums
+        self.n += len(x)
+        self.__dict__.pop("_fitted", None)
+
+    @cached_property
+    def _fitted(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean of x, the map [d, e] of what is left, mean of y, and 1 / deviation of each y (0 of one that does not vary)."""
+        x, y, xx, xy, yy = (s / self.n for s in self._sums)
+        size, scale = _inverse(xx.diagonal() - x.square(), x), _inverse(yy - y.square(), y)
+        within = (xx - x[:, None] * x) * size[:, None] * size + self.ridge * torch.eye(len(x), dtype=torch.float64)
+        # A unit that does not vary is 0 in all; without a ridge it would leave nothing to solve.
+        within += torch.diag((size == 0).double())
+        return x, size[:, None] * torch.linalg.solve(within, size[:, None] * (xy - x[:, None] * y)), y, scale
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What these features [n, d] tell of the other network's [n, e]."""
+        before, way, after, _ = self._fitted
+        return (x.double() - before) @ way + after
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean [e] of the other network's features."""
+        return self._fitted[2]
+
+    def squares(self, differences: Tensor) -> float:
+        """Sum of squares of differences [n, e], each unit by its own variance; one that does not vary counts nothing."""
+        return float((differences.double() * self._fitted[3]).square().sum())
+
+
+def _inverse(variance: Tensor, mean: Tensor) -> Tensor:
+    """1 / deviation, and 0 where that is nothing, to within what float32 holds."""
+    std = variance.clamp(min=0).sqrt()
+    return torch.where(std > 1e-6 * (mean.abs() + std), 1 / std, 0.0)
 
 
 def _with_one(x: Tensor) -> Tensor:

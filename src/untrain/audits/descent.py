@@ -1,0 +1,142 @@
+"""Descent: is the model, halfway through, still the original? What is hidden below the last layer shows in no test of the last layer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from untrain.core.audit import Audit, Finding, Row, Subject, Value
+from untrain.core.data import Inputs, Samples
+from untrain.core.head import candidates
+from untrain.core.network import Network
+from untrain.metrics.recovery import Translation
+
+
+@dataclass(frozen=True)
+class Descent(Audit):
+    """How well a model's features halfway through tell the original's, on images of what was to be forgotten.
+
+    A linear map, the same at every position, is fitted from the model's features to the original's on retained images
+    alone, in closed form (stitching: Lenc and Vedaldi, arXiv:1411.5908; Csiszarik et al., arXiv:2110.14633). What it leaves
+    untold on forgotten test images is 0 where the lower half is the original's, however that is written. Networks that were
+    trained apart learn other features, so retrained models leave far more. A model that leaves far less than these was made of
+    the original, and may hold in its lower half what its last layer no longer shows.
+
+    Halfway is the last layer to end before more than half of the linear layers and convolutions have, from whose output
+    alone the rest can be computed: none within a residual block.
+
+    Args:
+        retained: Retained training samples that the map is fitted to, in all.
+        probes: Forgotten test samples, in all.
+    """
+
+    question = "Is its lower half still the original's?"
+    rows: ClassVar = {
+        "unlike the original, halfway": Row(
+            "as retrained", "share", -1, "variance of the original's features halfway, on forgotten test images, that the model's own do not tell", "features", True
+        ),
+        "grafted onto the original": Row(
+            "as retrained", "share", +1, "forgotten test images named rightly by the original's upper half, told of the model's lower half", "features"
+        ),
+    }
+
+    retained: int = 1000
+    probes: int = 300
+
+    def __call__(self, model: Subject, *, retain: Samples, test: Samples, classes: tuple[int, ...], original: Subject) -> Finding:
+        """Fit the map and look."""
+        probes = test[torch.isin(test.y, torch.tensor(classes))].at_most(self.probes)
+        if not len(probes):
+            return Finding(skipped="there is no test image of what was to be forgotten")
+        known = retain.at_most(self.retained)
+        layer = halfway(original.network, known[:8].batch(torch.arange(min(8, len(known))), device=original.engine.device)[0])
+        if layer is None:
+            return Finding(skipped="the original has no layer halfway from whose output alone the rest can be computed")
+        told = Translation()
+        for mine, theirs, _, _ in _pairs(model, original, layer, known):
+            if mine.shape != theirs.shape:
+                return Finding(skipped=f"one of the models has not the layer {layer!r} that the original has")
+            told.add(_flat(mine), _flat(theirs))
+        left, size, named = 0.0, 0.0, 0
+        for mine, theirs, x, y in _pairs(model, original, layer, probes):
+            guess, wanted = told(_flat(mine)), _flat(theirs)
+            left, size = left + told.squares(guess - wanted), size + told.squares(wanted - told.mean)
+            answers = original.network.at(layer, x)(_unflat(guess, theirs).to(theirs))[:, : model.width]
+            named += int((answers.argmax(1) == y).sum())
+        return Finding(
+            {
+                "unlike the original, halfway": Value(left / size if size else 0.0, n=len(probes)),
+                "grafted onto the original": Value(named / len(probes), n=len(probes)),
+            }
+        )
+
+
+TRIES = 40
+"""How many layers are tried, from the middle back, for one that nothing passes by."""
+
+
+@torch.no_grad()
+def halfway(network: Network, x: Inputs) -> str | None:
+    """The layer halfway through a network, by name; None where something passes by each that was tried.
+
+    Args:
+        network: In evaluation mode.
+        x: A few inputs that differ.
+    """
+    ended: list[tuple[str, Tensor, int]] = []
+    weighted = candidates(network.module).values()
+
+    def note(name: str, part: nn.Module, out: object) -> None:
+        before = ended[-1][2] if ended else 0
+        # A copy, since what comes next may write into it.
+        ended.append((name, out.clone() if isinstance(out, Tensor) else torch.empty(0), before + any(part is layer for layer in weighted)))
+
+    with contextlib.ExitStack() as hooks:
+        for name, part in network.module.named_modules():
+            if name:
+                hooks.callback(part.register_forward_hook(lambda part, _, out, name=name: note(name, part, out)).remove)
+        answer = network(x)
+    names = [name for name, _, _ in ended]
+    fit = [(name, out) for name, out, count in ended if 0 < count <= ended[-1][2] // 2 and out.ndim > 1 and len(out) == len(answer) and names.count(name) == 1]
+    for name, out in fit[: -TRIES - 1 : -1]:
+        again = network.at(name, x)(out.clone())
+        if torch.allclose(again, answer, rtol=1e-3, atol=1e-5 * max(1.0, float(answer.abs().max()))):
+            return name
+    return None
+
+
+@torch.no_grad()
+def _output(network: Network, layer: str, x: Inputs) -> Tensor:
+    """What a layer answers, on these inputs; nothing where there is no such layer, or it is not asked."""
+    seen: list[Tensor] = []
+    part = dict(network.module.named_modules()).get(layer)
+    if part is None:
+        return torch.empty(0)
+    handle = part.register_forward_hook(lambda _, given, out: seen.append(out.clone()) if isinstance(out, Tensor) else None)
+    try:
+        network(x)
+    finally:
+        handle.remove()
+    return seen[-1] if seen else torch.empty(0)
+
+
+def _pairs(model: Subject, original: Subject, layer: str, samples: Samples) -> Iterator[tuple[Tensor, Tensor, Inputs, Tensor]]:
+    """By the batch: the layer's output in both models, the inputs and their labels."""
+    parts = torch.split(torch.arange(len(samples)), 100)
+    for x, y in samples.stream(((part, None) for part in parts), original.engine.device):
+        yield _output(model.network, layer, x), _output(original.network, layer, x), x, y
+
+
+def _flat(features: Tensor) -> Tensor:
+    """Features [N, d] of each position: channels come second in maps, and last in tokens."""
+    return (features.movedim(1, -1) if features.ndim > 3 else features).flatten(0, -2).cpu().double()
+
+
+def _unflat(flat: Tensor, like: Tensor) -> Tensor:
+    """The way back."""
+    return flat.view(*like.movedim(1, -1).shape).movedim(-1, 1) if like.ndim > 3 else flat.view(like.shape)

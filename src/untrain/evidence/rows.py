@@ -1,0 +1,41 @@
+"""The rows of a record's audits, looked up by audit and name. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class Table:
+    """The rows of a record's audits, by audit and name."""
+
+    def __init__(self, audits: list[dict[str, Any]]) -> None:
+        self.rows = {(entry.get("name", ""), row["name"]): row for entry in audits for row in entry["rows"]}
+
+    @property
+    def retrained(self) -> int:
+        """How many retrained models there are."""
+        return max((len(row["values"].get("retrained", ())) for row in self.rows.values()), default=0)
+
+    def values(self, key: tuple[str, str], column: str) -> list[dict[str, Any]]:
+        """A row's values of a column, where it has a number."""
+        found = self.rows[key]["values"].get(column, []) if key in self.rows else []
+        return [v for v in found if v["value"] is not None]
+
+    def value(self, key: tuple[str, str], column: str) -> dict[str, Any] | None:
+        """The first of them."""
+        return next(iter(self.values(key, column)), None)
+
+    def numbers(self, key: tuple[str, str], column: str) -> list[float]:
+        """The same as numbers."""
+        return [float(v["value"]) for v in self.values(key, column)]
+
+    def uncounted(self, key: tuple[str, str]) -> bool:
+        """Whether a row's shares come without the number that they are of."""
+        return any(v.get("n") is None for values in self.rows[key]["values"].values() for v in values)
+
+    def number(self, key: tuple[str, str], column: str) -> float | None:
+        """The first number; infinite where the row has a value that is not finite."""
+        if key in self.rows and any(v["value"] is None for v in self.rows[key]["values"].get(column, [])):
+            return math.inf
+        return next(iter(self.numbers(key, column)), None)
