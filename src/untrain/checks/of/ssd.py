@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,24 +18,29 @@ from untrain.core.data import Samples
 
 
 def check_a_weight_is_dampened_by_what_its_importances_say(method: Any, case: Case | None = None) -> None:
-    """Each weight is scaled by min(lambda I / I_f, 1) where I_f > alpha I, and is otherwise left to the bit; I and I_f come from a plain loop over single samples."""
+    """Each weight is scaled by min(lambda I / I_f, 1) where I_f > alpha I, and is otherwise left to the bit; I and I_f come from a plain loop over single samples.
+
+    Where no alpha is given, the same percentile of their ratios is numpy's.
+    """
     law, case = check_a_weight_is_dampened_by_what_its_importances_say, case or Case.fresh()
     if not method.each:
         return
     module = copy.deepcopy(case.model).double()
     forget, retain = case.prepared.forget, case.prepared.retain.at_most(method.samples)
-    important, others = _plain_importance(module, forget), _plain_importance(module, retain)
+    important, others = (_plain_importance(method.of, module, part) for part in (forget, retain))
     n, k = len(case.split.forget), len(case.split.retain)
     everything = {name: (n * important[name] + k * others[name]) / (n + k) for name in others}
     # Over all data no alpha of (n + k) / n or more selects a weight.
     for asked, usual in ((replace(method, over="retain"), others), (replace(method, over="all", alpha=min(method.alpha, 2.0)), everything)):
+        ratios = np.concatenate([(important[name] / usual[name]).flatten().numpy() for name in usual])
+        alpha = asked.times * (asked.alpha or float(np.percentile(ratios[np.isfinite(ratios)], 100 - np.log(1 + 100 * n / (n + k)))))
         left = dict(watched(asked, case, module=module)[0].named_parameters())
         for name, weight in module.named_parameters():
             ratio = important[name] / usual[name]
-            chosen = ratio > asked.alpha
+            chosen = ratio > alpha
             due = torch.where(chosen, (asked.dampening / ratio).clamp(max=1) * weight, weight)
             # A ratio within rounding of the threshold may fall on either side.
-            clear = (ratio / asked.alpha - 1).abs() > 1e-3
+            clear = (ratio / alpha - 1).abs() > 1e-3
             off = ((left[name] - due).abs() > 1e-4 * weight.abs()) & clear
             moved = (left[name] != weight) & ~chosen & clear
             if bool((off | moved).any()):
@@ -71,13 +77,15 @@ def check_no_weight_grows(method: Any, case: Case | None = None) -> None:
         raise LawBroken(law, method, "dampens no weight")
 
 
-def _plain_importance(module: nn.Module, samples: Samples) -> dict[str, Tensor]:
+def _plain_importance(of: str, module: nn.Module, samples: Samples) -> dict[str, Tensor]:
     module = copy.deepcopy(module).eval()
     sums = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
     for i in range(len(samples)):
         x, y = samples.batch(torch.tensor([i]))
         assert isinstance(x, Tensor)
-        found = torch.autograd.grad(F.cross_entropy(module(x.double()), y), list(module.parameters()))
+        out = module(x.double())
+        asked = F.cross_entropy(out, y) if of == "loss" else out.square().sum().sqrt()
+        found = torch.autograd.grad(asked, list(module.parameters()))
         for name, g in zip(sums, found, strict=True):
             sums[name] += g.square()
     return {name: total / len(samples) for name, total in sums.items()}
