@@ -54,8 +54,9 @@ class MUNBa(Method):
 
     Args:
         samples: Retained samples used, in all, the same number of each class; the published code uses all.
-        lr: Learning rate; 0.01 in the published code. Ours was chosen on digits 1 and 7.
-        epochs: Passes over the retained samples; 10 in the published code, over five times as many.
+        lr: Learning rate; 0.01 in the published code, over ten passes. Ours is the best of four over three, on digits 1 and 7 and training images held out; 0.02
+            differs by one image.
+        epochs: Passes over the retained samples; 10 in the published code, over five times as many. On digits ten at its rate keep half a point more.
         batch: Batch size of both parts; 256 in the published code.
         clip: Largest length of a step's gradient; 1 in the published code.
         optimizer: sgd with Nesterov momentum 0.9, or adam.
@@ -67,7 +68,7 @@ class MUNBa(Method):
     moves: ClassVar = {"bargain": (Move(+1, of="cross-entropy", on="forget"), Move(-1, on="retain", over="phase"))}
 
     samples: int = 9000
-    lr: float = 0.02
+    lr: float = 0.04
     epochs: int = 3
     batch: int = 64
     clip: float = 1.0

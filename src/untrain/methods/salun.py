@@ -47,8 +47,8 @@ class SalUn(Method):
         share: Share of the weights that may move; 0.5 in the paper.
         alpha: Weight of the retained samples' loss; 1 in the paper.
         samples: Retained samples used, in all, the same number of each class; the published code uses all.
-        lr: Learning rate; 0.013 in the published code's example.
-        epochs: Passes over the retained samples; 10 in the published code, over five times as many.
+        lr: Learning rate; 0.013 in the published code's example, over ten passes. Ours is the best of four over three, on digits 1 and 7 and training images held out.
+        epochs: Passes over the retained samples; 10 in the published code, over five times as many. On digits ten keep two points more, for three times the passes.
         batch: Batch size of both parts; 256 in the published code.
         optimizer: sgd with Nesterov momentum 0.9, or adam.
         weight_decay: L2 weight decay; 5e-4 in the published code.
@@ -62,7 +62,7 @@ class SalUn(Method):
     share: float = 0.5
     alpha: float = 1.0
     samples: int = 9000
-    lr: float = 0.013
+    lr: float = 0.0065
     epochs: int = 3
     batch: int = 64
     optimizer: Optimizer = "sgd"
