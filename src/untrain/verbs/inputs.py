@@ -55,6 +55,7 @@ class Inputs:
         epochs: Passes of the zoo's training recipe; its own number where none is given.
         recipe: How the model was trained, where it is not of the zoo: path.py:function, which gives an object with build() and train(). Runs your code.
         precision: fp32, or bf16 autocast in training.
+        redact: Tell of classes by number alone in the record, the page and the card: for classes that are persons.
         device: cpu, cuda, cuda:1, ...; auto is a GPU where torch sees one, and the CPU where it does not.
         data_root: Folder of the known data and published checkpoints; UNTRAIN_DATA where none is named.
     """
@@ -76,6 +77,7 @@ class Inputs:
     epochs: int | None = None
     recipe: str | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
+    redact: bool = False
     device: str = "auto"
     data_root: Path | None = None
 
@@ -177,9 +179,19 @@ class Opened:
 
         return expects(self.inputs.model)
 
-    @cached_property
+    @property
     def data(self) -> Data:
-        """The data, fitted to what the model reads."""
+        """The data, fitted to what the model reads; its classes without names where that was asked for."""
+        return self._nameless if self.inputs.redact else self._named
+
+    @cached_property
+    def _nameless(self) -> Data:
+        from untrain.sources.reading import nameless
+
+        return nameless(self._named)
+
+    @cached_property
+    def _named(self) -> Data:
         from untrain.verbs.given import given_data
 
         ask, look = self.inputs, self.expects
@@ -199,9 +211,14 @@ class Opened:
     @cached_property
     def split(self) -> Split:
         """The data, split by what is to be forgotten."""
+        from untrain.sources.keyed import numbered
         from untrain.verbs.given import split_of
 
-        return split_of(self.data, self.inputs.asked)
+        asked = self.inputs.asked
+        if self.inputs.redact and asked.startswith("class:"):
+            # Names are known for as long as it takes to find their numbers.
+            asked = numbered(split_of(self._named, asked).classes)
+        return split_of(self.data, asked)
 
     @cached_property
     def model(self) -> Model:

@@ -1,0 +1,255 @@
+"""`untrain ledger`: a register of requests, from the day one comes to the day its model is in use, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from untrain.core import disk
+from untrain.core.errors import BadArgument, BadData
+from untrain.evidence import seal
+from untrain.evidence.register import Register, Request
+from untrain.sources.keyed import numbered
+from untrain.verbs.folder import read_record
+from untrain.verbs.private import kept
+
+DAYS = 30
+"""Days to a deadline where none is named: a month from receipt, as Article 12(3) of the GDPR has it."""
+
+SINGLE = ("files", "index")
+"""Kinds of request that name samples in a file, one a line, so that several make one list."""
+
+
+@contextmanager
+def register(place: str) -> Iterator[Register]:
+    """A register that is open."""
+    made = Register(place)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def told(request: Request, today: date | None = None) -> dict[str, Any]:
+    """A request in plain data."""
+    late = request.late(today or _today())
+    about = {"number": request.number, "forget": request.forget, "received": request.received, "due": request.due, "state": request.state, "late": late}
+    return about | {"events": [{"at": e.at, "what": e.what, "facts": dict(e.facts), "hash": e.hash} for e in request.events]}
+
+
+def listed(place: str) -> list[dict[str, Any]]:
+    """All requests, those whose deadline is nearest first, and settled ones last."""
+    with register(place) as book:
+        return sorted((told(r) for r in book.requests().values()), key=lambda r: (r["late"] == 0, -r["late"], r["number"]))
+
+
+def intake(place: str, forget: str, *, subject: str = "", basis: str = "", received: str | None = None, due: str | None = None) -> dict[str, Any]:
+    """Write down a request.
+
+    Args:
+        place: The register.
+        forget: What is to be forgotten, as `--forget` of `untrain unlearn`.
+        subject: Who asked: a pseudonym, or where the letter is filed.
+        basis: Why it is to be forgotten.
+        received: The day it came, ISO 8601; today where none is named.
+        due: The day by which it is to be done; a month after it came where none is named.
+    """
+    kind, _, what = forget.partition(":")
+    if kind not in ("class", "where", "random", *SINGLE) or not what:
+        raise BadArgument(f"--forget {forget!r} is not of a form that `untrain unlearn` takes, such as class:cat, files:list.csv or where:who=Ann")
+    came = _day(received) if received else _today()
+    by = _day(due) if due else came + timedelta(days=DAYS)
+    if by < came:
+        raise BadArgument(f"--due {by} is before the request came, on {came}; give a later day")
+    facts = {"forget": forget, "subject": subject, "basis": basis, "received": str(came), "due": str(by)}
+    return _after(place, (None, "intake", facts))[0]
+
+
+def decide(place: str, numbers: Sequence[int], *, accept: bool, by: str, why: str = "") -> list[dict[str, Any]]:
+    """Say whether requests will be carried out, and who said so."""
+    return _after(place, *((n, "accept" if accept else "refuse", {"by": _name(by), "why": why}) for n in numbers))
+
+
+def extend(place: str, numbers: Sequence[int], *, due: str, by: str, why: str) -> list[dict[str, Any]]:
+    """Move a deadline, with the reason."""
+    return _after(place, *((n, "extend", {"due": str(_day(due)), "by": _name(by), "why": why}) for n in numbers))
+
+
+def batch(place: str, numbers: Sequence[int] = (), out: Path | None = None) -> dict[str, Any]:
+    """Several accepted requests as one.
+
+    Args:
+        place: The register.
+        numbers: Which; all that are accepted where none are named.
+        out: A file to write the joined list to, where requests name lists.
+
+    Returns:
+        `requests`, and `forget`, to be given to `untrain unlearn`.
+
+    Raises:
+        BadArgument: they are of several kinds, or of one that cannot be joined.
+    """
+    with register(place) as book:
+        known = book.requests()
+    chosen = [_known(known, n) for n in numbers] or [r for r in known.values() if r.state == "accepted"]
+    if not chosen:
+        raise BadArgument("no request is accepted and waits to be carried out; `untrain ledger list` shows those that there are")
+    wrong = next((r for r in chosen if r.state != "accepted"), None)
+    if wrong is not None:
+        raise BadArgument(f"request {wrong.number} is {wrong.state} and not accepted; leave it out, or decide it")
+    kinds = {r.forget.partition(":")[0] for r in chosen}
+    parts = [r.forget.partition(":")[2] for r in chosen]
+    if len(chosen) == 1:
+        forget = chosen[0].forget
+    elif kinds == {"class"}:
+        forget = f"class:{','.join(dict.fromkeys(name.strip() for part in parts for name in part.split(',')))}"
+    elif len(kinds) == 1 and kinds <= set(SINGLE):
+        if out is None:
+            raise BadArgument(f"requests {', '.join(str(r.number) for r in chosen)} name lists; say by -o where the joined list is to be written")
+        disk.write(out, _joined([Path(part) for part in parts]).encode())
+        forget = f"{kinds.pop()}:{out}"
+    else:
+        raise BadArgument(f"requests of the kinds {', '.join(sorted(kinds))} are not one list; name those of one kind, and write where:... as a list of files")
+    return {"requests": [r.number for r in chosen], "forget": forget}
+
+
+def attach(place: str, numbers: Sequence[int], run: Path) -> list[dict[str, Any]]:
+    """Say which run carried requests out, and what its audit found, once there is one.
+
+    Raises:
+        BadArgument: the run was not made for one of them.
+        BadData: its record is EDITED, or its weights are not those of the record.
+    """
+    record = read_record(run)
+    facts = seal.edited(record)
+    if facts:
+        raise BadData(f"the record in {run.name} is EDITED: {'; '.join(facts)}; make the run anew")
+    if disk.sha256(run / record["output"]["file"]) != record["output"]["sha256"]:
+        raise BadData(f"the weights in {run.name} are not those of its record (sha256 differs); make the run anew")
+    about = {"record": seal.digest(record), "output": record["output"]["sha256"], "original": record["model"]["sha256"], "method": record["method"]["name"]}
+    with register(place) as book:
+        known = book.requests()
+        for request in (_known(known, n) for n in numbers):
+            _refuse_other(request, record, kept(run, record["request"]["forget"]))
+        events: list[tuple[int | None, str, Mapping[str, Any]]] = []
+        for n in numbers:
+            before = known[n].last("run")
+            if known[n].state not in ("run", "audited") or before is None or before.facts["output"] != about["output"]:
+                events.append((n, "run", about | {"batch": list(numbers)}))
+            if record["verdict"] is not None:
+                events.append((n, "audit", {"record": about["record"], "verdict": record["verdict"]["code"], "sentence": record["verdict"]["sentence"]}))
+        if events:
+            book.add(*events)
+        return [told(r) for n, r in book.requests().items() if n in numbers]
+
+
+def sign(place: str, numbers: Sequence[int], *, by: str, role: str = "", yes: bool = True, why: str = "") -> list[dict[str, Any]]:
+    """Sign off what the audit found, or send it back to be carried out anew."""
+    return _after(place, *((n, "sign" if yes else "send back", {"by": _name(by), "role": role, "why": why}) for n in numbers))
+
+
+def release(place: str, numbers: Sequence[int], *, version: str, by: str) -> list[dict[str, Any]]:
+    """Say that the model of their run is in use, under the name of a version."""
+    with register(place) as book:
+        known = {n: _known(book.requests(), n) for n in numbers}
+        outputs = {n: run.facts["output"] if (run := r.last("run")) else None for n, r in known.items()}
+        before = {e.facts["output"] for r in book.requests().values() for e in r.events if e.what == "release" and e.facts["version"] == version}
+    models = before | {output for output in outputs.values() if output is not None}
+    if len(models) > 1:
+        raise BadArgument(f"version {version!r} would be {len(models)} models; a version is one, and its name is not used twice: give another")
+    return _after(place, *((n, "release", {"version": version, "output": outputs[n], "by": _name(by)}) for n in numbers))
+
+
+def retire(place: str, numbers: Sequence[int], *, by: str, why: str = "") -> list[dict[str, Any]]:
+    """Say that the model that still knew it is in use nowhere and was destroyed."""
+    with register(place) as book:
+        known = {n: _known(book.requests(), n) for n in numbers}
+    originals = {n: run.facts["original"] if (run := r.last("run")) else None for n, r in known.items()}
+    return _after(place, *((n, "retire", {"original": originals[n], "by": _name(by), "why": why}) for n in numbers))
+
+
+def rollback(place: str, version: str, *, until: str, by: str, why: str) -> list[dict[str, Any]]:
+    """Say that an earlier version is in use again: what was forgotten since then is un-forgotten, until a day.
+
+    Args:
+        place: The register.
+        version: The version that is in use again; one that was never released knows what every request asked to forget.
+        until: The day by which it ends.
+        by: Who says so.
+        why: Why.
+
+    Returns:
+        The requests that are un-forgotten.
+    """
+    day = _day(until)
+    if day < _today():
+        raise BadArgument(f"--until {day} is over; say by when the version is out of use again")
+    with register(place) as book:
+        known = book.requests()
+    since = max((e.number for r in known.values() for e in r.events if e.what == "release" and e.facts["version"] == version), default=0)
+    undone = [n for n, r in known.items() if r.state in ("released", "retired") and min(e.number for e in r.events if e.what == "release") > since]
+    if not undone:
+        raise BadArgument(f"no request was released after version {version!r}, so nothing is un-forgotten by it")
+    return _after(place, *((n, "un-forget", {"version": version, "until": str(day), "by": _name(by), "why": why}) for n in undone))
+
+
+def _after(place: str, *events: tuple[int | None, str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Write down events; the requests that they are of."""
+    if not events:
+        raise BadArgument("no request is named; give their numbers")
+    with register(place) as book:
+        numbers = {event.request for event in book.add(*events)}
+        return [told(r) for n, r in book.requests().items() if n in numbers]
+
+
+def _known(known: Mapping[int, Request], number: int) -> Request:
+    if number not in known:
+        raise BadArgument(f"no request {number} in the ledger; `untrain ledger list` shows those that there are")
+    return known[number]
+
+
+def _refuse_other(request: Request, record: Mapping[str, Any], in_full: str | None) -> None:
+    """Refuse a run that was not made for a request: by its classes, or by the kind and count of its list, which is what a record tells."""
+    kind, _, what = request.forget.partition(":")
+    asked = record["request"]
+    if kind == "class":
+        named = {name.strip().removeprefix("#") for name in what.split(",")}
+        there = {str(c) for c in asked["classes"]} | set(asked["names"])
+        if named <= there:
+            return
+    elif not asked["classes"]:
+        own, _, said = (in_full or asked["forget"]).partition(":")
+        if own == kind and (kind in SINGLE or said == what):
+            return
+    shown = numbered(asked["classes"]) if asked["classes"] else asked["forget"]
+    raise BadArgument(f"that run was made to forget {shown}, and not what request {request.number} asks; name the run that was made for it")
+
+
+def _joined(lists: Sequence[Path]) -> str:
+    """Lines of several lists, each once, below the first one's heading where it has one."""
+    lines: dict[str, None] = {}
+    for path in lists:
+        if not path.is_file():
+            raise BadData(f"no file {path.name} that a request names; it is needed to join the lists")
+        lines |= dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    return "\n".join(lines) + "\n"
+
+
+def _name(by: str) -> str:
+    if not by.strip():
+        raise BadArgument("--by is empty; say who decides")
+    return by.strip()
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadArgument(f"{text!r} is no day; write it as 2026-12-24") from error
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

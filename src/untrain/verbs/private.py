@@ -1,0 +1,77 @@
+"""What a run's folder keeps to itself: the key of the hashes in its record, and what was asked in full."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from untrain.core.errors import BadData, Resources
+from untrain.evidence.record import dumps
+from untrain.sources.keyed import MARK, keyed, numbered
+from untrain.sources.request import shown
+from untrain.verbs.inputs import Inputs
+
+ASKED = ".request.json"
+"""There only where a record tells of its request by a keyed hash: it holds the key and the request, can be read by its owner alone, and stays on the machine."""
+
+
+def told(inputs: Inputs, classes: Sequence[int]) -> tuple[str, dict[str, Any] | None]:
+    """A request as its record tells it, and what of it is kept beside the record.
+
+    Args:
+        inputs: The inputs, which name it.
+        classes: The classes that it leads to, where it is one for classes.
+    """
+    if inputs.redact and classes:
+        return numbered(classes), None
+    key, short = secrets.token_bytes(32), shown(inputs.asked)
+    hidden = keyed(short, key)
+    return (short, None) if hidden == short else (hidden, {"key": key.hex(), "forget": short})
+
+
+def keep(run: Path, asked: dict[str, Any] | None) -> None:
+    """Write it, for its owner's eyes; nothing where there is nothing to keep.
+
+    Raises:
+        Resources: it cannot be written.
+    """
+    if asked is None:
+        return
+    path = run / ASKED
+    try:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600), "wb") as file:
+            file.write(dumps(asked))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise Resources(f"{path.name} could not be written: {error.strerror or error}; make room, or give another place") from error
+
+
+def kept(run: Path, forget: str) -> str | None:
+    """The request of a run in full, where its record tells a keyed hash; None where that is lost, or nothing was hidden.
+
+    Args:
+        run: The run's folder.
+        forget: The request as the record tells it.
+
+    Raises:
+        BadData: what is kept is not what was asked: its hash by its key is another.
+    """
+    path = run / ASKED
+    if MARK not in forget or not path.is_file() or path.is_symlink():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        asked, key = str(found["forget"]), bytes.fromhex(found["key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData(f"{ASKED} in {run.name} is not what untrain wrote; remove it, and say by --forget what the run was to forget") from error
+    if keyed(asked, key) != forget:
+        raise BadData(f"{ASKED} in {run.name} tells of another request than the record; remove it, and say by --forget what the run was to forget")
+    return asked
