@@ -393,7 +393,7 @@ def test_files_that_did_not_change_are_hashed_once(tmp_path, monkeypatch):
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert read(str(root)).sha256 != first
     assert asked[120:] == ["0.png"]
-    kept = next((tmp_path / "cache").glob("*.hashes.json")).read_text()
+    kept = next((tmp_path / "cache" / "data").glob("*.hashes.json")).read_text()
     assert "cat" not in kept
 
 

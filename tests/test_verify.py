@@ -110,6 +110,12 @@ def test_the_page_beside_a_record_is_the_one_drawn_from_it(run: Path) -> None:
     (run / "report.html").write_text((run / "report.html").read_text().replace("SUPPRESSED", "NO RESIDUE"))
     told = verifying.verify(run)
     assert [look["what"] for look in told["looks"] if look["found"] == "differs"] == ["report.html"]
+    # One that was drawn before a further audit is old, and not edited.
+    assert ran("report", run) == 0
+    assert ran("audit", run, "--skip", "relearn,prototype") == 3
+    told = verifying.verify(run)
+    assert {look["what"]: look["found"] for look in told["looks"]}["report.html"] == "not looked at"
+    assert not told["edited"]
 
 
 def test_other_bytes_of_a_replay_are_found(run: Path) -> None:
@@ -138,6 +144,15 @@ def test_a_record_of_before_there_were_seals_is_judged_by_its_rows(run: Path) ->
     (run / "report.html").unlink()
     told = verifying.verify(run)
     assert (told["edited"], told["looks"][0]["found"]) == (False, "not looked at")
+    # Its verdict may be that of an earlier version; an audit makes it anew, and seals it.
+    old["verdict"]["code"] = "NO_RESIDUE"
+    (run / "record.json").write_bytes(records.dumps(old))
+    assert ran("report", run) == 5
+    assert "may have been judged by an earlier version" in (run / "report.html").read_text()
+    assert ran("audit", run, "--skip", "relearn,prototype") == 3
+    made = records.read(run)
+    assert made["chain"]["audits"] == [{"record": seal.digest(old), "verdict": "EDITED"}]
+    assert seal.edited(made) == []
 
 
 def test_attempts_and_audits_before_are_chained_by_the_hash_of_their_records(tmp_path: Path) -> None:

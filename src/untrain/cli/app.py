@@ -14,6 +14,8 @@ from cyclopts import App, Parameter
 from untrain.cli import show
 from untrain.cli.ending import failed, flushed, guarded
 from untrain.cli.flags import Also, Images, Json, Out, Retrained, Skip, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
+from untrain.cli.keeping import cache, key, sign
+from untrain.cli.ledger import ledger
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument
 from untrain.verbs.inputs import Inputs
@@ -78,7 +80,7 @@ def audits(*, json: Json = False) -> int:
     return 0
 
 
-@takes(flags_of(without=("forget", "weights", "head")))
+@takes(flags_of(without=("forget", "weights", "head", "redact")))
 def train(
     *,
     inputs: Inputs,
@@ -121,7 +123,7 @@ def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int
     return 0
 
 
-@takes(flags_of(without=("seed", "epochs", "precision")))
+@takes(flags_of(without=("seed", "epochs", "precision", "redact")))
 def check(
     *,
     inputs: Inputs,
@@ -155,7 +157,7 @@ def suppress(*, inputs: Inputs, out: Out, json: Json = False) -> int:
     return done
 
 
-@takes(flags_of())
+@takes(flags_of(without=("redact",)))
 def reference(
     *,
     inputs: Inputs,
@@ -206,7 +208,7 @@ def audit(
     with show.bars() as progress:
         how: dict[str, Any] = {"retrained": retrained, "skip": left, "also": more, "show_images": show_images, "progress": progress, "say": show.note}
         if run.suffix != ".safetensors" and (not run.is_file() or run.suffix == ".json"):
-            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "norm", "image_column", "label_column")})
+            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "norm", "image_column", "label_column", "redact")})
             record = audit(run, elsewhere=inputs, **how)
         else:
             record = audit_file(run, inputs_of(inputs), named_out(out, run), **how)
@@ -241,7 +243,7 @@ def report(
 
 @takes(
     flags_of(
-        without=("size", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "precision", "head"),
+        without=("size", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "precision", "redact", "head"),
         heading="Of the run, where it lies elsewhere now, or runs code",
     ),
     make=dict,
@@ -251,6 +253,7 @@ def verify(
     *,
     retrained: Retrained = (),
     inputs: dict[str, Any],
+    key: Annotated[Path | None, Parameter(help="Public key (.pub) of who is to have signed the record.")] = None,
     replay: Annotated[bool, Parameter(negative=(), help="Run the recorded command again, and compare what it writes byte by byte.")] = False,
     json: Json = False,
 ) -> int:
@@ -261,7 +264,7 @@ def verify(
         with contextlib.redirect_stdout(io.StringIO()):
             return main(command)
 
-    told = verify(run, retrained=retrained, elsewhere=inputs, replay=again if replay else None, say=show.note)
+    told = verify(run, retrained=retrained, key=key, elsewhere=inputs, replay=again if replay else None, say=show.note)
     if json:
         show.as_json(told)
     else:
@@ -325,6 +328,10 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(guarded(audit))
     root.command(guarded(report))
     root.command(guarded(verify))
+    root.command(guarded(key))
+    root.command(guarded(sign))
+    root.command(guarded(cache))
+    root.command(ledger())
     root.command(guarded(convert))
     return root
 

@@ -51,7 +51,9 @@ def edited(record: Mapping[str, Any], data: bytes | None = None) -> list[str]:
         facts.append("its bytes are not the canonical ones")
     if "seal" in record and sealed(record)["seal"] != record["seal"]:
         facts.append("its seal is not that of what it holds")
-    return facts + _misjudged(record)
+    made = _misjudged(record)
+    old = " (a record without a seal may have been judged by an earlier version: audit it again)"
+    return facts + [fact if "seal" in record else fact + old for fact in made]
 
 
 def _misjudged(record: Mapping[str, Any]) -> list[str]:
@@ -113,7 +115,7 @@ def attempts(record: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> 
     for other in others:
         if asked(other) == asked(record):
             # A record that lies here itself tells the newest of it.
-            known = {entry["output"]: entry for entry in chained(other)["attempts"] if entry["output"] not in known} | known | {other["output"]["sha256"]: link(other)}
+            known = {entry["output"]: entry for entry in chained(other)["attempts"]} | known | {other["output"]["sha256"]: link(other)}
     return sorted(known.values(), key=lambda entry: (entry["output"], entry["record"]))
 
 

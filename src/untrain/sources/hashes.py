@@ -17,6 +17,7 @@ from typing import Any
 
 from untrain.core import disk
 from untrain.core.errors import Resources
+from untrain.sources import cache
 
 WORTH = 100
 """Files from which on their hashes are kept."""
@@ -34,7 +35,7 @@ class Hashes:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.file = disk.cache_root() / f"{_short(str(root.resolve()))}.hashes.json"
+        self.file = cache.place() / f"{_short(str(root.resolve()))}.hashes.json"
         self.kept, self.seen = _read(self.file), dict[str, list[Any]]()
 
     def of(self, path: str) -> str:

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from untrain.core import disk, files
 from untrain.core.errors import BadData, MissingExtra, Resources
+from untrain.sources.cache import used
 
 T = TypeVar("T")
 
@@ -361,7 +362,7 @@ def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channe
     name = hashlib.sha256(json.dumps([key, n, h, w, str(fit), channels]).encode()).hexdigest()
     kept, seen = cache / f"{name}.npy", cache / f"{_short(key)}.seen"
     lazy, fits = Images(blobs, shape, fit, channels), n * channels * h * w <= FITS
-    if fits and kept.is_file():
+    if fits and used(kept).is_file():
         return torch.from_numpy(np.load(kept, allow_pickle=False))
     if not fits and seen.is_file():
         return lazy

@@ -5,6 +5,7 @@ The forms it comes in are in `forms/`, a file each.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections import Counter
@@ -14,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from untrain.core import files
 from untrain.core.data import CropFlip, Data, Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
-from untrain.sources import images
+from untrain.sources import cache, images
 from untrain.sources.forms.finding import found
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part
 from untrain.sources.images import Fit
@@ -199,7 +199,7 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
     sizes: Counter[tuple[int, int]] = Counter()
     for part in parts.values():
         if part.blobs is not None:
-            sizes.update(part.sizes if part.sizes is not None else images.looked_at(part.blobs, part.digest, files.cache_root()))
+            sizes.update(part.sizes if part.sizes is not None else images.looked_at(part.blobs, part.digest, cache.place()))
     if not sizes:
         return None, (0, 0), []
     target = (size, size) if size else look.size if look.fixed or len(sizes) > 1 else None
@@ -220,8 +220,24 @@ def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, sha
         made.names = names
         return made
     assert part.blobs is not None
-    x = images.read(part.blobs, part.digest, shape, fit, channels, files.cache_root())
+    x = images.read(part.blobs, part.digest, shape, fit, channels, cache.place())
     return Samples(x, y, names=names, columns=part.columns, augment=augment)
+
+
+def nameless(data: Data) -> Data:
+    """The same data with classes that are called by their numbers, in what was noted of them too."""
+
+    def without(part: Samples) -> Samples:
+        made = part[torch.arange(len(part))]
+        made.names = tuple(map(str, range(data.classes)))
+        return made
+
+    parts: dict[str, Any] = {field: without(part) for field in ("train", "test", "holdout", "whole") if (part := getattr(data, field)) is not None}
+    named = sorted(enumerate(data.train.names), key=lambda pair: -len(pair[1]))
+    notes = list(data.notes)
+    for number, name in named:
+        notes = [re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", f"class {number}", note) for note in notes]
+    return dataclasses.replace(data, notes=tuple(notes), **parts)
 
 
 def why_other_width(data: Data) -> str:

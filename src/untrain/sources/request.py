@@ -13,6 +13,7 @@ import torch
 from untrain.core import disk
 from untrain.core.data import Data, Samples, Split, places_of_files, places_where
 from untrain.core.errors import BadArgument, BadData, wall
+from untrain.sources.keyed import MARK
 
 GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE, random:10% or random:10%,seed=3"
 """How it is written."""
@@ -69,6 +70,8 @@ def refuse_unknown(forget: str) -> None:
         BadData: a list that is not there.
     """
     kind, _, what = forget.partition(":")
+    if kind in ("where", "index", "files") and what.rpartition("=")[2].startswith(MARK):
+        raise BadArgument(f"--forget {forget}: a record tells a name by a keyed hash alone, and from that it is not found; say in full what is meant")
     if kind == "class":
         classes_in(forget)
     elif kind == "random":

@@ -21,6 +21,7 @@ from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.evidence.listed import judged
 from untrain.evidence.verdict import ANSWERED
+from untrain.sources import cache
 from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.sources.forms import finding
@@ -29,7 +30,9 @@ from untrain.verbs.folder import locked, noted_inputs, read_record, sweep
 from untrain.verbs.given import code_of, given_model, name_at
 from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import pictures
+from untrain.verbs.private import kept
 from untrain.verbs.run_files import RECORD, weights_in
+from untrain.verbs.signing import SIGNATURE
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,7 @@ class Reference:
     about: dict[str, Any]
 
 
+@cache.forgetting()
 def audit(
     run: Path,
     *,
@@ -92,7 +96,7 @@ def _audited(
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
     with wall(f"the record of {run.name}", "make the run anew"):
-        inputs = replace(recorded(record, noted_inputs(run)), **others)
+        inputs = replace(recorded(record, noted_inputs(run), kept(run, record["request"]["forget"])), **others)
     _refuse_named_code(inputs, run, others)
     opened = inputs.open(say, code=record.get("code", {}))
     source = opened.data
@@ -129,16 +133,19 @@ def _audited(
         if is_foreign(record):
             files.write(run / CARD, card(record).encode())
         files.write(run / RECORD, records.dumps(record))
+        if (run / SIGNATURE).is_file():
+            (run / SIGNATURE).unlink()
+            say("the record is another now, and its signature was removed; sign it anew once you have read it")
     return record
 
 
 def refuse_edited(record: Mapping[str, Any], name: str) -> None:
-    """Refuse a record that is not as it was made.
+    """Refuse a record that is not as it was made; one of before there were seals is audited anew, whatever it says.
 
     Raises:
         BadData: its seal does not fit, or its verdict is not that of its rows.
     """
-    facts = seal.edited(record)
+    facts = seal.edited(record) if "seal" in record else []
     if facts:
         raise BadData(f"the record in {name} is EDITED: {'; '.join(facts)}; make the run anew")
 
@@ -170,10 +177,15 @@ def _refuse_named_code(inputs: Inputs, run: Path, given: Collection[str]) -> Non
         )
 
 
-def recorded(record: Mapping[str, Any], noted: Mapping[str, Path]) -> Inputs:
+def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | None = None) -> Inputs:
     """What a record's run was made of, with the folders and files that were noted beside it.
 
     Of a file or folder a record says the name alone; where it lay stands in `.inputs.json`.
+
+    Args:
+        record: The record.
+        noted: What was noted.
+        told: The request in full, where the record has a keyed hash of it.
     """
     said = dict(reversed(list(pairwise(record["command"]))))
     own = {field.name: said.get(f"--{field.name.replace('_', '-')}") for field in fields(Inputs)}
@@ -182,7 +194,8 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path]) -> Inputs:
     kind = asked.partition(":")[0]
     return Inputs(
         model=name_at(record["model"]["name"], noted.get("model")),
-        forget=f"{kind}:{noted['forget']}" if "forget" in noted else asked,
+        forget=f"{kind}:{noted['forget']}" if "forget" in noted else told or asked,
+        redact="--redact" in record["command"],
         weights=noted.get("weights"),
         data_root=noted.get("data_root"),
         size=int(own["size"]) if own["size"] else None,

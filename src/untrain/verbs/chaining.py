@@ -43,7 +43,7 @@ def readable(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         found = records.read(folder)
-        seal.asked(found), seal.link(found), seal.requests(found)
+        seal.asked(found), seal.chained(found), found["output"]["sha256"], found["verdict"]
     except (BadData, OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         # What lies beside a run may be anything.
         return None

@@ -13,16 +13,20 @@ from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import record as records
 from untrain.evidence import seal
+from untrain.sources import cache
+from untrain.sources import request as forgetting
 from untrain.verbs.about import about_data, about_model, flags, request
 from untrain.verbs.auditing import examine, filled, reference
 from untrain.verbs.chaining import chain
 from untrain.verbs.folder import note_inputs, refuse_output, writing
 from untrain.verbs.given import path_of_name
 from untrain.verbs.inputs import Inputs, Say, unsaid
+from untrain.verbs.private import keep, told
 from untrain.verbs.reporting import report
 from untrain.verbs.run_files import RECORD, WEIGHTS, weights_in
 
 
+@cache.forgetting()
 def audit_file(
     candidate: Path,
     inputs: Inputs,
@@ -72,8 +76,12 @@ def audit_file(
     sha256 = files.sha256(candidate)
     if any(other.sha256 == sha256 for other in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
-    words = inputs.words(after={"forget": {"out": out.name}})
-    with writing(out, {"verb": "audit", "candidate": sha256, "model": given.sha256, "data": source.sha256, "forget": inputs.asked, "code": dict(opened.code)}):
+    asked, hidden = told(inputs, split.classes)
+    words = inputs.words(after={"forget": {"out": out.name}}) | {"forget": asked}
+    with writing(
+        out,
+        {"verb": "audit", "candidate": sha256, "model": given.sha256, "data": source.sha256, "forget": list(split.classes) or forgetting.digest(split), "code": dict(opened.code)},
+    ):
         record = records.compose(
             {
                 "method": {"name": records.ELSEWHERE, "preset": None, "settings": {}, "paper": "", "needs": []},
@@ -82,7 +90,7 @@ def audit_file(
                 "environment": running.environment(opened.engine.report()),
             },
             command=["audit", candidate.name, *flags(**words)],
-            request=request(inputs.asked, split),
+            request=request(asked, split),
             model=about_model(given),
             data=about_data(source, split),
             output={"file": WEIGHTS, "sha256": sha256},
@@ -103,6 +111,7 @@ def audit_file(
             progress=progress,
         )
         note_inputs(out, inputs.paths())
+        keep(out, hidden)
         files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
         record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
         files.write(out / RECORD, records.dumps(record))

@@ -276,6 +276,7 @@ def note_inputs(out: Path, paths: Mapping[str, Path]) -> None:
     noted = {name: os.path.relpath(path.resolve(), out.resolve()) for name, path in paths.items()}
     if noted:
         files.write(out / INPUTS, records.dumps(noted))
+        (out / INPUTS).chmod(0o600)
 
 
 def noted_inputs(run: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from typing import Any
 from untrain.core.data import Data, Norm, Split
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects, Model
-from untrain.sources import loading, reading
+from untrain.sources import cache, loading, reading
 from untrain.sources import names as naming
 from untrain.sources import recipe as foreign_recipe
 from untrain.sources import request as forgetting
@@ -108,7 +108,8 @@ def given_data(
     if known and columns.named:
         raise BadArgument(f"{data} has columns of its own; leave out --image-column and --label-column")
     if known and size is None:
-        found = zoo_data.load(data, data_root)
+        with cache.public():
+            found = zoo_data.load(data, data_root)
         if test is not None or holdout is not None:
             more = reading.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
             found = replace(more, name=found.name)

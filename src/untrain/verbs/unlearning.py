@@ -14,6 +14,7 @@ from untrain.core.engine import Progress, silent
 from untrain.core.method import Method
 from untrain.evidence import record as records
 from untrain.evidence import seal
+from untrain.sources import cache
 from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.verbs.about import about_data, about_model, about_recipe, about_weights, flags, is_foreign, machine, request, setting_flags
@@ -21,6 +22,7 @@ from untrain.verbs.chaining import chain
 from untrain.verbs.folder import note_inputs, refuse_output, writing
 from untrain.verbs.given import path_of_name
 from untrain.verbs.inputs import Inputs, Say, unsaid
+from untrain.verbs.private import keep, told
 from untrain.verbs.ranks import joined
 from untrain.verbs.run_files import RECORD, WEIGHTS
 
@@ -41,7 +43,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
     Returns:
         The record.
     """
-    with joined(), files.watching():
+    with joined(), files.watching(), cache.forgetting():
         refuse_output(out, inputs.paths())
         opened = inputs.open(say, trains=name_of(method) if "recipe" in method.needs else None)
         source, split, given, engine = opened.data, opened.split, opened.model, opened.engine
@@ -66,7 +68,8 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
             "recipe": about_recipe(taught) if taught else None,
             "code": dict(opened.code),
         } | machine(engine)
-        words = inputs.words(after={"forget": {"out": out.name}})
+        asked, hidden = told(inputs, split.classes)
+        words = inputs.words(after={"forget": {"out": out.name}}) | {"forget": asked}
         if taught is None:
             words |= {"epochs": None, "recipe": None}
         command = ["unlearn", name_of(method), *flags(**words), *setting_flags(method)]
@@ -91,7 +94,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
             record = records.compose(
                 running.describe(result),
                 command=command,
-                request=request(inputs.asked, split),
+                request=request(asked, split),
                 model=about_model(given),
                 data=about_data(source, split),
                 output={"file": WEIGHTS, "sha256": ""},
@@ -102,6 +105,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                 files.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
                 record["output"]["sha256"] = files.sha256(out / WEIGHTS)
                 note_inputs(out, inputs.paths())
+                keep(out, hidden)
                 for name, path in given.beside.items():
                     files.write(out / name, path.read_bytes())
                 if is_foreign(record):

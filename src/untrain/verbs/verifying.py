@@ -17,7 +17,9 @@ from untrain.sources.card import CARD, card
 from untrain.verbs.chaining import beside
 from untrain.verbs.folder import noted_inputs, read_record
 from untrain.verbs.inputs import Inputs, Say, unsaid
+from untrain.verbs.private import kept
 from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, weights_in
+from untrain.verbs.signing import SIGNATURE, public, signed
 
 DRAWN = {PAGE: "report", CARD: "audit"}
 """What is drawn from a record, and by which verb."""
@@ -44,12 +46,21 @@ class Look:
     said: str
 
 
-def verify(run: Path, *, retrained: Sequence[Path] = (), elsewhere: Mapping[str, Any] | None = None, replay: Replay | None = None, say: Say = unsaid) -> dict[str, Any]:
+def verify(
+    run: Path,
+    *,
+    retrained: Sequence[Path] = (),
+    key: Path | None = None,
+    elsewhere: Mapping[str, Any] | None = None,
+    replay: Replay | None = None,
+    say: Say = unsaid,
+) -> dict[str, Any]:
     """Make every hash and the verdict of a run again, and compare.
 
     Args:
         run: The folder of a run.
         retrained: Weights that its audit looked at, which lie elsewhere.
+        key: The public key of who is to have signed the record; its signature then has to be there.
         elsewhere: Fields of `Inputs` that are other than the record says, see `untrain.verbs.auditing.audit`.
         replay: Runs the record's command again, where that is wanted; what it writes is to be the same to the byte.
         say: Told what the user should know.
@@ -59,13 +70,15 @@ def verify(run: Path, *, retrained: Sequence[Path] = (), elsewhere: Mapping[str,
     """
     record = read_record(run)
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
-    looks = [_record(run, record)]
-    if looks[0].found != "differs":
+    looks = [_record(run, record), *_signature(run, key)]
+    if not any(look.found == "differs" for look in looks):
         looks += [_weights(run, record), *_drawn(run, record), *_chain(run, record), *_references(record, retrained)]
     inputs = None if any(look.found == "differs" for look in looks) else _inputs(run, record, others, looks)
     if inputs is not None:
         looks += _originals(record, inputs, say)
-    if replay is not None:
+    if replay is not None and record["command"][:1] == ["audit"]:
+        looks.append(Look("replay", "not looked at", "no run of untrain's made the model"))
+    elif replay is not None:
         looks.append(Look("replay", "not looked at", "what does not stand is not run again") if inputs is None else _replayed(record, inputs, replay))
     return {"run": run.resolve().name, "edited": any(look.found == "differs" for look in looks), "looks": [asdict(look) for look in looks]}
 
@@ -76,6 +89,18 @@ def _record(run: Path, record: dict[str, Any]) -> Look:
     if "seal" in record:
         return Look(RECORD, "differs" if facts else "same", "; ".join(facts) or "canonical bytes, its seal, and its verdict by its rows")
     return Look(RECORD, "differs" if facts else "not looked at", "; ".join(facts) or "it has no seal, as records of earlier versions; its verdict is that of its rows")
+
+
+def _signature(run: Path, key: Path | None) -> Iterator[Look]:
+    if key is None:
+        if (run / SIGNATURE).is_file():
+            yield Look(SIGNATURE, "not looked at", "name the public key of who is to have signed it by --key")
+        return
+    named = public(key)
+    try:
+        yield Look(SIGNATURE, "same", f"signed by {named.name}: {signed(run, key)}")
+    except BadData as error:
+        yield Look(SIGNATURE, "differs", str(error))
 
 
 def _weights(run: Path, record: Mapping[str, Any]) -> Look:
@@ -97,7 +122,11 @@ def _drawn(run: Path, record: dict[str, Any]) -> Iterator[Look]:
         if record["environment"].get("untrain") != version("untrain"):
             yield Look(name, "not looked at", "another version of untrain drew it")
             continue
-        same = disk.read(path) == draw(record).encode(errors="backslashreplace")
+        drawn = disk.read(path)
+        same = drawn == draw(record).encode(errors="backslashreplace")
+        if not same and any(entry["record"].encode() in drawn for entry in seal.chained(record)["audits"]):
+            yield Look(name, "not looked at", f"drawn before the last audit; untrain {DRAWN[name]} draws it anew")
+            continue
         yield Look(
             name,
             "same" if same else "differs",
@@ -138,7 +167,7 @@ def _inputs(run: Path, record: Mapping[str, Any], others: Mapping[str, Any], loo
     from untrain.verbs.given import code_of
 
     with wall(f"the record of {run.name}", "make the run anew"):
-        inputs = recorded(record, noted_inputs(run))
+        inputs = recorded(record, noted_inputs(run), kept(run, record["request"]["forget"]))
     names = {name: getattr(inputs, name) for name in ("model", "data", "test", "holdout") if name not in others}
     names |= {"recipe": _said(record, "recipe")} if "recipe" not in others else {}
     code = [f"--{flag} {what.shown}" for flag, what in code_of(names).items()]

@@ -15,7 +15,7 @@ import numpy as np
 from untrain.core import files
 from untrain.core.errors import BadData, MissingExtra, UntrainError
 from untrain.core.wording import told
-from untrain.sources import images
+from untrain.sources import cache, images
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, listed_in
 from untrain.sources.images import Rows
 
@@ -59,7 +59,7 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
     hashes = [files.sha256(file) for file in paths]
     digest = "".join(hashes)
     large = sum(file.stat().st_size for file in paths) > images.FITS
-    held = _Held(files.cache_root() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images" if large else None)
+    held = _Held(cache.used(cache.place() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images") if large else None)
     labels, names, more, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
     for file in paths:
         try:
