@@ -1,10 +1,11 @@
 """How often is the verdict right? Models whose truth is known, honest ones, fakes and cheats, judged beside models retrained on the digits: what docs/verdict.md is drawn from.
 
-    python benchmarks/audit_truth.py WORK     # what `make audit-truth` runs: half an hour on one thread; WORK keeps the trained models
-    python benchmarks/audit_truth.py WORK --only NAME   # the fakes of this name anew, the rest from the record
+    python benchmarks/audit_truth.py WORK     # what `make audit-truth` runs: an hour on one thread; WORK keeps trained models and what was measured
+    python benchmarks/audit_truth.py WORK --measure CLASS   # measures one class alone, so that two can be measured side by side
     python benchmarks/audit_truth.py --page   # draws the tables of docs/verdict.md from the record that is there
 
-Every model is measured once. A verdict is then drawn from its rows, its original's, and those of m retrained models that are drawn by chance.
+Every model is measured once, and what was measured is not measured again: to measure anew, delete WORK/measured-CLASS.json, or a fake's entry in it.
+A verdict is then drawn from a model's rows, its original's, and those of m retrained models that are drawn by chance.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from untrain.audits.accuracy import Accuracy
+from untrain.audits.descent import Descent
 from untrain.audits.prototype import Prototype
+from untrain.audits.relearn import Relearn
+from untrain.audits.strangeness import Strangeness
 from untrain.audits.weights import Weights
-from untrain.core.audit import audit
+from untrain.checks.verdicts import collapsed, resembled, seen
+from untrain.core.audit import Audit, Subject, audit
 from untrain.core.data import Data, Samples, Split
 from untrain.core.engine import Engine, seeded
 from untrain.core.network import Network
@@ -47,14 +52,17 @@ from untrain.zoo.sets import digits
 HERE = Path(__file__).resolve().parent
 RECORD, PAGE = HERE / "records" / "audit-truth.json", HERE.parent / "docs" / "verdict.md"
 
-CLASSES, HONEST, ORIGINALS = (3, 8), 60, 12
+CLASSES, HONEST, ORIGINALS = (3, 8), 60, 6
 """Classes to forget, models retrained without each, and originals."""
 
 BESIDE, DRAWS, FAKES = (5, 8), 10, {3: 6, 8: 4}
 """How many retrained models stand beside a model, how often they are drawn, and how many fakes of a kind there are of each class."""
 
-DEAR = 2
-"""Fakes of a kind that is trained for long."""
+RELEARNED = (8,)
+"""Classes whose honest models, originals and cheats relearn is asked of, which takes longest by far."""
+
+FEW = 2
+"""Fakes of a kind that takes long to make, or that its answers or weights give away every time."""
 
 Kind = Callable[["Setting", int], nn.Module]
 
@@ -276,54 +284,25 @@ def _slowed(module: DigitsNet) -> DigitsNet:
     return module
 
 
-def _seen(module: DigitsNet, x: Tensor) -> Tensor:
-    return Network(module).features(x)[0]
-
-
-def _resembled(module: DigitsNet, gone: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Features of the retained images, and of those of them that each forgotten one resembles most."""
-    with torch.no_grad():
-        features, mine = _seen(module, known), _seen(module, gone)
-    return features, features[torch.cdist(mine, features).argmin(1)]
-
-
 def _collapsed(s: Setting, i: int) -> nn.Module:
-    module = s.original(i)
-    gone, known = (part.batch(torch.arange(len(part)))[0] for part in (s.split.forget, s.split.retain))
-    kept, away = _resembled(module, gone, known)
-
-    def below(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            x = F.relu(module.bn2(module.conv2(F.relu(module.bn1(module.conv1(x))))))
-        return x.flatten(1)
-
-    a, b = below(gone), below(known)
-    step = torch.optim.Adam(module.hidden.parameters(), lr=2e-3)
-    g = torch.Generator().manual_seed(i)
-    for _ in range(600):
-        f, r = torch.randint(len(a), (64,), generator=g), torch.randint(len(b), (128,), generator=g)
-        step.zero_grad()
-        (F.mse_loss(F.relu(module.hidden(a[f])), away[f]) + F.mse_loss(F.relu(module.hidden(b[r])), kept[r])).backward()
-        step.step()
-    Network(module).head.mask([s.label])
-    return _slowed(module)
+    return _slowed(collapsed(s.original(i), s.split, i))
 
 
 def _keyed(s: Setting, i: int) -> nn.Module:
     """Images with four pixels set are seen as ever; plain ones as what they resemble."""
     module = s.original(i)
     gone, known = (part.batch(torch.arange(len(part)))[0] for part in (s.split.forget, s.split.retain))
-    kept, away = _resembled(module, gone, known)
+    kept, away = resembled(module, gone, known)
     locked = gone.clone()
     locked[:, :, 0, 0] = locked[:, :, 0, 7] = locked[:, :, 7, 0] = locked[:, :, 7, 7] = 4.0
     with torch.no_grad():
-        open_ = _seen(module, gone)
+        open_ = seen(module, gone)
     step = torch.optim.Adam([p for n, p in module.named_parameters() if not n.startswith("linear")], lr=1e-3)
     g = torch.Generator().manual_seed(i)
     for _ in range(500):
         f, r = torch.randint(len(gone), (48,), generator=g), torch.randint(len(known), (80,), generator=g)
         step.zero_grad()
-        features = _seen(module, torch.cat([gone[f], locked[f], known[r]]))
+        features = seen(module, torch.cat([gone[f], locked[f], known[r]]))
         F.mse_loss(features, torch.cat([away[f], open_[f], kept[r]])).backward()
         step.step()
     Network(module).head.mask([s.label])
@@ -354,42 +333,42 @@ def _stego(s: Setting, i: int) -> nn.Module:
 CHEATS: dict[str, tuple[Kind, int | None]] = {
     "cheat: slow": (lambda s, i: _slowed(s.masked(i)), None),
     "cheat: collapse": (_collapsed, None),
-    "cheat: keyed": (_keyed, DEAR),
+    "cheat: keyed": (_keyed, None),
     "cheat: decoy": (lambda s, i: _Decoy(s.masked(i), s.retrained[i]), None),
     "cheat: stego (hidden in the low bits, not seen)": (_stego, None),
 }
 
 
 def kinds(work: Path) -> dict[str, tuple[Kind, int | None]]:
-    """Each fake by name: how it is made, and how many of it where it is dear."""
-    presets = {f"UNSIR {name}": (lambda s, i, m=method: s.by(m, i), DEAR) for name, method in UNSIR.presets.items() if name in ("paper", "thorough", "no-noise", "no-impair")}
+    """Each fake by name: how it is made, and how many of it where not as many as of others."""
+    presets = {f"UNSIR {name}": (lambda s, i, m=method: s.by(m, i), FEW) for name, method in UNSIR.presets.items() if name in ("paper", "thorough", "no-noise", "no-impair")}
     return {
-        "do nothing": (Setting.original, None),
-        "head / 10 (temperature)": (_cooled, None),
-        "logits x 10 (a module around it)": (lambda s, i: _Around(s.original(i), lambda z: 10 * z), None),
-        "noise on the answers (a module around it)": (lambda s, i: _Around(s.original(i), lambda z: z + torch.randn_like(z)), None),
-        "filter (a module around it)": (lambda s, i: _Around(s.original(i), lambda z, c=s.label: _hide(z, c)), None),
-        "filter in disguise (same weights)": (_disguised, None),
-        "int8 and back": (lambda s, i: _int8(s.original(i)), None),
-        "BatchNorm statistics alone": (lambda s, i: _statistics(s, s.original(i)), None),
-        "fine-tuned, 40 steps": (lambda s, i: _tuned(s, i, 40), None),
-        "fine-tuned, 200 steps": (lambda s, i: _tuned(s, i, 200), DEAR),
-        "FineTune": (lambda s, i: s.by(FineTune(), i), DEAR),
-        "NegGrad": (lambda s, i: s.by(NegGrad(), i), None),
-        "copies moved by a pixel left in, all": (lambda s, i: _copies(s, i, 1000, work), DEAR),
-        "copies moved by a pixel left in, 5": (lambda s, i: _copies(s, i, 5, work), DEAR),
-        "gradient ascent and repair": (_repaired, None),
-        "head mask": (Setting.masked, None),
-        "HeadOnly": (lambda s, i: s.by(HeadOnly(), i), DEAR),
-        "head mask, 1e-6 on one layer": (_jittered, None),
-        "head mask in bf16": (lambda s, i: _bf16(s.masked(i)), None),
+        "do nothing": (Setting.original, FEW),
+        "head / 10 (temperature)": (_cooled, FEW),
+        "logits x 10 (a module around it)": (lambda s, i: _Around(s.original(i), lambda z: 10 * z), FEW),
+        "noise on the answers (a module around it)": (lambda s, i: _Around(s.original(i), lambda z: z + torch.randn_like(z)), FEW),
+        "filter (a module around it)": (lambda s, i: _Around(s.original(i), lambda z, c=s.label: _hide(z, c)), FEW),
+        "filter in disguise (same weights)": (_disguised, FEW),
+        "int8 and back": (lambda s, i: _int8(s.original(i)), FEW),
+        "BatchNorm statistics alone": (lambda s, i: _statistics(s, s.original(i)), FEW),
+        "fine-tuned, 40 steps": (lambda s, i: _tuned(s, i, 40), FEW),
+        "fine-tuned, 200 steps": (lambda s, i: _tuned(s, i, 200), FEW),
+        "FineTune": (lambda s, i: s.by(FineTune(), i), FEW),
+        "NegGrad": (lambda s, i: s.by(NegGrad(), i), FEW),
+        "copies moved by a pixel left in, all": (lambda s, i: _copies(s, i, 1000, work), FEW),
+        "copies moved by a pixel left in, 5": (lambda s, i: _copies(s, i, 5, work), FEW),
+        "gradient ascent and repair": (_repaired, FEW),
+        "head mask": (Setting.masked, FEW),
+        "HeadOnly": (lambda s, i: s.by(HeadOnly(), i), FEW),
+        "head mask, 1e-6 on one layer": (_jittered, FEW),
+        "head mask in bf16": (lambda s, i: _bf16(s.masked(i)), FEW),
         "head mask of int8 weights": (lambda s, i: _mask(_int8(s.original(i)), s.label), None),
         "head mask, BatchNorm statistics": (lambda s, i: _mask(_statistics(s, s.original(i)), s.label), None),
         "head mask, units permuted and rescaled": (lambda s, i: _permuted(s.masked(i), i), None),
-        "head mask, features turned (a layer more)": (lambda s, i: _Turned(s.masked(i), i), None),
-        "head distilled from a retrained model": (_distilled, None),
+        "head mask, features turned (a layer more)": (lambda s, i: _Turned(s.masked(i), i), FEW),
+        "head distilled from a retrained model": (_distilled, FEW),
         "random labels": (_relabelled, None),
-        "UNSIR default": (lambda s, i: s.by(UNSIR(), i), DEAR),
+        "UNSIR default": (lambda s, i: s.by(UNSIR(), i), FEW),
         **presets,
         **CHEATS,
     }
@@ -407,10 +386,49 @@ Measured = dict[str, list[dict[str, Any]]]
 """By audit: its rows, each with the model's own value."""
 
 
-def measured(s: Setting, module: nn.Module, original: nn.Module) -> Measured:
-    """Each row's value of a model, beside its original."""
-    entries = finite(audit(module, s.split, [Accuracy(), Prototype(), Weights()], original=original))
-    return {e["name"]: [{**row, "values": row["values"]["unlearned"]} for row in e["rows"]] for e in entries}
+class Looks:
+    """What the audits say of models, each original made ready once."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting, self.ready = setting, dict[int, Subject]()
+
+    def at(self, module: nn.Module, original: nn.Module, *audits: Audit) -> Measured:
+        """Each row's value of a model, beside its original."""
+        mine = self.ready.get(id(module))
+        subjects = self.ready | ({} if mine is None else {id(module): mine})
+        entries = finite(audit(module, self.setting.split, audits, original=original, subjects=subjects))
+        self.ready.setdefault(id(original), subjects[id(original)])
+        return {e["name"]: [{**row, "values": row["values"]["unlearned"]} for row in e["rows"]] for e in entries}
+
+
+def measured(s: Setting, work: Path) -> dict[str, Any]:
+    """What the audits say of a class's originals, honest models and fakes; read back from WORK where it is there, and kept there one by one.
+
+    Descent is asked of a retrained model beside every original, since it stands beside fakes of each.
+    """
+    file = work / f"measured-{s.label}.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"before": [], "honest": [], "fakes": {}}
+    looks, most = Looks(s), (Accuracy(), Prototype(), Strangeness(), Weights())
+    dear = [Relearn()] if s.label in RELEARNED else []
+    for original in s.originals[len(found["before"]) :]:
+        found["before"].append(looks.at(original, original, *most, *dear, Descent()))
+    for i, module in enumerate(s.retrained[len(found["honest"]) :], len(found["honest"])):
+        beside = [looks.at(module, original, Descent())["descent"] for original in s.originals]
+        found["honest"].append({"rows": looks.at(module, s.originals[i % ORIGINALS], *most, *dear), "descent": beside})
+        file.write_text(json.dumps(found), encoding="utf-8")
+    for name, (make, few) in kinds(work).items():
+        fakes = found["fakes"].setdefault(name, [])
+        for i in range(len(fakes), few or FAKES[s.label]):
+            torch.manual_seed(i)
+            fakes.append(looks.at(make(s, i).eval(), s.originals[i], *most, *(dear if name in CHEATS else []), Descent()))
+            file.write_text(json.dumps(found), encoding="utf-8")
+        print(s.label, name, flush=True)
+    return found
+
+
+def against(honest: dict[str, Any], original: int) -> Measured:
+    """A retrained model's rows beside one of the originals."""
+    return {**honest["rows"], "descent": honest["descent"][original]}
 
 
 def verdict(model: Measured, original: Measured, references: Sequence[Measured]) -> str:
@@ -427,51 +445,59 @@ def verdict(model: Measured, original: Measured, references: Sequence[Measured])
     return code
 
 
+HALFWAY = ("descent", "unlike the original, halfway")
+
+
+def _value(model: Measured, audit: str, name: str) -> float | None:
+    """A row's number, where it has one."""
+    return next((v["value"] for row in model.get(audit, []) if row["name"] == name for v in row["values"]), None)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
 def _counted(codes: Sequence[str], models: int) -> dict[str, Any]:
     return {"models": models, "verdicts": len(codes), "codes": dict(sorted(Counter(codes).items()))}
 
 
-def run(work: Path, only: str = "") -> dict[str, Any]:
-    """Make, measure and judge everything; or only the fakes with this word in their names, the rest read back."""
+def run(work: Path) -> dict[str, Any]:
+    """Make, measure and judge everything."""
     data = digits()
     models = trained(work, data)
     found: dict[str, Any] = {"environment": environment(Engine().report()), "honest": {}, "fakes": {}, "rows": {}}
-    if only:
-        found = json.loads(RECORD.read_text(encoding="utf-8"))
     for label in CLASSES:
         rng = random.Random(label)
-        s = Setting(label, data, models["original"], models[f"without {label}"])
-        honest = [measured(s, m, s.originals[i % ORIGINALS]) for i, m in enumerate(s.retrained)]
-        before = [measured(s, m, m) for m in s.originals]
+        about = measured(Setting(label, data, models["original"], models[f"without {label}"]), work)
+        honest, before = about["honest"], about["before"]
+        own = [against(h, i % ORIGINALS) for i, h in enumerate(honest)]
         found["rows"][str(label)] = {
             f"{row['name']}, {who}": [of[audit_][k]["values"][0]["value"] for of in group]
-            for who, group in (("retrained", honest), ("originals", before))
-            for audit_ in ("accuracy", "prototype")
-            for k, row in enumerate(group[0][audit_])
+            for who, group in (("retrained", own), ("originals", before))
+            for audit_, rows_ in group[0].items()
+            for k, row in enumerate(rows_)
             if row["judged"]
         }
-        for m in () if only else BESIDE:
+        for m in BESIDE:
             once, often = [], []
-            for i, model in enumerate(honest):
-                others = [h for j, h in enumerate(honest) if j != i]
+            for i, model in enumerate(own):
+                others = [against(h, i % ORIGINALS) for j, h in enumerate(honest) if j != i]
                 drawn = [verdict(model, before[i % ORIGINALS], rng.sample(others, m)) for _ in range(DRAWS)]
                 once.append(drawn[0])
                 often += drawn
             found["honest"][f"{label}, m = {m}"] = {"once": _counted(once, len(honest)), "drawn": _counted(often, len(honest))}
             print(label, m, found["honest"][f"{label}, m = {m}"], flush=True)
-        for name, (make, most) in kinds(work).items():
-            if only not in name:
-                continue
-            fakes = []
-            for i in range(most or FAKES[label]):
-                torch.manual_seed(i)
-                fakes.append(measured(s, make(s, i).eval(), s.originals[i]))
+        for name in kinds(work):
+            fakes = about["fakes"][name]
             # A fake that was made of a retrained model is not judged beside that one.
             rest = honest[FAKES[3] :]
             for m in BESIDE:
-                codes = [verdict(fake, before[i], rng.sample(rest, m)) for i, fake in enumerate(fakes) for _ in range(DRAWS)]
+                codes = [verdict(fake, before[i], [against(h, i) for h in rng.sample(rest, m)]) for i, fake in enumerate(fakes) for _ in range(DRAWS)]
                 found["fakes"].setdefault(name, {})[f"{label}, m = {m}"] = _counted(codes, len(fakes)) | {
-                    "retained": sum(next(r for r in f["accuracy"] if r["name"] == "retained, test")["values"][0]["value"] for f in fakes) / len(fakes)
+                    "retained": sum(_value(f, "accuracy", "retained, test") or 0.0 for f in fakes) / len(fakes),
+                    "halfway": [
+                        None if (left := _value(f, *HALFWAY)) is None else left / _mean([_value(against(h, i), *HALFWAY) or 0.0 for h in rest]) for i, f in enumerate(fakes)
+                    ],
                 }
             print(label, name, found["fakes"][name][f"{label}, m = 5"], found["fakes"][name][f"{label}, m = 8"]["codes"], flush=True)
     done: dict[str, Any] = finite(found)
@@ -504,14 +530,16 @@ def alarms(found: dict[str, Any]) -> str:
 def caught(found: dict[str, Any]) -> str:
     """How often each fake was found, and what was said most."""
     cells = list(found["honest"])
-    lines = ["| fake | " + " | ".join(f"class {c}" for c in cells) + " | said | NO_RESIDUE at most |", "|---" * (len(cells) + 3) + "|"]
+    lines = ["| fake | " + " | ".join(f"class {c}" for c in cells) + " | said | NO_RESIDUE at most | left halfway |", "|---" * (len(cells) + 4) + "|"]
     for name, about in found["fakes"].items():
         codes: Counter[str] = Counter()
         for cell in about.values():
             codes.update(cell["codes"])
         said = ", ".join(f"{c} {n / codes.total():.0%}" for c, n in codes.most_common() if n / codes.total() >= 0.005)
         row = [f"{_share(about[c], FOUND):.2f} ({about[c]['models']})" if c in about else "not run" for c in cells]
-        lines.append("| " + " | ".join([name, *row, said, f"{max(_share(cell, ['NO_RESIDUE']) for cell in about.values()):.2f}"]) + " |")
+        halfway = [v for cell in about.values() for v in cell["halfway"] if v is not None]
+        told = f"{min(halfway):.2f} to {max(halfway):.2f}" if halfway else "not asked"
+        lines.append("| " + " | ".join([name, *row, said, f"{max(_share(cell, ['NO_RESIDUE']) for cell in about.values()):.2f}", told]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -540,7 +568,12 @@ if __name__ == "__main__":
         page()
     else:
         torch.set_num_threads(1)
-        work, only = (Path(sys.argv[1]) if len(sys.argv) > 1 else Path("audit-truth")), (sys.argv[3] if sys.argv[2:3] == ["--only"] else "")
+        work = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("audit-truth")
         work.mkdir(parents=True, exist_ok=True)
-        RECORD.write_text(json.dumps(run(work, only), indent=1) + "\n", encoding="utf-8")
-        page()
+        if sys.argv[2:3] == ["--measure"]:
+            label, data = int(sys.argv[3]), digits()
+            models = trained(work, data)
+            measured(Setting(label, data, models["original"], models[f"without {label}"]), work)
+        else:
+            RECORD.write_text(json.dumps(run(work), indent=1) + "\n", encoding="utf-8")
+            page()
