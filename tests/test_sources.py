@@ -211,15 +211,15 @@ def test_links_lead_to_files_and_dead_ones_and_links_to_folders_are_named(tmp_pa
     root = folder_of(tmp_path / "d")
     put(tmp_path, {"elsewhere/far.png": plain(77)})
     (root / "cat" / "far.png").symlink_to(tmp_path / "elsewhere" / "far.png")
-    found = given_data(str(root), test=str(root))
+    found = given_data(str(root), test=str(root), outside=True)
     assert "cat/far.png" in found.train.columns["path"]
     (root / "cat" / "dead.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(BadData, match=r"cat/dead\.png \(No such file"):
-        given_data(str(root))
+        given_data(str(root), outside=True)
     (root / "cat" / "dead.png").unlink()
     (root / "cat" / "sub").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BadData, match="cat/sub is a link to a folder"):
-        given_data(str(root))
+        given_data(str(root), outside=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
