@@ -330,9 +330,13 @@ def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_clas
     done = running.unlearn(model, small, chosen, recipe=recipe)
     moved = [(p.name, p.steps) for p in done.trace.values() if p.steps]
     # Sums of gradients are pieces too, and no steps.
-    assert [(p.name, p.steps) for p in rehearsed.pieces if p.name in dict(moved)] == moved
-    # What a look at one full step cannot know: how many images GKT's filter holds back.
-    share = {"gkt": 0.1}.get(name.partition(":")[0], 0.0)
+    counted = dict.fromkeys(dict(moved), 0)
+    for piece in rehearsed.pieces:
+        if piece.name in counted:
+            counted[piece.name] += piece.steps
+    assert list(counted.items()) == moved
+    # What a look at one full step cannot know: how many images GKT's filter holds back, and how far AMUN has to look for neighbours.
+    share = {"gkt": 0.1, "amun": 0.5}.get(name.partition(":")[0], 0.0)
     assert sum(p.passes for p in rehearsed.pieces) == pytest.approx(done.passes, rel=share, abs=len(rehearsed.pieces))
     assert all(p.seconds > 0 and p.peak_memory > 2**20 for p in rehearsed.pieces)
 

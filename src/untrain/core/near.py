@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from untrain.core.data import Inputs
+from untrain.core.data import Inputs, Samples
 from untrain.core.errors import BadData
+from untrain.core.network import Network
+from untrain.core.rehearse import rehearsal
 
 
 def numbers(x: Inputs) -> Tensor:
@@ -34,3 +37,16 @@ def put(x: Inputs, rows: Tensor) -> Inputs:
     sizes = [math.prod(value.shape[1:]) for value in x.values() if value.is_floating_point()]
     parts = iter(torch.split(rows, sizes, dim=1))
     return {name: next(parts).view(value.shape) if value.is_floating_point() else value for name, value in x.items()}
+
+
+def asked(model: Network, samples: Samples, work: Callable[[Inputs, Tensor], tuple[Tensor, ...]], *, batch: int) -> tuple[Tensor, ...]:
+    """What `work(x, y)` finds of each sample, a row for each, on the CPU; batch by batch, in evaluation mode and without weight gradients.
+
+    In a rehearsal it is asked of a few samples, and what it says of them is repeated for the rest.
+    """
+    if (rehearsed := rehearsal()) is not None and len(samples):
+        return rehearsed.answer(samples, batch, lambda some: asked(model, some, work, batch=len(some)))
+    with model.frozen():
+        plan = ((rows, None) for rows in torch.split(torch.arange(len(samples)), batch))
+        found = [work(x, y) for x, y in samples.stream(plan, model.device)]
+    return tuple(torch.cat([part.cpu() for part in parts]) for parts in zip(*found, strict=True))

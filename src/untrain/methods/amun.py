@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from untrain.core.data import Inputs, Samples
 from untrain.core.method import Method, Move
-from untrain.core.near import numbers, put
+from untrain.core.near import asked, numbers, put
 from untrain.core.network import Network
 from untrain.core.trace import phase
 from untrain.core.train import Optimizer, Trace, fit
@@ -73,16 +73,11 @@ class AMUN(Method):
 
     def neighbours(self, model: Network, forget: Samples) -> Samples | None:
         """The neighbours that the network as it is misnames, labelled as it names them; None where no sample has one."""
-        found: list[Samples] = []
-        with model.frozen():
-            for some in torch.split(torch.arange(len(forget)), 250):
-                x, y = forget.batch(some, device=model.device)
-                rows, named = self.attacked(model, x, y)
-                some = (named != y).nonzero().flatten()
-                near = put(x, rows)
-                if len(some):
-                    found.append(Samples({k: v[some].cpu() for k, v in near.items()} if isinstance(near, dict) else near[some].cpu(), named[some].cpu()))
-        return sum(found[1:], found[0]) if found else None
+        rows, named = asked(model, forget, lambda x, y: self.attacked(model, x, y), batch=250)
+        some = (named != forget.y).nonzero().flatten()
+        if not len(some):
+            return None
+        return Samples(put(forget.batch(some)[0], rows[some]), named[some])
 
     def attacked(self, model: Network, x: Inputs, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """For each input the numbers [n, d] of its neighbour, and what the network names it; of those that have none the last that was tried."""

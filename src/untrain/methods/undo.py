@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from untrain.core.data import Inputs, Samples
+from untrain.core.data import Inputs, Plan, Samples
+from untrain.core.engine import current
 from untrain.core.fresh import fresh
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
+from untrain.core.rehearse import rehearsal
 from untrain.core.trace import phase
 from untrain.core.train import Optimizer, Schedule, Trace, minimize
 
@@ -86,9 +88,17 @@ class UNDO(Method):
             layer.reset_running_stats()
             layer.momentum = None
         model.train()
-        for x, _, _ in samples.batches(self.batch, shuffle=False).run(0, device=model.device):
-            if x is not None:
+        plan, run = samples.batches(self.batch, shuffle=False), current()
+
+        def through(some: Plan) -> None:
+            for step, (x, _, _) in enumerate(some.run(0, device=model.device), 1):
                 model(x)
+                run.progress("renew", step, len(some))
+
+        if (rehearsed := rehearsal()) is None:
+            through(plan)
+        else:
+            rehearsed.step("renew", plan, through)
         for layer, momentum in zip(layers, held, strict=True):
             layer.momentum = momentum
 
