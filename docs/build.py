@@ -222,6 +222,22 @@ def verdicts_table(_: str) -> str:
     return table(("code", "sentence", "exit"), [(code(c), sentence, EXIT[c]) for c, sentence in SENTENCES.items()])
 
 
+def membership_table(_: str) -> str:
+    """How often the rank tests alarm and what they see, from the record."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "membership-truth.json").read_text(encoding="utf-8"))
+    alarms, power = found["alarms"], found["power"]
+    sizes = list(power["models"][0]["found"])
+    false = table(("false alarms", *found["tests"]), [(f"at {level}", *(f"{share:.3f}" for share in alarms[level])) for level in ("0.05", "0.01")])
+    heads = ("model", "accuracy: forgotten", "retained", "never seen", *(f"n = {n}" for n in sizes))
+    rows = []
+    for m in power["models"]:
+        shares = (" / ".join(f"{share:.2f}" for share in m["found"][n]) for n in sizes)
+        rows.append((m["model"], *(f"{m[part]:.2f}" for part in ("forgotten", "retained", "unseen")), *shares))
+    said = f"{alarms['draws']:,} draws on {found['counts']['honest']} retrained networks, {alarms['n']} samples against {alarms['k']}."
+    how = f"n forgotten samples against {power['k']} never seen, {power['references']} retrained networks beside"
+    return f"{said}\n\n{false}\n\nShare of {power['draws']} draws in which a trace is found at 5 %, by {' / '.join(found['tests'])}; {how}.\n\n{table(heads, rows)}"
+
+
 def errors_table(_: str) -> str:
     """What can go wrong, with its exit code."""
     kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.UntrainError) and e is not errors.UntrainError]
@@ -402,6 +418,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "failures": failures_table,
     "schema": schema_table,
     "norms": norms_table,
+    "membership": membership_table,
 }
 
 MADE: dict[str, Callable[[], str | None]] = {

@@ -1,0 +1,145 @@
+"""How often do the rank tests alarm, and what do they see? On a network that learns its samples by heart: what docs/membership.md is drawn from.
+
+    python benchmarks/membership_truth.py     # some minutes on one thread; CIFAR-10 in the folder that UNTRAIN_DATA names
+
+CIFAR-10 at 8 x 8, a perceptron 192-256-128-10 on 4,000 images, of which 500 drawn by chance are to be forgotten; 500 others were never seen.
+Each model is scored once; forgotten and never seen samples are then drawn from these two. To a model that was trained without
+the forgotten all thousand are alike, so that any share of them can play the forgotten.
+"""
+
+from __future__ import annotations
+
+import copy
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from untrain.audits.dormant import Dormant
+from untrain.core.audit import Subject
+from untrain.core.data import Norm, Samples, Split
+from untrain.core.engine import seeded
+from untrain.core.files import write
+from untrain.core.network import Network
+from untrain.core.train import fit, predict
+from untrain.core.unlearn import unlearn
+from untrain.evidence import record
+from untrain.methods.finetune import FineTune
+from untrain.methods.neggradplus import NegGradPlus
+from untrain.methods.randomlabel import RandomLabel
+from untrain.methods.scrub import SCRUB
+from untrain.metrics.membership import calibrated, scaled_confidence
+from untrain.metrics.ranked import ranked
+from untrain.zoo.sets import load
+
+OUT = Path(__file__).parent / "records" / "membership-truth.json"
+HONEST, DRAWS, POWER, SIZES = 5, 400, 100, (10, 20, 50)
+TRAINING = {"epochs": 40, "lr": 1e-3, "batch": 100}
+TESTS = ("membership", "membership, calibrated", "membership after training on the retained")
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def small(samples: Samples, places: Tensor) -> Samples:
+    x, y = samples[places].batch(torch.arange(len(places)))
+    return Samples(F.adaptive_avg_pool2d(x.float(), 8).round().to(torch.uint8), y, names=samples.names, prepare=Norm((0.5,) * 3, (0.25,) * 3))
+
+
+def trained(samples: Samples, seed: int) -> nn.Module:
+    with seeded(seed):
+        network = Network(perceptron())
+        fit(network, samples, phase="train", optimizer="adam", **TRAINING)
+    return network.module.eval()
+
+
+def cooled(model: nn.Module) -> nn.Module:
+    made = copy.deepcopy(model)
+    with torch.no_grad():
+        made[-1].weight.mul_(0.1)  # type: ignore[index, operator, union-attr]
+        made[-1].bias.mul_(0.1)  # type: ignore[index, operator, union-attr]
+    return made
+
+
+def fakes(original: nn.Module, split: Split) -> dict[str, nn.Module]:
+    runs = {
+        "fine-tuned on the retained": FineTune(epochs=15),
+        "random labels": RandomLabel(epochs=5, lr=0.01),
+        "ascent and repair": NegGradPlus(alpha=0.95, epochs=5),
+        "SCRUB": SCRUB(),
+    }
+    made = {"nothing done": copy.deepcopy(original), "temperature 10": cooled(original)}
+    return made | {name: unlearn(original, split, method, seed=0).model for name, method in runs.items()}
+
+
+def scores(model: nn.Module, pool: Samples, retain: Samples) -> tuple[Tensor, Tensor]:
+    """Of each sample of the pool: as the model is, and after training on the retained."""
+    with seeded(0):
+        woken = Dormant().woken(Subject(model), retain)
+    return tuple(scaled_confidence(*predict(network, pool)[:2]) for network in (Network(model), woken))  # type: ignore[return-value]
+
+
+def ps(found: tuple[Tensor, Tensor], hard: Tensor, mine: Tensor, others: Tensor, labels: Tensor) -> list[float]:
+    """p of the three tests, on these places of the pool."""
+    both = torch.cat([mine, others])
+    out = []
+    for values, ease in ((found[0], False), (found[0], True), (found[1], True)):
+        taken = calibrated(values[both], hard[both]) if ease else values[both]
+        ranks = ranked(taken[: len(mine)], taken[len(mine) :], (labels[mine], labels[others]))
+        assert ranks is not None
+        out.append(ranks.p)
+    return out
+
+
+def main() -> None:
+    data = load("cifar10").train
+    places = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    train, unseen = small(data, places[:4000]), small(data, places[4000:4500])
+    split = Split.by_index(train, unseen, forget=range(500), holdout=unseen)
+    pool, labels = split.forget + unseen, torch.cat([split.forget.y, unseen.y])
+    original = trained(train, 100)
+    honest = [trained(split.retain, seed) for seed in range(HONEST)]
+    print("trained", flush=True)
+    known = [scores(m, pool, split.retain) for m in honest]
+    g = torch.Generator().manual_seed(1)
+    alarms = {level: [0, 0, 0] for level in (0.05, 0.01)}
+    for i, found in enumerate(known):
+        hard = torch.stack([k[0] for j, k in enumerate(known) if j != i]).mean(0)
+        for _ in range(DRAWS):
+            order = torch.randperm(1000, generator=g)
+            for t, p in enumerate(ps(found, hard, order[:200], order[200:500], labels)):
+                for level, counts in alarms.items():
+                    counts[t] += p <= level
+    hard = torch.stack([k[0] for k in known[:4]]).mean(0)
+    seen: list[dict[str, Any]] = []
+    for name, model in (fakes(original, split) | {"retrained, held out": honest[4]}).items():
+        found = scores(model, pool, split.retain)
+        accuracy = [float((predict(Network(model), part)[0].argmax(1) == part.y).double().mean()) for part in (split.forget, split.retain, unseen)]
+        power = {}
+        for n in SIZES:
+            hits = [0, 0, 0]
+            for _ in range(POWER):
+                mine = torch.randperm(500, generator=g)[:n]
+                for t, p in enumerate(ps(found, hard, mine, torch.arange(500, 1000), labels)):
+                    hits[t] += p <= 0.05
+            power[str(n)] = [h / POWER for h in hits]
+        seen.append({"model": name, "forgotten": accuracy[0], "retained": accuracy[1], "unseen": accuracy[2], "found": power})
+        print(seen[-1], flush=True)
+    made = {
+        "schema": "untrain.membership-truth/1",
+        "tests": list(TESTS),
+        "training": TRAINING,
+        "counts": {"train": 4000, "forget": 500, "unseen": 500, "honest": HONEST},
+        "alarms": {"draws": HONEST * DRAWS, "n": 200, "k": 300, **{str(level): [c / (HONEST * DRAWS) for c in counts] for level, counts in alarms.items()}},
+        "power": {"draws": POWER, "k": 500, "references": 4, "models": seen},
+        "environment": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(), "threads": torch.get_num_threads()},
+    }
+    write(OUT, record.dumps(record.finite(made)))
+
+
+if __name__ == "__main__":
+    main()
