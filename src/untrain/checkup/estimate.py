@@ -60,6 +60,9 @@ def estimate(model: nn.Module, split: Split, method: Method, *, recipe: Any = No
     try:
         with rehearsing(pause) as rehearsed:
             done = running.unlearn(model, split, method, recipe=recipe, head=head, device=device)
+    except BadArgument as error:
+        # What is asked of the network itself is known once it is looked at.
+        return {"fits": False, "why_not": str(error).removeprefix(type(method).__name__).strip()}
     except (Diverged, BadData) as error:
         return {"untimed": f"its rehearsal failed: {error}"}
     pieces = rehearsed.pieces

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from untrain.core.data import Inputs, Samples
 from untrain.core.engine import current
-from untrain.core.gather import gradients
+from untrain.core.gather import along_them, gradients
 from untrain.core.network import Network, uncounted
 from untrain.core.trace import Phase, Trace
 
@@ -39,12 +39,12 @@ def gauss_newton(model: Network, loss: OfAnswers, samples: Samples, vector: Sequ
         with uncounted(), sdpa_kernel(SDPBackend.MATH):
             out = model(x)
             u = torch.zeros_like(out, requires_grad=True)
-            slopes = torch.autograd.grad(out, weights, u, create_graph=True, allow_unused=True, materialize_grads=True)
-            used = [(s, v.to(s)) for s, v in zip(slopes, vector, strict=True) if s.requires_grad]
-            (way,) = torch.autograd.grad([s for s, _ in used], u, [v for _, v in used])
+            # Sums of products, since what is asked along a way by torch's argument for it imports sympy.
+            slopes = torch.autograd.grad((out * u).sum(), weights, create_graph=True, allow_unused=True, materialize_grads=True)
+            (way,) = torch.autograd.grad(along_them(slopes, vector), u)
             answers = out.detach().requires_grad_(True)
             (slope,) = torch.autograd.grad(loss(answers, y), answers, create_graph=True)
-            (bent,) = torch.autograd.grad(slope, answers, way)
+            (bent,) = torch.autograd.grad((slope * way).sum(), answers)
         current().passes += 7 * len(y)
         return (bent.detach() * out).sum()
 

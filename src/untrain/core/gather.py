@@ -94,7 +94,7 @@ def hvp(model: Network, loss: Loss, samples: Samples, vector: Sequence[Tensor], 
     def product(x: Any, y: Tensor, n: int) -> list[Tensor]:
         with uncounted():
             first = torch.autograd.grad(loss(x, y), weights, create_graph=True, allow_unused=True, materialize_grads=True)
-            found = torch.autograd.grad(first, weights, grad_outputs=[v.to(w) for v, w in zip(vector, weights, strict=True)], allow_unused=True, materialize_grads=True)
+            found = torch.autograd.grad(along_them(first, vector), weights, allow_unused=True, materialize_grads=True)
         current().passes += 7 * len(y)
         return [g.detach() * (len(y) / len(samples)) for g in found]
 
@@ -215,6 +215,11 @@ class _Work:
 
         piece = rehearsed.step(self.phase, plan, cut_down)
         return answers[-1], Phase(self.phase, [], 0, piece.passes, piece.seconds)
+
+
+def along_them(slopes: Sequence[Tensor], vector: Sequence[Tensor]) -> Tensor:
+    """The sum of slopes times a vector, over those that hang on anything."""
+    return torch.stack([(slope * part.to(slope)).sum() for slope, part in zip(slopes, vector, strict=True) if slope.requires_grad]).sum()
 
 
 def _wide(value: Tensor) -> Tensor:

@@ -105,6 +105,7 @@ class SFRon(Method):
     def weights(self, losses: Tensor) -> Tensor:
         """W [n] of the samples' losses [n].
 
+        >>> import torch
         >>> SFRon().weights(torch.tensor([1.0, 4.0, 4.0])).tolist()
         [0.5, 0.25, 0.25]
         """
@@ -115,6 +116,7 @@ class SFRon(Method):
         """F of these samples, for each weight."""
 
         def loss(x: Inputs, y: Tensor) -> Tensor:
-            return F.cross_entropy(model(x), y)
+            # By its parts, since under vmap torch's own imports sympy.
+            return -F.log_softmax(model(x), 1).gather(1, y[:, None]).mean()
 
         return gradients(model, loss, samples, phase="importance", batch=self.batch, each=True, power=2)
