@@ -397,5 +397,4 @@ def thinned(losses: list[float]) -> list[float]:
     (167, [1.0, 2.0])
     """
     every = max(1, -(-len(losses) // POINTS))
-    pieces = [losses[i : i + every] for i in range(0, len(losses), every)]
-    return [sum(p) / len(p) for p in pieces]
+    return [sum(piece) / len(piece) for piece in (losses[i : i + every] for i in range(0, len(losses), every))]

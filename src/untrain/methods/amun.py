@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from untrain.core.around import asked, numbers, put
 from untrain.core.data import Inputs, Samples
 from untrain.core.method import Method, Move
-from untrain.core.near import asked, numbers, put
 from untrain.core.network import Network
 from untrain.core.trace import phase
 from untrain.core.train import Optimizer, Trace, fit

@@ -80,9 +80,10 @@ class Fisher(Method):
     def variance(self, information: Tensor, in_head: bool) -> Tensor:
         """What v a weight's F makes.
 
+        >>> import torch
         >>> Fisher(alpha=0.1).variance(torch.tensor([[1.0, 0.25], [0.0, 0.0]]), False)
-        tensor([[2.5000e-01, 2.5000e-01],
-                [1.0000e+02, 1.0000e+02]])
+        tensor([[  0.2500,   0.2500],
+                [100.0000, 100.0000]])
         """
         v = self.alpha * (1 / (information + LEAST)).clamp(max=MOST_OF_HEAD if in_head else MOST)
         v = v.mean(1, keepdim=True).expand_as(v) if v.ndim > 1 else v

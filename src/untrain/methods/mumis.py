@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from untrain.core.around import numbers, put
 from untrain.core.data import Inputs, Samples
 from untrain.core.engine import current
 from untrain.core.method import Method, Move
-from untrain.core.near import numbers, put
 from untrain.core.network import Network, uncounted
 from untrain.core.relabel import others
 from untrain.core.train import Optimizer, Trace, minimize

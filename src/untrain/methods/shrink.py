@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from untrain.core.around import numbers, put
 from untrain.core.data import Inputs, Samples
 from untrain.core.method import Method, Move
-from untrain.core.near import numbers, put
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Trace, minimize
 
