@@ -232,6 +232,7 @@ def _retrained_on_seven(folder: Path) -> Path:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_published_network_keeps_its_keys(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNTRAIN_DATA", str(data_root))
     assert ran("unlearn", "headonly", "--model", "resnet20", "--data", "cifar10", "--forget", "class:cat,dog", "--out", tmp_path / "run") == 0

@@ -584,8 +584,10 @@ def test_marks_compare_on_one_device(monkeypatch):
 def test_ranks_use_gloo_for_what_lies_on_the_cpu(monkeypatch):
     """Section B: nccl was asked to reduce tensors of the CPU."""
     asked = []
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("torch.distributed.init_process_group", asked.append)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("untrain.core.engine.rendezvous", lambda *_, **__: iter([(None, 0, 2)]))
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend, **_: asked.append(backend))
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: False)
     monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
     for gpu in (True, False):

@@ -47,6 +47,7 @@ def test_a_notebook_is_kept_without_outputs(path):
     assert not any(line.startswith(("%", "!")) for cell in code for line in cell["source"])
 
 
+@pytest.mark.slow
 def test_the_quick_start_comes_to_a_verdict(tmp_path):
     said, found = run("quickstart", tmp_path, "verdict", "rows")
     accuracy = {column: values[0]["value"] for column, values in found["rows"]["forgotten, test"].items()}
@@ -57,6 +58,7 @@ def test_the_quick_start_comes_to_a_verdict(tmp_path):
     assert found["verdict"]["retrained"] == 5
 
 
+@pytest.mark.slow
 def test_files_are_forgotten_by_ones_own_model(tmp_path):
     said, found = run("own_model", tmp_path, "looked", "audits", "gone")
     assert found["looked"]["counts"]["forget"] == len(found["gone"]) == 10

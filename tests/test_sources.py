@@ -688,7 +688,7 @@ def test_an_audit_reads_the_same_data_and_the_same_list_or_refuses(ready, tmp_pa
 
 def test_test_hold_out_and_size_are_read_again_by_the_audit(ready, tmp_path):
     folder_of(tmp_path / "t", classes=("cat", "dog", "eel"), n=2, side=10)
-    folder_of(tmp_path / "h", classes=("cat", "eel"), n=2)
+    folder_of(tmp_path / "h", classes=("cat", "eel"), n=2, side=11)
     assert ready("--forget", "class:eel", "--test", str(tmp_path / "t"), "--holdout", str(tmp_path / "h"), "--size", "9") == 0
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["data"]["counts"] == {"forget": 6, "retain": 12, "test": 6, "holdout": 4}
