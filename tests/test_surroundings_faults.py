@@ -260,6 +260,17 @@ def test_fault_61_no_memory_and_no_threads_are_7(words, monkeypatch, capsys):
 # F09: signals.
 
 
+@pytest.fixture
+def unheeded() -> Iterator[None]:
+    """Signals as a shell leaves them in front, also where the tests themselves run behind or under nohup, which ignore some."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("unheeded")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_saves_the_step_and_the_run_goes_on_to_the_same_bits(number, code, tmp_path, monkeypatch, capsys):
     """F09: SIGTERM killed the process where it was, with what had been saved until then."""
@@ -287,6 +298,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_to_the_same_bits(number, co
     assert files.sha256(tmp_path / "run" / "model.safetensors") == files.sha256(tmp_path / "whole" / "model.safetensors")
 
 
+@pytest.mark.usefixtures("unheeded")
 def test_a_signal_outside_of_a_step_ends_at_once(monkeypatch, capsys):
     """F09."""
     monkeypatch.setattr("untrain.verbs.catalogue.methods", lambda: os.kill(os.getpid(), signal.SIGTERM))

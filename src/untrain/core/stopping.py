@@ -40,12 +40,11 @@ def heeded() -> Iterator[None]:
     """Heed signals while the block runs; what a caller has set for them is left, and so is all outside of the main thread."""
     ours = [n for n in SIGNALS if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)] if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.signal(number, _hear) for number in ours}
-    # What an earlier call left half done is no work of this one.
-    works, _asked.works, _asked.number = _asked.works, 0, None
+    _asked.number = None
     try:
         yield
     finally:
-        _asked.works, _asked.number = works, None
+        _asked.number = None
         for number, handler in before.items():
             signal.signal(number, handler)
 
