@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -285,25 +285,33 @@ def norms_table(_: str) -> str:
 # The command line.
 
 
+def _flags(verb: str, said: str, entry: Any, without: Collection[str] = ()) -> str:
+    """A verb, and a table of what it is given."""
+    rows = []
+    for argument in entry.assemble_argument_collection():
+        names = [n for n in argument.names if not n.startswith("--no-")]
+        if names[0].removeprefix("--").replace("-", "_") in without:
+            continue
+        default = argument.field_info.default
+        shown = "required" if argument.required else code("" if default is inspect.Parameter.empty or default is False or default == () else default)
+        rows.append((" ".join(code(n) for n in names), shown, plain(argument.parameter.help or "")))
+    return f"## {verb}\n\n{plain(said)}\n\n" + table(("argument", "default", "what it is"), rows)
+
+
 def cli_page() -> str:
     """Every verb with its flags; a method's own settings stand on its card."""
     root = app(["unlearn", "unsir"])
     parts = ["# Command line\n\nMade from the code. `untrain VERB --help` says the same. What a method adds stands on [its card](methods.md).\n"]
-    for verb in root:
-        if verb.startswith("-"):
-            continue
-        sub = root[verb]["unsir"] if verb == "unlearn" else root[verb]
-        own = {f["name"] for f in field_help(loaded("methods")["unsir"])} | {"preset"} if verb == "unlearn" else set[str]()
-        rows = []
-        for argument in sub.assemble_argument_collection():
-            names = [n for n in argument.names if not n.startswith("--no-")]
-            if names[0].removeprefix("--").replace("-", "_") in own:
-                continue
-            default = argument.field_info.default
-            shown = "required" if argument.required else code("" if default is inspect.Parameter.empty or default is False or default == () else default)
-            rows.append((" ".join(code(n) for n in names), shown, plain(argument.parameter.help or "")))
-        said = root[verb].help if verb != "unlearn" else "Run a method: one sub-command for each, with a flag for each of its settings."
-        parts.append(f"## {verb}\n\n{plain(said)}\n\n" + table(("argument", "default", "what it is"), rows))
+    for verb in (name for name in root if not name.startswith("-")):
+        entry = root[verb]
+        if verb == "unlearn":
+            own = {f["name"] for f in field_help(loaded("methods")["unsir"])} | {"preset"}
+            parts.append(_flags(verb, "Run a method: one sub-command for each, with a flag for each of its settings.", entry["unsir"], own))
+        elif entry.default_command is None:
+            parts.append(f"## {verb}\n\n{plain(entry.help)}\n")
+            parts += [_flags(f"{verb} {name}", entry[name].help, entry[name]) for name in entry if not name.startswith("-")]
+        else:
+            parts.append(_flags(verb, entry.help, entry))
     return (
         "\n".join(parts)
         + f"\n## Exit codes\n\n`untrain audit` answers by its exit code what [the verdict](record.md#the-verdict) is. What goes wrong is one line on stderr:\n\n{errors_table('')}"
