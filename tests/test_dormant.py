@@ -8,43 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
 import untrain
+from blobs import CLASSES, blobs, taught
 from untrain.audits.dormant import Dormant
 from untrain.audits.graft import Graft
 from untrain.audits.membership import Membership
 from untrain.core.audit import audit
-from untrain.core.data import Samples, Split
+from untrain.core.data import Split
 from untrain.core.files import weights_hash
 from untrain.evidence import listed
 from untrain.zoo.sets import digits
-
-DIM, CLASSES = 24, 4
-
-
-def blobs(n, seed):
-    g = torch.Generator().manual_seed(seed)
-    y = torch.randint(CLASSES, (n,), generator=g)
-    centres = torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(99))
-    return Samples(0.35 * centres[y] + torch.randn(n, DIM, generator=g), y, names=[str(c) for c in range(CLASSES)])
-
-
-def taught(samples, seed, steps=150, begin=None, sign=None):
-    """A network trained on all samples at once; with `sign`, samples of -1 are climbed instead."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(DIM, 64), nn.ReLU(), nn.Linear(64, CLASSES)) if begin is None else copy.deepcopy(begin)
-        x, y = samples.batch(torch.arange(len(samples)))
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2 if begin is None else 1e-3)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            each = F.cross_entropy(model(x), y, reduction="none")
-            (each * (1.0 if sign is None else sign)).mean().backward()
-            optimizer.step()
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-from torch import nn
 
 import untrain
+from blobs import blobs, taught
 from untrain.audits.membership import Membership
 from untrain.core.audit import audit
-from untrain.core.data import Samples, Split
+from untrain.core.data import Split
 from untrain.core.errors import BadData
 from untrain.evidence import listed
 from untrain.metrics.membership import calibrated, modified_entropy, scaled_confidence, swap_advantage
@@ -214,33 +214,6 @@ def test_retraining_has_no_swap_advantage_whatever_the_attack(seed, n, k):
 
 
 # Networks whose truth is known: a small one that learns its training samples by heart
-
-
-DIM, CLASSES = 24, 4
-
-
-def blobs(n, seed):
-    g = torch.Generator().manual_seed(seed)
-    y = torch.randint(CLASSES, (n,), generator=g)
-    centres = torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(99))
-    return Samples(0.35 * centres[y] + torch.randn(n, DIM, generator=g), y, names=[str(c) for c in range(CLASSES)])
-
-
-def net(seed):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(DIM, 64), nn.ReLU(), nn.Linear(64, CLASSES))
-
-
-def taught(samples, seed, steps=150):
-    with torch.random.fork_rng():
-        model = net(seed)
-        x, y = samples.batch(torch.arange(len(samples)))
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
-            optimizer.step()
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

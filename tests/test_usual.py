@@ -16,6 +16,7 @@ from scipy.spatial.distance import jensenshannon
 from sklearn.svm import SVC
 from torch import nn
 
+from blobs import CLASSES, taught
 from untrain.audits.divergence import Divergence
 from untrain.audits.likeness import Likeness
 from untrain.audits.nearby import Nearby
@@ -146,7 +147,7 @@ def test_an_information_difference_has_its_ends():
 # The audits that tell them
 
 
-DIM, CLASSES, GONE = 16, 4, 2
+DIM, GONE = 16, 2
 
 
 def blobs(n, seed):
@@ -156,19 +157,6 @@ def blobs(n, seed):
     return Samples(centres[y] + 0.7 * torch.randn(n, DIM, generator=g), y, names=[str(c) for c in range(CLASSES)])
 
 
-def taught(samples, seed):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(DIM, 24), nn.ReLU(), nn.Linear(24, CLASSES))
-        x, y = samples.batch(torch.arange(len(samples)))
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-        for _ in range(60):
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            optimizer.step()
-    return model.eval()
-
-
 @pytest.fixture(scope="module")
 def split():
     return Split.by_class(blobs(240, 0), blobs(120, 1), forget=[GONE])
@@ -176,12 +164,12 @@ def split():
 
 @pytest.fixture(scope="module")
 def original(split):
-    return taught(split.forget + split.retain, 0)
+    return taught(split.forget + split.retain, 0, steps=60, width=24)
 
 
 @pytest.fixture(scope="module")
 def retrained(split):
-    return [taught(split.retain, 10 + i) for i in range(3)]
+    return [taught(split.retain, 10 + i, steps=60, width=24) for i in range(3)]
 
 
 def told(entries):

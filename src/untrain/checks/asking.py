@@ -108,17 +108,17 @@ def numbers(entries: list[dict[str, Any]]) -> Numbers:
 def _asked(law: AuditLaw, asked: Audit, case: Questioned, **how: Any) -> Numbers:
     entries = case.ask(asked, **how)
     if entries[0]["skipped"]:
-        raise LawBroken(law, asked, f"has no answer on a case with everything at hand: {entries[0]['skipped']}")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, f"has no answer on a case with everything at hand: {entries[0]['skipped']}")
     return numbers(entries)
 
 
 def _same(law: AuditLaw, asked: Audit, before: Numbers, after: Numbers, what: str, allowed: Callable[[tuple[str, str, int]], float]) -> None:
     apart = unequal(dict.fromkeys(before), dict.fromkeys(after))  # type: ignore[arg-type]
     if apart:
-        raise LawBroken(law, asked, f"has other rows {what}: {apart[0]}")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, f"has other rows {what}: {apart[0]}")
     for key, value in before.items():
         if abs(after[key] - value) > allowed(key) + 1e-5 * (1 + abs(value)):
-            raise LawBroken(law, asked, f"says {after[key]:.6g} in place of {value:.6g} of {key[0]!r} ({key[1]}) {what}")  # type: ignore[arg-type]
+            raise LawBroken(law, asked, f"says {after[key]:.6g} in place of {value:.6g} of {key[0]!r} ({key[1]}) {what}")
 
 
 def _draws(law: AuditLaw, asked: Audit, case: Questioned) -> tuple[Numbers, Callable[[tuple[str, str, int]], float]]:
@@ -138,9 +138,9 @@ def check_every_row_and_field_is_told_of(asked: Audit, case: Questioned | None =
     law = check_every_row_and_field_is_told_of
     silent = [name for name, row in asked.rows.items() if not row.what] + [f["name"] for f in field_help(type(asked)) if not f["help"]]
     if not asked.question or silent:
-        raise LawBroken(law, asked, f"does not say what {silent[0] if silent else 'it asks'} is")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, f"does not say what {silent[0] if silent else 'it asks'} is")
     if not all(isinstance(getattr(asked, f.name), int | float | bool | str) for f in fields(asked)):
-        raise LawBroken(law, asked, "has a field that is no plain number or word, which a record could not hold")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, "has a field that is no plain number or word, which a record could not hold")
 
 
 def check_it_moves_no_weight(asked: Audit, case: Questioned | None = None) -> None:
@@ -152,7 +152,7 @@ def check_it_moves_no_weight(asked: Audit, case: Questioned | None = None) -> No
     for name, module in models.items():
         moved = unequal(before[name], values(module) | manners(module))
         if moved:
-            raise LawBroken(check_it_moves_no_weight, asked, f"moved {moved[0]} of the {name} model")  # type: ignore[arg-type]
+            raise LawBroken(check_it_moves_no_weight, asked, f"moved {moved[0]} of the {name} model")
 
 
 def check_it_moves_no_random_state(asked: Audit, case: Questioned | None = None) -> None:
@@ -164,7 +164,7 @@ def check_it_moves_no_random_state(asked: Audit, case: Questioned | None = None)
         second = _asked(law, asked, case)
         after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
     if not torch.equal(before[0], after[0]) or before[1:] != after[1:]:
-        raise LawBroken(law, asked, "moved the random state of its caller")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, "moved the random state of its caller")
     _same(law, asked, first, second, "where the caller's random state is another", lambda _: 0.0)
 
 
@@ -176,15 +176,15 @@ def check_its_numbers_are_such_as_its_rows_say(asked: Audit, case: Questioned | 
     strange = sorted({name for finding in heard for name in finding.values} - set(asked.rows))
     strange += sorted({name for finding in heard for name in (*finding.curves, *finding.bars)} - set(asked.axes))
     if strange:
-        raise LawBroken(law, asked, f"measures {strange[0]!r}, of which neither rows nor axes speak")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, f"measures {strange[0]!r}, of which neither rows nor axes speak")
     if not entries[0]["rows"] and not entries[0]["figures"]:
-        raise LawBroken(law, asked, f"measures nothing with everything at hand ({entries[0]['skipped']})")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, f"measures nothing with everything at hand ({entries[0]['skipped']})")
     for row in entries[0]["rows"]:
         for value in (v for found in row["values"].values() for v in found):
             wrong = _wrong(row["unit"], value)
             # Differences of shares may lie below 0.
             if wrong and not (wrong == "share" and value["low"] is not None and -1 <= value["value"] <= 1):
-                raise LawBroken(law, asked, f"says {value['value']} of {row['name']!r}, which is no {wrong}")  # type: ignore[arg-type]
+                raise LawBroken(law, asked, f"says {value['value']} of {row['name']!r}, which is no {wrong}")
 
 
 def _wrong(unit: str, value: dict[str, Any]) -> str:
@@ -208,7 +208,7 @@ def check_the_same_seed_gives_the_same_numbers(asked: Audit, case: Questioned | 
     first, second = _asked(law, asked, case), _asked(law, asked, case)
     if any(first[key] != second[key] for key in first):
         key = next(key for key in first if first[key] != second[key])
-        raise LawBroken(law, asked, f"says {first[key]!r} and then {second[key]!r} of {key[0]!r}")  # type: ignore[arg-type]
+        raise LawBroken(law, asked, f"says {first[key]!r} and then {second[key]!r} of {key[0]!r}")
 
 
 def check_the_order_of_samples_is_nothing_to_it(asked: Audit, case: Questioned | None = None) -> None:
@@ -308,7 +308,7 @@ def check_audit(asked: Audit, *more: AuditLaw) -> None:
                 raise
         else:
             if law in excused:
-                raise LawBroken(law, asked, f"keeps it, though it is excused ({excused[law]}); strike it from the exceptions")  # type: ignore[arg-type]
+                raise LawBroken(law, asked, f"keeps it, though it is excused ({excused[law]}); strike it from the exceptions")
 
 
 def excuses(asked: Audit) -> dict[AuditLaw, str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from untrain.checks.case import Case
+from untrain.core.audit import Audit
 from untrain.core.data import Split
 from untrain.core.engine import Run, seeded
 from untrain.core.errors import Diverged
@@ -26,15 +27,15 @@ Law = Callable[..., None]
 
 
 class LawBroken(AssertionError):
-    """A method breaks a law.
+    """A method or an audit breaks a law.
 
     Args:
         law: The law, a function.
-        method: The culprit.
+        method: The culprit, a method or an audit.
         fact: What it did.
     """
 
-    def __init__(self, law: Law, method: Method, fact: str) -> None:
+    def __init__(self, law: Law, method: Method | Audit, fact: str) -> None:
         super().__init__(f"{sentence(law)}: {method!r} {fact}")
         self.law, self.method, self.fact = law, method, fact
 

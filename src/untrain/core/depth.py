@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from untrain.core.data import Samples
+from untrain.core.data import Inputs, Samples
 from untrain.core.network import Network
+from untrain.core.train import Trace, minimize
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,15 @@ class Last:
             yield
         finally:
             model.eval()
+
+    def fit(self, model: Network, samples: Samples, *, batch: int, epochs: int, augment: bool, **how: Any) -> Trace:
+        """Train these layers on labels by cross-entropy and leave the others to the bit; `how` as `minimize` takes it."""
+
+        def loss(x: Inputs, y: Tensor) -> Tensor:
+            return F.cross_entropy(model(x), y)
+
+        with self.training(model):
+            return Trace.of(minimize(loss, self.weights, samples.batches(batch, epochs=epochs, augment=augment), **how))
 
 
 def layers(model: Network, samples: Samples) -> list[list[str]]:

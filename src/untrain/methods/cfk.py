@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from untrain.core.data import Inputs, Samples
+from untrain.core.data import Samples
 from untrain.core.depth import last
 from untrain.core.errors import BadArgument
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
-from untrain.core.train import Optimizer, Schedule, Trace, minimize
+from untrain.core.train import Optimizer, Schedule, Trace
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,15 @@ class CFk(Method):
 
     def __call__(self, model: Network, *, retain: Samples) -> Trace:
         """Train the last layers on."""
-        part = last(model, retain, self.k)
-
-        def loss(x: Inputs, y: Tensor) -> Tensor:
-            return F.cross_entropy(model(x), y)
-
-        batches = retain.at_most(self.samples).batches(self.batch, epochs=self.epochs, augment=self.augment)
-        with part.training(model):
-            return Trace.of(minimize(loss, part.weights, batches, phase="finetune", lr=self.lr, optimizer=self.optimizer, weight_decay=self.weight_decay, schedule=self.schedule))
+        return last(model, retain, self.k).fit(
+            model,
+            retain.at_most(self.samples),
+            batch=self.batch,
+            epochs=self.epochs,
+            augment=self.augment,
+            phase="finetune",
+            lr=self.lr,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+        )

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from untrain.core.data import Inputs, Samples
+from untrain.core.data import Samples
 from untrain.core.depth import last
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.method import Method, Move, Recipe
 from untrain.core.network import Network
-from untrain.core.train import Optimizer, Schedule, Trace, minimize
+from untrain.core.train import Optimizer, Schedule, Trace
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,15 @@ class EUk(Method):
             with torch.no_grad():
                 mine[name].copy_(theirs[name])
 
-        def loss(x: Inputs, y: Tensor) -> Tensor:
-            return F.cross_entropy(model(x), y)
-
-        batches = retain.at_most(self.samples).batches(self.batch, epochs=self.train_epochs, augment=self.augment)
-        with part.training(model):
-            return Trace.of(minimize(loss, part.weights, batches, phase="train", lr=self.lr, optimizer=self.optimizer, weight_decay=self.weight_decay, schedule=self.schedule))
+        return part.fit(
+            model,
+            retain.at_most(self.samples),
+            batch=self.batch,
+            epochs=self.train_epochs,
+            augment=self.augment,
+            phase="train",
+            lr=self.lr,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+        )

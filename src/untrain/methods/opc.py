@@ -21,7 +21,7 @@ class OPC(Method):
         theta <- argmin  mean CE(f(x_r; theta), y_r) + mean |f(x_f; theta)|_2
 
     in training mode, a batch of each part in every step, the forgotten gone through again where they end first. All that a sample could be told by is to
-    end in the origin; the paper was rejected since only logits are touched, so it stands here as a control, beside the mask on the head.
+    end in the origin. Only logits are asked to change, so it stands here as a control, beside the mask on the head.
 
     Args:
         samples: Retained samples used, in all, the same number of each class.

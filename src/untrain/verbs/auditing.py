@@ -13,7 +13,7 @@ from torch import nn
 from untrain.core import audit as auditing
 from untrain.core import files
 from untrain.core import unlearn as running
-from untrain.core.data import Norm, Split
+from untrain.core.data import Split
 from untrain.core.discover import lookup, usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData, wall
@@ -113,20 +113,7 @@ def _audited(
     with locked(run):
         record["chain"] = seal.before_audit(record)
         sweep(run)
-        examine(
-            record,
-            split,
-            unlearned,
-            original=given.module,
-            references=references,
-            norm=opened.norm,
-            head=inputs.head,
-            skip=skip,
-            also=also,
-            device=opened.device,
-            show_images=show_images,
-            progress=progress,
-        )
+        examine(record, opened, split, unlearned, references, skip=skip, also=also, show_images=show_images, progress=progress)
         files.refuse_changed()
         look_again(record, opened, unlearned)
         record = seal.sealed(record)
@@ -210,26 +197,34 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
 
 def examine(
     record: dict[str, Any],
+    opened: Opened,
     split: Split,
     unlearned: nn.Module,
+    references: Sequence[Reference],
     *,
-    original: nn.Module,
-    references: Sequence[Reference] = (),
-    norm: Norm | None = None,
-    head: str | None = None,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
-    device: str | None = None,
     show_images: bool = False,
     progress: Progress = silent,
 ) -> None:
     """Fill a record's `audits`, `references`, `verdict` and `pictures`; the audits to `skip` are listed as left out, those of `also` are asked besides."""
+    original, norm = opened.model.module, opened.norm
     subjects: dict[int, auditing.Subject] = {}
     retrained = [r.module for r in references if r.column == "retrained"]
     controls = {r.column: r.module for r in references if r.column != "retrained"}
     asked = [lookup("audits", name)() for name in usual(also, skip)]
     answers = auditing.audit(
-        unlearned, split, asked, original=original, retrained=retrained, controls=controls, norm=norm, head=head, device=device, progress=progress, subjects=subjects
+        unlearned,
+        split,
+        asked,
+        original=original,
+        retrained=retrained,
+        controls=controls,
+        norm=norm,
+        head=opened.inputs.head,
+        device=opened.device,
+        progress=progress,
+        subjects=subjects,
     )
     answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in sorted(skip)]
     record["audits"] = records.finite(answers)

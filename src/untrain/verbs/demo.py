@@ -99,7 +99,7 @@ def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequenc
         files.save_weights(out / WEIGHTS, given.state(result.model), about_weights(method, source, split, inputs.seed))
         record["output"]["sha256"] = files.sha256(out / WEIGHTS)
         written = filled(inputs.model, source.classes, out / WEIGHTS)
-        examine(record, split, written, original=given.module, references=references, show_images=True, progress=progress)
+        examine(record, opened, split, written, references, show_images=True, progress=progress)
         record = seal.sealed(record)
         files.write(out / RECORD, records.dumps(record))
         report(out)

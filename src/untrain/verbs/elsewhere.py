@@ -96,20 +96,7 @@ def audit_file(
             output={"file": WEIGHTS, "sha256": sha256},
             code=opened.code,
         )
-        examine(
-            record,
-            split,
-            unlearned,
-            original=given.module,
-            references=references,
-            norm=opened.norm,
-            head=inputs.head,
-            skip=skip,
-            also=also,
-            device=opened.device,
-            show_images=show_images,
-            progress=progress,
-        )
+        examine(record, opened, split, unlearned, references, skip=skip, also=also, show_images=show_images, progress=progress)
         note_inputs(out, inputs.paths())
         keep(out, hidden)
         files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
