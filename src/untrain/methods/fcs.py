@@ -38,7 +38,7 @@ class FCS(Method):
     Args:
         samples: Retained samples used, in all, the same number of each class; all of them in the published code.
         erase_lr: Learning rate of erase; 0.005 in the published code.
-        contrast_lr: Learning rate of contrast; 3e-4 in the published code. Ours was chosen on digits 1 and 7, of which the published rates leave a third named.
+        contrast_lr: Learning rate of contrast; 3e-4 in the published code, which with its `repair_lr` leaves .92 and .43 of the digits 1 and 7 named. Ours was chosen on these.
         repair_lr: Learning rate of repair; 1e-3 for batches of 64 in the published code. Ours was chosen with `contrast_lr`.
         temperature: T; 1.15 in the published code.
         erase_epochs: Passes of erase over the forget set; 1 in the published code.
@@ -60,7 +60,7 @@ class FCS(Method):
 
     samples: int = 9000
     erase_lr: float = 0.005
-    contrast_lr: float = 1e-3
+    contrast_lr: float = 2e-3
     repair_lr: float = 0.01
     temperature: float = 1.15
     erase_epochs: int = 1
