@@ -163,6 +163,22 @@ def test_strangeness_is_what_a_loop_says(seed, n, nearest):
     assert strangeness(*(torch.tensor(v) for v in (known, mine, others)), nearest=nearest) == pytest.approx(far / near)
 
 
+@pytest.mark.parametrize(("places", "least", "most"), [((0.0, 4.0, 30.0), 5.0, math.inf), ((0.0, 4.0, 0.0), 0.7, 1.4)])
+def test_a_class_that_lies_apart_is_strange_and_one_that_lies_among_others_is_not(places, least, most):
+    """Of the forgotten against the retained, and not the other way round: that one would be below 1 where the class lies apart."""
+
+    def cloud(n, seed):
+        y = torch.arange(n) % 3
+        return Samples(torch.randn(n, 4, generator=torch.Generator().manual_seed(seed)) + torch.tensor(places)[y, None] * torch.tensor([0.0, 1.0, 0.0, 0.0]), y)
+
+    split = Split.by_class(cloud(300, 0), cloud(150, 1), forget=[2])
+    with torch.random.fork_rng():
+        model = nn.Sequential(nn.Identity(), nn.Linear(4, 3))
+    (entry,) = audit(model, split, [Strangeness()])
+    (value,) = entry["rows"][0]["values"]["unlearned"]
+    assert least < value["value"] < most
+
+
 @law
 @given(seed=st.integers(0, 2**30), n=st.integers(1, 9))
 def test_distances_are_what_loops_say(seed, n):

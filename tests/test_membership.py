@@ -387,3 +387,12 @@ def test_the_page_tells_the_interval_and_the_p_of_a_value():
     assert sections._cell("unlearned", "unlearned", [value], "share", True).note == "61.0\N{EN DASH}79.0%, p 0.0031"
     assert sections._cell("unlearned", "unlearned", [value | {"low": None}], "share", True).note == "p 0.0031"
     assert "p" not in sections._cell("retrained", "retrained", [value, value], "share", True).note
+
+
+def test_a_list_is_not_declared_clean_though_every_other_row_is():
+    """Whatever else would call a class clean: rank tests that found nothing see no more than they say."""
+    entries = audit(taught(blobs(200, 3), 5), Split.by_index(blobs(400, 0), blobs(300, 1), forget=range(60), holdout=blobs(600, 2)), [Membership()])
+    clean = {"code": "NO_RESIDUE", "reasons": [], "flagged": [], "tests": {}, "without_power": [], "retrained": 5, "sentence": ""}
+    found = listed.of_a_list(clean, entries, {"forget": "index:list.txt", "classes": [], "names": [], "count": 60})
+    assert found["code"] == "INCONCLUSIVE"
+    assert "found nothing, and would have seen" in found["reasons"][0]
