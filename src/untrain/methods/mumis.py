@@ -29,7 +29,8 @@ class MUMis(Method):
     steps that end it; the published code stops at a share of the original's sensitivity. A pass over a sample counts as 7, as a product with the Hessian does.
 
     Args:
-        lr: Learning rate; ours, chosen on digits 1 and 7 with `clip` as it is. Without it even 1.5e-4 left .37 and .45 of the retained named rightly there, and diverged on the digit 3 of the benchmark.
+        lr: Learning rate; ours, chosen on digits 1 and 7 with `clip` as it is. Without it even 1.5e-4 left .37 and .45 of the retained named
+            rightly there, and diverged on the digit 3 of the benchmark.
         epochs: Passes over the forget set; chosen with `lr`.
         batch: Batch size.
         optimizer: sgd with Nesterov momentum 0.9, or adam.

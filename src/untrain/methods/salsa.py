@@ -44,7 +44,8 @@ class SALSA(Method):
         pull_each: What each tensor further from the output adds to it; 5e-4 in the package.
         pull_end: What all of them have more at the end; 1e-2 in the package.
         lr: Learning rate; 9e-4 in the package.
-        steps: Optimizer steps, the forget set gone through again and again; 1,500 in the package, which keep more of the others beside the digit 1 and less beside 7 (.83 against .90). Ours was chosen on these.
+        steps: Optimizer steps, the forget set gone through again and again; 1,500 in the package, which keep more
+            of the others beside the digit 1 and less beside 7 (.83 against .90). Ours was chosen on these.
         batch: Batch size; 16 in the package.
         optimizer: adam, or sgd with Nesterov momentum 0.9.
         augment: Whether to use the random change that the data carries.
