@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from untrain.core.errors import UntrainError as UntrainError
     from untrain.core.method import Method as Method
     from untrain.core.network import Network as Network
+    from untrain.core.settings import read_settings as read_settings
     from untrain.core.train import Trace as Trace
     from untrain.core.train import fit as fit
     from untrain.core.train import minimize as minimize
@@ -69,6 +70,7 @@ _WHERE = {
     "load_model": "zoo.trained:load_model",
     "minimize": "core.train:minimize",
     "predict": "core.train:predict",
+    "read_settings": "core.settings:read_settings",
     "recipe_for": "zoo.recipes:recipe_for",
     "seeded": "core.engine:seeded",
     "split_of": "verbs.given:split_of",
@@ -101,6 +103,7 @@ __all__ = [
     "load_model",
     "minimize",
     "predict",
+    "read_settings",
     "recipe_for",
     "seeded",
     "split_of",

@@ -46,11 +46,18 @@ def demo(
 
 
 def methods(
-    name: Annotated[str | None, Parameter(help="A method, to see its card: what it does, what it is given, its settings and presets.")] = None, /, *, json: Json = False
+    name: Annotated[str | None, Parameter(help="A method, to see its card: what it does, what it is given, its settings and presets.")] = None,
+    /,
+    *,
+    toml: Annotated[bool, Parameter(negative=(), help="Print its settings as a file for `untrain unlearn NAME --settings FILE`; NAME:PRESET for those of a preset.")] = False,
+    json: Json = False,
 ) -> int:
     """List the methods, with their presets, papers and the data they need; or show one whole."""
-    from untrain.verbs.catalogue import methods, one
+    from untrain.verbs.catalogue import methods, one, settings_file
 
+    if toml:
+        show.say(settings_file(name))
+        return 0
     if name is not None:
         told = one(name)
         if json:

@@ -119,25 +119,27 @@ def signed(function: Any, parameters: Sequence[inspect.Parameter], name: str, do
 
 
 def method_verb(name: str, run: Callable[..., int]) -> Any:
-    """The sub-command of a method: the flags of `Inputs`, `--preset`, and a flag for each of its fields.
+    """The sub-command of a method: the flags of `Inputs`, `--preset` or `--settings`, and a flag for each of its fields.
 
     Args:
         name: The method's name.
         run: Called with the method as it is set, the inputs, and the flags of its own.
     """
-    from untrain.core.discover import lookup, settings
+    from untrain.core.discover import lookup
 
     cls = lookup("methods", name)
     hints, helped = get_type_hints(cls), field_help(cls)
     group = Group(f"Settings of {cls.__name__}", sort_key=1)
     shared = flags_of(without=() if "recipe" in cls.needs else ("epochs", "recipe"))
     others = [p for p in inspect.signature(run, eval_str=True).parameters.values() if p.name not in ("method", "inputs")]
-    clash = sorted({p.name for p in (*shared, *others)} & {f["name"] for f in helped})
+    clash = sorted({"preset", "settings", *(p.name for p in (*shared, *others))} & {f["name"] for f in helped})
     if clash:
         raise BadArgument(f"{cls.__name__} has fields {clash}, which are flags of every method; give them other names")
     presets = f"Named settings: {', '.join(['default', *cls.presets])}. Flags that are given go before them."
+    file = "File of settings (TOML), in the place of a preset: `untrain methods NAME --toml` writes one. Flags that are given go before it."
     own = [
         inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, Parameter(help=presets, group=group)]),
+        inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, Parameter(help=file, group=group)]),
         *(
             inspect.Parameter(
                 f["name"],
@@ -149,12 +151,27 @@ def method_verb(name: str, run: Callable[..., int]) -> Any:
         ),
     ]
 
-    def verb(inputs: Inputs, preset: str | None = None, **given: Any) -> int:
+    def verb(inputs: Inputs, preset: str | None = None, settings: Path | None = None, **given: Any) -> int:
         chosen = {f["name"]: given.pop(f["name"]) for f in helped if f["name"] in given}
-        return run(replace(settings(name, preset), **chosen), inputs=inputs, **given)
+        return run(replace(_start(name, preset, settings), **chosen), inputs=inputs, **given)
 
     signed(verb, [*others, *own], name, None)
     return takes(shared)(verb)
+
+
+def _start(name: str, preset: str | None, file: Path | None) -> Any:
+    """The method as a preset or a file of settings has it, before flags."""
+    from untrain.core.discover import name_of, settings
+    from untrain.core.settings import read_settings
+
+    if file is None:
+        return settings(name, preset)
+    if preset is not None:
+        raise BadArgument(f"--settings {file.name} and --preset {preset} are both given; a file says its own preset: leave one out")
+    method = read_settings(file)
+    if name_of(method) != name:
+        raise BadArgument(f"--settings {file.name} is of {name_of(method)}, and {name} is to run; name that method, or another file")
+    return method
 
 
 def _constant(value: Any) -> Any:

@@ -6,7 +6,9 @@ import inspect
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from untrain.core.discover import Found, found, lookup
+from untrain.core.discover import Found, found, lookup, settings
+from untrain.core.errors import BadArgument
+from untrain.core.settings import written
 
 
 def methods() -> list[dict[str, Any]]:
@@ -23,6 +25,18 @@ def one(name: str) -> dict[str, Any]:
     cls = lookup("methods", name)
     told, _, _ = inspect.cleandoc(cls.__doc__ or "").partition("Args:\n")
     return _method(name, found("methods")[name]) | {"about": told.strip()}
+
+
+def settings_file(name: str | None) -> str:
+    """The settings of a method, or of a preset of it (`unsir:paper`), as a file that `untrain unlearn` reads.
+
+    Raises:
+        BadArgument: none is named, or there is no such method or preset.
+    """
+    if name is None:
+        raise BadArgument("settings of which method is not said; name one: `untrain methods NAME --toml`")
+    method, _, preset = name.partition(":")
+    return written(settings(method, preset or None)).rstrip()
 
 
 def _method(name: str, entry: Found) -> dict[str, Any]:
