@@ -9,9 +9,10 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from untrain.checks.nets import Attention
-from untrain.core.curvature import gauss_newton, solve
+from untrain.core.curvature import exact, gauss_newton, influence, lissa, solve
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
+from untrain.core.errors import BadArgument, Diverged
 from untrain.core.network import Network
 
 
@@ -74,3 +75,147 @@ def test_it_goes_through_attention_which_is_fused_elsewhere():
     with seeded(0):
         found, _ = gauss_newton(Network(module), F.cross_entropy, samples, v, phase="bend", batch=4)
     assert float(_flat(found) @ _flat(v)) > 0
+
+
+def _logistic(answers, y):
+    """One column against the rest."""
+    return F.binary_cross_entropy_with_logits(answers, F.one_hot(y, answers.shape[1]).to(answers), reduction="none").sum(1).mean()
+
+
+def _squares(answers, y):
+    return (answers - F.one_hot(y, answers.shape[1]).to(answers)).square().sum(1).mean() / 2
+
+
+LOSSES = [F.cross_entropy, _logistic, _squares]
+
+
+def _headed(bias=True):
+    """A network whose head alone wants a gradient."""
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3, bias=bias)).double().eval()
+    module[0].requires_grad_(False)
+    return module, Samples(torch.randn(40, 5, dtype=torch.float64), torch.arange(40) % 3)
+
+
+def _hessian(module, loss, samples):
+    """Row by row, by torch's own second derivative of the whole loss."""
+    x, y = samples.batch(torch.arange(len(samples)))
+    head = dict(module[-1].named_parameters())
+    shapes = [p.shape for p in head.values()]
+
+    def value(flat):
+        parts = torch.split(flat, [s.numel() for s in shapes])
+        return loss(functional_call(module, {f"{len(module) - 1}.{n}": p.view(s) for n, p, s in zip(head, parts, shapes, strict=True)}, (x,)), y)
+
+    return torch.autograd.functional.hessian(value, _flat([p.detach() for p in head.values()]))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_hessian_of_a_linear_head_is_torchs_own(loss, bias):
+    module, samples = _headed(bias)
+    network = Network(module)
+    v = [torch.randn_like(p) for p in network.trainable()]
+    with seeded(0):
+        solved = exact(network, loss, samples, damping=0.1, phase="hessian", batch=7)[0](v)
+    H = _hessian(module, loss, samples)
+    torch.testing.assert_close(_flat(solved), torch.linalg.solve(H + 0.1 * torch.eye(len(H), dtype=H.dtype), _flat(v)))
+
+
+def test_conjugate_gradients_and_lissa_find_what_the_exact_form_gives():
+    module, samples = _headed()
+    network = Network(module)
+    v = [torch.randn_like(p) for p in network.trainable()]
+    with seeded(0):
+        whole = _flat(exact(network, F.cross_entropy, samples, damping=0.2, phase="hessian", batch=40)[0](v))
+        steps, _ = solve(network, F.cross_entropy, samples, v, damping=0.2, steps=50, phase="solve", batch=40)
+        drawn, looked = lissa(network, F.cross_entropy, samples, v, damping=0.2, steps=30, scale=1.0, phase="lissa", batch=30)
+    torch.testing.assert_close(_flat(steps), whole, rtol=1e-4, atol=1e-7)
+    assert float((_flat(drawn) - whole).norm() / whole.norm()) < 0.1
+    assert looked.passes == 30 * 30 * 7
+
+
+def test_lissa_with_too_small_a_scale_says_that_it_ran_away():
+    module, samples = _headed()
+    network = Network(module)
+    v = [torch.randn_like(p) for p in network.trainable()]
+    with seeded(0), pytest.raises(Diverged, match=r"ran away; give a scale above 0\.01"):
+        lissa(network, _squares, samples, v, damping=0.001, steps=100, scale=0.01, phase="lissa", batch=20)
+
+
+def test_the_influence_is_the_slope_of_each_samples_own_loss():
+    module, samples = _case()
+    way = [torch.randn_like(p) for p in module.parameters()]
+    network = Network(module.eval())
+    with seeded(0) as run:
+        found, phase = influence(network, F.cross_entropy, samples, way, phase="influence", batch=4)
+    assert phase.passes == run.passes == 5 * 11
+    for k in range(len(samples)):
+        x, y = samples.batch(torch.tensor([k]))
+        slopes = torch.autograd.grad(F.cross_entropy(module(x), y), list(module.parameters()), allow_unused=True, materialize_grads=True)
+        torch.testing.assert_close(found[k], _flat(slopes) @ _flat(way))
+
+
+def test_on_ridge_regression_it_is_leave_one_out_retraining_to_first_order():
+    """f is what is answered to one more input. Leaving out is exact in closed form, and what is left of the difference falls with the sample's share."""
+    torch.manual_seed(2)
+    ridge, truth, asked = 0.05, torch.randn(5, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+
+    def off(n):
+        x = torch.randn(n, 5, dtype=torch.float64)
+        y = torch.stack([x @ truth, -(x @ truth)], 1).argmax(1)
+        target = F.one_hot(y, 2).double()
+
+        def fitted(weights):
+            G = x.T @ (weights[:, None] * x) / n + ridge * torch.eye(5, dtype=torch.float64)
+            return torch.linalg.solve(G, x.T @ (weights[:, None] * target) / n).T
+
+        layer = nn.Linear(5, 2, bias=False, dtype=torch.float64)
+        layer.weight.data.copy_(fitted(torch.ones(n, dtype=torch.float64)))
+        network, samples = Network(nn.Sequential(layer)), Samples(x, y)
+        f = torch.zeros(2, 5, dtype=torch.float64)
+        f[0] = asked
+        with seeded(0):
+            solved, _ = exact(network, _squares, samples, damping=ridge, phase="hessian", batch=n)
+            gains, _ = influence(network, _squares, samples, [-way for way in solved([f])], phase="influence", batch=n)
+        before, due = layer.weight[0].detach() @ asked, []
+        for k in range(n):
+            left = torch.ones(n, dtype=torch.float64)
+            left[k] = 0
+            due.append(fitted(left)[0] @ asked - before)
+        due = torch.stack(due)
+        return float((-gains / n - due).norm() / due.norm())
+
+    far, near = off(50), off(800)
+    assert far < 0.2
+    # Sixteen times the samples, a sixteenth of the share, and about a sixteenth of the error.
+    assert near < far / 8
+
+
+class Cosine(nn.Module):
+    """A head whose answers are the angles to its rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(5, 4), nn.Linear(4, 3, bias=False)
+
+    def forward(self, x):
+        return 5 * F.normalize(self.head(self.body(x)), dim=1)
+
+
+def test_a_head_that_is_not_linear_has_no_exact_hessian():
+    network = Network(Cosine().eval(), head="head")
+    with seeded(0), pytest.raises(BadArgument, match=r"not a linear function of what the head 'head' reads .* solve by cg or lissa"):
+        exact(network, F.cross_entropy, Samples(torch.randn(8, 5), torch.arange(8) % 3), damping=0.1, phase="hessian", batch=8)
+
+
+def test_a_head_that_is_too_wide_is_refused_before_memory_is_taken():
+    network = Network(nn.Sequential(nn.Linear(900, 10)).eval())
+    with seeded(0), pytest.raises(BadArgument, match="has 9,010 weights, and its Hessian is held whole up to 8,192"):
+        exact(network, F.cross_entropy, Samples(torch.randn(8, 900), torch.arange(8) % 10), damping=0.1, phase="hessian", batch=8)
+
+
+def test_a_head_of_flat_curvature_needs_damping():
+    network = Network(nn.Sequential(nn.Linear(3, 2)).eval())
+    with seeded(0), pytest.raises(Diverged, match="has no inverse; raise the damping"):
+        exact(network, F.cross_entropy, Samples(torch.ones(4, 3), torch.arange(4) % 2), damping=-0.1, phase="hessian", batch=4)
