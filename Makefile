@@ -31,9 +31,11 @@ test-vision: .venv-vision/ready
 docs: .venv/ready-dev
 	$(BIN)/python docs/build.py
 
-# What the README's table is drawn from.
+# The tables and pictures of the pages, from the records.
 table: .venv/ready-dev
-	$(BIN)/python -m untrain.bench table README.md benchmarks/README.md docs/noise.md
+	$(BIN)/python -m untrain.bench table README.md benchmarks/README.md docs/noise.md docs/results.md
+	$(BIN)/python -m untrain.bench picture methods --classes 3 --into docs/field-cifar10.svg
+	$(BIN)/python -m untrain.bench picture methods-digits --classes 3 --into docs/field-digits.svg
 
 # On a quiet machine; memory is kept between calls, or page faults drown what is measured.
 speed: .venv/ready-dev

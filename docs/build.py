@@ -386,13 +386,12 @@ def members(name: str, cls: type[Any]) -> Iterator[tuple[str, str]]:
 # Results and notebooks.
 
 
-def results_page() -> str:
+def measured(_: str) -> str:
     """What README says was measured, whose tables are drawn from records."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    measured = readme.partition("## What was measured\n")[2].partition("\n## ")[0]
-    more = "\nMore questions, each answered from records, stand on [a page of their own](questions.html).\n" if (DOCS / "questions.html").is_file() else ""
-    measured = measured.replace("](docs/", "](").replace("](benchmarks/README.md)", "](benchmarks.md)")
-    return f"# Results\n\nFrom README.md; its tables are drawn from the records in `benchmarks/records/` by `make table`.\n{more}{measured}\n"
+    told = readme.partition("## What was measured\n")[2].partition("\n## ")[0]
+    more = "More questions, each answered from records, stand on [a page of their own](questions.html).\n" if (DOCS / "questions.html").is_file() else ""
+    return more + told.replace("](docs/", "](").replace("](benchmarks/README.md)", "](benchmarks.md)")
 
 
 def benchmarks_page() -> str:
@@ -427,6 +426,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "schema": schema_table,
     "norms": norms_table,
     "membership": membership_table,
+    "measured": measured,
 }
 
 MADE: dict[str, Callable[[], str | None]] = {
@@ -434,7 +434,6 @@ MADE: dict[str, Callable[[], str | None]] = {
     "audits.md": audits_page,
     "cli.md": cli_page,
     "api.md": api_page,
-    "results.md": results_page,
     "benchmarks.md": benchmarks_page,
     "notebooks.md": notebooks_page,
 }

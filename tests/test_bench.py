@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 
-from untrain.bench import grid, table
+from untrain.bench import grid, picture, table
 from untrain.bench.scenario import Cell, Scenario
 from untrain.cli import main
 from untrain.core import discover
@@ -35,7 +37,7 @@ seeds = [0]
 """
 
 
-PAGES = ("README.md", "benchmarks/README.md", "docs/noise.md")
+PAGES = ("README.md", "benchmarks/README.md", "docs/noise.md", "docs/results.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -45,6 +47,33 @@ def test_the_tables_of_a_page_are_those_that_the_records_give(page, tmp_path):
     subprocess.run([sys.executable, "-m", "untrain.bench", "table", str(drawn), "--records", str(ROOT / "benchmarks" / "records")], check=True)
     assert drawn.read_text() == (ROOT / page).read_text()
     assert "<!-- table " in drawn.read_text()
+
+
+@pytest.mark.parametrize(("scenario", "page"), [("methods", "field-cifar10"), ("methods-digits", "field-digits")])
+def test_a_picture_is_what_the_records_give_and_shows_every_row_of_its_table_in_each_panel(scenario, page, tmp_path):
+    picture.draw(ROOT / "benchmarks" / "records", scenario, [3], tmp_path / "it.svg")
+    text = (ROOT / "docs" / f"{page}.svg").read_text()
+    assert (tmp_path / "it.svg").read_text() == text
+    shown = [t.text.partition(": retained")[0] for t in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}title") if "passes" in t.text]
+    assert sorted(shown) == sorted(3 * [name for name, _ in table.fielded(table.read(ROOT / "benchmarks" / "records" / scenario), [3])])
+
+
+def test_the_front_is_what_nothing_beats():
+    rng = random.Random(0)
+    points = [picture.Point(i, "x", rng.randrange(5) / 4, rng.randrange(5) / 4, None, rng.randrange(5), control=i % 7 == 0) for i in range(60)]
+    best = {p.number for p in picture.front(points)}
+    own = [p for p in points if not p.control]
+    for p in own:
+        others = [q for q in own if q.kept >= p.kept and q.gone <= p.gone and q.cost <= p.cost]
+        equal = all((q.kept, q.gone, q.cost) == (p.kept, p.gone, p.cost) for q in others)
+        assert equal == (p.number in best)
+    assert not any(p.control and p.number in best for p in points)
+
+
+def test_a_method_that_leaves_the_class_or_collapses_says_so_in_its_row():
+    rows = [line.split(" | ") for line in table.field(table.read(ROOT / "benchmarks" / "records" / "methods-digits"), [3]).splitlines() if "`" in line]
+    assert all((float(cells[2].partition("%")[0]) > 1) == ("still named" in cells[-1]) for cells in rows if "COLLAPSED" not in cells[-1])
+    assert any("still named" in cells[-1] for cells in rows)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.toml")), ids=lambda p: p.stem)

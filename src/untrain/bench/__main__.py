@@ -68,6 +68,21 @@ def table(*pages: Path, records: Path = Path("benchmarks/records")) -> None:
 
 
 @app.command
+def picture(scenario: str, *, classes: str, into: Path, records: Path = Path("benchmarks/records")) -> None:
+    """Draw what methods keep against what they forget, leave and cost, from the records.
+
+    Args:
+        scenario: Name of a scenario.
+        classes: The forgotten classes, with commas between.
+        into: The picture, SVG.
+        records: Folder of records, a folder for each scenario in it.
+    """
+    from untrain.bench import picture as draw
+
+    draw.draw(records, scenario, [int(c) for c in classes.split(",")], into)
+
+
+@app.command
 def questions(scenario: Path, *, into: Path) -> None:
     """Draw the page of the paper's questions from the records that are there.
 

@@ -7,6 +7,7 @@ A page says where they go: `<!-- table SCENARIO VIEW WORDS -->` ... `<!-- end --
     classes unsir,...    classes at seed 0, by setting
     ground unsir         each set of classes at seed 0: accuracy, recovery, cost
     mean unsir 0,2,3     mean of one-class runs over some classes
+    field 3              every setting on the classes 3 at seed 0: kept, forgotten, left, cost; controls and what collapsed by themselves
     limits unsir 3       recovery of each seed beside the prediction limit of the retrained models
 """
 
@@ -56,6 +57,12 @@ ORDER = (
     "nothing",
 )
 """How settings stand in a table; others follow."""
+
+CONTROLS = ("headonly", "nothing", "opc", "pour")
+"""Methods that show what is not forgetting."""
+
+NAMED = 0.01
+"""Share of the forgotten classes' test images from which on they are said to be named still."""
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -108,6 +115,51 @@ def by_method(found: list[dict[str, Any]], classes: list[int], base: str | None 
         cells = [shown([v for r in runs for v in values(r, row, "unlearned")], form) for _, row, form in COLUMNS]
         passes = statistics.fmean(r["run"]["passes"] for r in runs)
         lines.append("| " + " | ".join([f"`{name}`", *cells, str(len(runs)), f"{passes:,.0f}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def fielded(found: list[dict[str, Any]], classes: list[int], seed: int = 0) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of `field` with their names: methods, the more they keep the earlier, then what collapsed, then the controls."""
+    mine = [(setting(r), r) for r in found if r["request"]["classes"] == classes and r["seed"] == seed and not r["request"].get("after")]
+
+    def place(row: tuple[str, dict[str, Any]]) -> tuple[int, float, str]:
+        name, r = row
+        group = 2 if name.partition(":")[0] in CONTROLS else int(r["verdict"]["code"] == "COLLAPSED")
+        return group, -values(r, "retained, test", "unlearned")[0]["value"], name
+
+    return sorted(mine, key=place)
+
+
+def field(found: list[dict[str, Any]], classes: list[int]) -> str:
+    """Settings side by side, numbered as in their picture; behind them original and retrained models."""
+    rows = fielded(found, classes)
+    if not rows:
+        return "*Not run.*\n"
+    left = [c for c in COLUMNS[2:] if c[0] not in ("relearn steps", "row reset")]
+    heads = ["", "method", "forgotten, at most", "retained", "less the retrained", *(c[0] for c in left), "passes", "seconds", "what is said of it"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for number, (name, r) in enumerate(rows, 1):
+        gone, less = values(r, "forgotten, test", "unlearned")[0], values(r, "retained, less the retrained", "unlearned")
+        mark = ", control" if name.partition(":")[0] in CONTROLS else ""
+        said = r["verdict"]["code"] + (", still named" if gone["value"] > NAMED and r["verdict"]["code"] != "COLLAPSED" else "")
+        cells = [
+            str(number),
+            f"`{name}`{mark}",
+            f"{gone['value']:.1%}, {gone['high']:.1%}",
+            shown(values(r, "retained, test", "unlearned"), "{:.2%}"),
+            f"{100 * less[0]['value']:+.2f} ({100 * less[0]['low']:+.2f} to {100 * less[0]['high']:+.2f})" if less else "",
+            *(shown(values(r, row, "unlearned"), form) for _, row, form in left),
+            f"{r['run']['passes']:,}",
+            f"{r['run']['seconds']:,.0f}",
+            said,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    widest = max((r for _, r in rows), key=lambda r: (len(r["references"]), len(r["audits"])))
+    for column in ("original", "retrained"):
+        n = len(values(widest, "forgotten, test", column))
+        if n:
+            cells = [shown(values(widest, row, column), form) for _, row, form in (*COLUMNS[:2], *left)]
+            lines.append("| " + " | ".join(["", column + (f", {n} models" if n > 1 else ""), *cells[:2], "", *cells[2:], "", "", ""]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -213,6 +265,8 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
         return by_method(found, numbers, words[0])
     if view == "classes":
         return by_class(found, tuple(words[0].split(",")), TUNED_ON.get(scenario, ()))
+    if view == "field":
+        return field(found, numbers)
     if view == "limits":
         return limits(found, words[0], numbers)
     return ground(found, words[0]) if view == "ground" else mean(found, words[0], tuple(numbers))
@@ -220,6 +274,6 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
 
 def fill(page: Path, records: Path) -> None:
     """Draw every table that a page has markers for."""
-    marker = re.compile(r"(<!-- table (\S+) (methods|changes|classes|ground|mean|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+    marker = re.compile(r"(<!-- table (\S+) (methods|changes|classes|ground|mean|field|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     page.write_text(marker.sub(lambda m: m[1] + drawn(records, m[2], m[3], m[4].split()) + m[5], text), encoding="utf-8")
