@@ -71,7 +71,7 @@ class Rehearsal:
         pause: Seconds of a step beyond which it is not tried with more rows, once it was with two batches of them.
         pieces: The core calls, in order.
         spent: Seconds that their cut-down steps took.
-        asked: Predictions on as many samples of one shape that were timed before: a search that asks the same again is timed once.
+        asked: What was timed before: predictions on as many samples of one shape, steps of one phase on plans of one form. A search or a solver that asks the same again is timed once.
     """
 
     pause: float = 0.2
@@ -105,8 +105,14 @@ class Rehearsal:
             ticks.append(time.perf_counter())
 
         run.progress = tick
+        rows = round(batches.rows * in_full / len(batches))
+        key = (phase, in_full, rows, *((stream.largest, str(stream.samples.shape)) for stream in batches.streams))
         try:
-            return self._drawn_out(phase, timed, batches.largest, in_full, round(batches.rows * in_full / len(batches)), batches.shown(in_full))
+            if key in self.asked:
+                self._again(key, lambda: work(batches.few(min(FIRST, batches.largest), 1)))
+            else:
+                self.asked[key] = self._drawn_out(phase, timed, batches.largest, in_full, rows, batches.shown(in_full))
+            return self.asked[key]
         finally:
             run.progress = outer
 
@@ -128,28 +134,33 @@ class Rehearsal:
 
         key = (n, batch, str(samples.shape))
         if key in self.asked:
-            began, token = time.perf_counter(), _rehearsal.set(None)
-            try:
-                said[:] = [work(samples[spread(n, min(FIRST, n))])]
-            finally:
-                _rehearsal.reset(token)
-            self.spent += time.perf_counter() - began
-            self.pieces.append(self.asked[key])
+            self._again(key, lambda: said.append(work(samples[spread(n, min(FIRST, n))])))
         else:
             self.asked[key] = self._drawn_out("predict", timed, min(batch, n), 0, n)
         return tuple(value[torch.arange(n) % len(value)] if len(value) else value for value in said[0])
 
+    def _again(self, key: tuple[object, ...], work: Callable[[], object]) -> None:
+        """Work that was timed before is done once more in little, since what follows may stand on it."""
+        began, token = time.perf_counter(), _rehearsal.set(None)
+        try:
+            work()
+        finally:
+            _rehearsal.reset(token)
+            self.spent += time.perf_counter() - began
+            self.pieces.append(self.asked[key])
+
     def _drawn_out(self, name: str, timed: Callable[[int, int], Look], full: int, steps: int, rows: int, shown: int | None = None) -> Piece:
         began, token = time.perf_counter(), _rehearsal.set(None)
         try:
-            looks = [timed(min(full, FIRST), 2)]
+            # Of batches of one, two steps would be cut as one batch: no batch is left with a single row where it can be otherwise.
+            looks = [timed(min(full, FIRST), 1 if full > 1 else 2)]
             # Two looks at the least: one alone cannot tell what a batch takes from what a row takes.
             while looks[-1].rows < full and (len(looks) == 1 or looks[-1].seconds < self.pause):
                 last = looks[-1]
                 least = 4 * last.rows if len(looks) == 1 and last.seconds < 2 * self.pause else 2 * last.rows
                 more = min(full, max(least, int(0.8 * last.rows * self.pause / max(last.seconds, 1e-6))))
                 # Short steps are taken more often, or a hiccup of the machine would pass for their length.
-                looks.append(timed(more, min(10, max(2, int(self.pause / max(last.seconds * more / last.rows, 1e-6))))))
+                looks.append(timed(more, min(10, max(1, int(self.pause / max(last.seconds * more / last.rows, 1e-6))))))
         finally:
             _rehearsal.reset(token)
             self.spent += time.perf_counter() - began
