@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from dataclasses import dataclass
 from itertools import chain
@@ -637,3 +638,11 @@ def test_the_constants_of_a_normalisation_are_made_once_for_a_device():
     before = _by_channel.cache_info().misses
     norm(x)
     assert _by_channel.cache_info().misses == before
+
+
+def test_a_clock_that_is_put_back_changes_no_duration(monkeypatch):
+    """F10: durations are of a clock that only runs forwards."""
+    jumps = itertools.cycle((1e9, 0.0, 2e9, -1e9))
+    monkeypatch.setattr("time.time", lambda: next(jumps))
+    done = unlearn(mlp(), small_split(), Asks())
+    assert 0 < done.trace["p"].seconds <= done.seconds < 60

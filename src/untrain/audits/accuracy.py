@@ -39,9 +39,9 @@ class Accuracy(Audit):
         self,
         model: Subject,
         *,
-        forget: Samples,
         retain: Samples,
         test: Samples,
+        forget: Samples | None = None,
         classes: tuple[int, ...] = (),
         original: Subject | None = None,
         retrained: tuple[Subject, ...] = (),
@@ -59,6 +59,8 @@ class Accuracy(Audit):
             values["answers unlike the original's"] = counted(logits.argmax(1) != original.on(test)[0].argmax(1))
         by_class = {_name(test, c): float(right[labels == c].double().mean()) for c in torch.unique(labels).tolist()}
         for name, part in (("forgotten, training", forget), ("retained, training", retain)):
+            if part is None:
+                continue
             logits, labels, _ = model.on(part.at_most(self.train))
             values[name] = counted(logits.argmax(1) == labels)
         return Finding(values, bars={"accuracy by class": by_class})

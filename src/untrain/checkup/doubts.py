@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from untrain.core.data import Split
+from untrain.core.discover import found
 from untrain.core.network import Network
 from untrain.core.rehearse import spread
 
@@ -33,11 +34,18 @@ def doubts(model: nn.Module, split: Split, seconds: float = SECONDS) -> list[str
 
 
 def unseen(split: Split) -> list[str]:
-    """A sentence on classes to forget of which there is no test image."""
-    bare = [c for c in split.classes if not bool((split.test.y == c).any())]
+    """Sentences on classes to forget of which there is no test image, or no training image any more."""
+    untested, gone = ([c for c in split.classes if not bool((part.y == c).any())] for part in (split.test, split.forget))
     names = split.test.names or split.retain.names
-    called = ", ".join(names[c] if c < len(names) else str(c) for c in bare)
-    return [f"no test image is of {called}: that it is forgotten cannot be measured; give a test part that shows it, by --test"] if bare else []
+
+    def called(classes: list[int]) -> str:
+        return ", ".join(names[c] if c < len(names) else str(c) for c in classes)
+
+    said = [f"no test image is of {called(untested)}: that it is forgotten cannot be measured; give a test part that shows it, by --test"] if untested else []
+    if gone:
+        lacking = ", ".join(name for name, entry in found("audits").items() if "forget" in entry.load().needs)
+        said.append(f"no training image is of {called(gone)}: methods that need the forget set are refused, and of audits these are not asked: {lacking}")
+    return said
 
 
 def unknown(model: nn.Module, split: Split, seconds: float) -> list[str]:

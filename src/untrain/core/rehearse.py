@@ -71,7 +71,8 @@ class Rehearsal:
         pause: Seconds of a step beyond which it is not tried with more rows, once it was with two batches of them.
         pieces: The core calls, in order.
         spent: Seconds that their cut-down steps took.
-        asked: What was timed before: predictions on as many samples of one shape, steps of one phase on plans of one form. A search or a solver that asks the same again is timed once.
+        asked: What was timed before: predictions on as many samples of one shape, steps of one phase on plans of one form.
+            A search or a solver that asks the same again is timed once.
     """
 
     pause: float = 0.2

@@ -24,11 +24,11 @@ class Phase:
     """
 
     name: str
-    losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list, repr=False)
     steps: int = 0
     passes: int = 0
     seconds: float = 0.0
-    curves: list[list[float]] = field(default_factory=list)
+    curves: list[list[float]] = field(default_factory=list, repr=False)
 
     def __add__(self, other: Phase) -> Phase:
         """Both, one after the other, under the name of the first."""

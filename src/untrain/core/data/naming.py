@@ -95,8 +95,15 @@ def _few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(repr(name) for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
-def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ...]:
+def class_numbers(samples: Samples, named: Sequence[int | str], *, elsewhere: Samples | None = None) -> tuple[int, ...]:
     """Class numbers, sorted, of classes given by number, by name, or as `#3` by what can be nothing but a number.
+
+    A class that no sample shows any more, its images having been deleted, is one all the same where its name is known or samples elsewhere show it.
+
+    Args:
+        samples: The training samples.
+        named: Classes.
+        elsewhere: Further samples whose labels tell of classes: the test part.
 
     Raises:
         BadArgument: a class that is not there (says which are), one that could be several, none, or all.
@@ -106,26 +113,30 @@ def class_numbers(samples: Samples, named: Sequence[int | str]) -> tuple[int, ..
     (1,)
     >>> class_numbers(Samples(torch.zeros(3, 1), [0, 1, 2], names=["crane", "cat", "crane"]), ["#2"])
     (2,)
+    >>> class_numbers(Samples(torch.zeros(2, 1), [0, 1], names=["cat", "dog", "eel"]), ["eel"])
+    (2,)
     """
     there, names = samples.classes, samples.names
+    known = {*there, *range(len(names)), *(elsewhere.classes if elsewhere is not None else ())}
     found = set()
     for given in named:
         text = str(given)
         called = [c for c, name in enumerate(names) if name == text]
         plain = text if called else text.removeprefix("#")
         number = int(plain) if plain.isdecimal() and not isinstance(given, bool) else None
-        could = sorted({*called, *([number] if number in there else [])})
+        could = sorted({*called, *([number] if number in known else [])})
         if len(could) > 1:
             raise BadArgument(f"{_why_several(text, called, number, names)}; write {' or '.join(f'#{c}' for c in could)} for the one that is meant")
         number = could[0] if could else number
-        if number is None or number not in there:
-            known = [f"{c} {names[c]}" if c < len(names) and names[c] != str(c) else str(c) for c in there]
-            shown = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
+        if number is None or number not in known:
+            there_are = [f"{c} {names[c]}" if c < len(names) and names[c] != str(c) else str(c) for c in there]
+            shown = ", ".join(there_are[:20]) + (f", ... ({len(there_are)} in all)" if len(there_are) > 20 else "")
             near = next((name for name in names if name.casefold() == text.casefold()), None)
-            hint = f"; {given!r} has no training sample" if given == near or (number is not None and number < len(names)) else f"; did you mean {near!r}?" if near else ""
+            hint = f"; did you mean {near!r}?" if near else ""
             raise BadArgument(f"no class {given!r}; there are {shown}{hint}")
         found.add(number)
-    refuse_all_or_none(len(found), len(there), "classes")
+    if not found or found.issuperset(there):
+        refuse_all_or_none(len(found.intersection(there)), len(there), "classes")
     return tuple(sorted(found))
 
 

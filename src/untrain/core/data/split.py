@@ -62,11 +62,13 @@ class Split:
     def by_class(cls, train: Given, test: Given, *, forget: Sequence[int | str], **parts: Given) -> Split:
         """Forget whole classes, given by number or by name.
 
+        Their training samples may be gone already: the forget set is empty then, and methods that need none of it (UNSIR) forget the class all the same.
+
         Raises:
             BadArgument: a class that is not there, none, or all of them.
         """
         train, given = samples_of(train, "train"), _all_of(test, parts)
-        numbers = class_numbers(train, forget)
+        numbers = class_numbers(train, forget, elsewhere=given["test"])
         gone = torch.isin(train.y, torch.tensor(numbers))
         return cls(train[gone], train[~gone], given.pop("test"), numbers, **given)
 
