@@ -107,7 +107,7 @@ class Rehearsal:
 
         run.progress = tick
         rows = round(batches.rows * in_full / len(batches))
-        key = (phase, in_full, rows, *((stream.largest, str(stream.samples.shape)) for stream in batches.streams))
+        key = (phase, in_full, rows, *((stream.largest, len(stream)) for stream in batches.streams))
         try:
             if key in self.asked:
                 self._again(key, lambda: work(batches.few(min(FIRST, batches.largest), 1)))
