@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from test_chaos import RUN, fail_at
 
+from test_chaos import RUN, fail_at
 from untrain.cli import main
 from untrain.core import files
 from untrain.zoo import trained
