@@ -21,7 +21,7 @@ from untrain.core.errors import BadArgument, BadData, OtherHead
 from untrain.core.model import Expects
 from untrain.core.seeds import stream
 from untrain.evidence import record as records
-from untrain.sources import hashes, images
+from untrain.sources import blobs, hashes
 from untrain.sources.forms.parts import Columns
 from untrain.sources.reading import read, why_other_width
 from untrain.sources.weights import fill, refuse_nan, refuse_width
@@ -58,7 +58,7 @@ def test_a_dataset_with_one_open_file_is_read_by_one_thread(monkeypatch):
     assert torch.equal(found.whole.batch(torch.arange(600))[0], whole)
     assert read(OneHandle()).sha256 == found.sha256
     # Too large to be kept, it is read as the run goes on: by one thread as well.
-    monkeypatch.setattr("untrain.sources.images.FITS", 1000)
+    monkeypatch.setattr("untrain.sources.blobs.FITS", 1000)
     lazy = read(one)
     assert torch.equal(lazy.whole.batch(torch.arange(600))[0], whole)
     assert one.threads == {threading.get_ident()}
@@ -401,6 +401,6 @@ def test_without_a_home_there_is_no_cache(tmp_path, monkeypatch):
     """Fault 61: a container without a home could read no folder of images."""
     monkeypatch.delenv("UNTRAIN_CACHE")
     monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home directory.")))
-    monkeypatch.setattr(images, "KEEP", 1)
+    monkeypatch.setattr(blobs, "KEEP", 1)
     monkeypatch.setattr(hashes, "WORTH", 1)
     assert len(read(str(folder_of(tmp_path / "d"))).whole) > 0

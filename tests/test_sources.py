@@ -23,7 +23,7 @@ from untrain.cli import main
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData, MissingExtra
 from untrain.core.model import Expects
-from untrain.sources import images
+from untrain.sources import blobs
 from untrain.verbs.given import given_data, split_of
 
 Image = pytest.importorskip("PIL.Image")
@@ -192,14 +192,14 @@ def test_several_broken_files_are_counted_and_the_first_are_named(tmp_path):
 
 
 def test_a_set_read_by_the_batch_is_looked_at_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "FITS", 0)
+    monkeypatch.setattr(blobs, "FITS", 0)
     put(folder_of(tmp_path / "d"), {"cat/bad.png": BROKEN["not-zlib.png"]})
     with pytest.raises(BadData, match=r"cat/bad\.png"):
         given_data(str(tmp_path / "d"))
 
 
 def test_a_file_that_breaks_after_it_was_looked_at_is_named_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "FITS", 0)
+    monkeypatch.setattr(blobs, "FITS", 0)
     found = given_data(str(folder_of(tmp_path / "d")))
     name = found.train.columns["path"][3]
     (tmp_path / "d" / name).write_bytes(b"")
@@ -748,7 +748,7 @@ def test_data_out_of_a_function_is_said_to_run_code(ready, tmp_path, capsys):
 def test_a_set_read_by_the_batch_gives_the_bits_of_one_in_memory(tmp_path, monkeypatch):
     root = str(folder_of(tmp_path / "d", n=20))
     here = given_data(root)
-    monkeypatch.setattr(images, "FITS", 0)
+    monkeypatch.setattr(blobs, "FITS", 0)
     there = given_data(root)
     assert "lazy" in repr(there.train)
     assert here.sha256 == there.sha256
@@ -760,7 +760,7 @@ def test_a_set_read_by_the_batch_gives_the_bits_of_one_in_memory(tmp_path, monke
 
 def test_a_large_parquet_file_is_read_by_the_batch_too(forms, monkeypatch):
     here = given_data(forms["parquet"])
-    monkeypatch.setattr(images, "FITS", 0)
+    monkeypatch.setattr(blobs, "FITS", 0)
     for _ in range(2):
         there = given_data(forms["parquet"])
         assert "lazy" in repr(there.train)

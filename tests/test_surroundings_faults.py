@@ -29,7 +29,7 @@ from untrain.core.unlearn import unlearn
 from untrain.evidence import record as records
 from untrain.evidence.seal import sealed
 from untrain.methods.finetune import FineTune
-from untrain.sources import images
+from untrain.sources import blobs
 
 DIGITS = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
@@ -243,7 +243,7 @@ def test_fault_61_without_further_threads_images_are_read_all_the_same(tmp_path,
 
     monkeypatch.setattr(threading.Thread, "start", none)
     assert untrain.load(str(folder)).sha256 == whole
-    monkeypatch.setattr(images, "FITS", 0)
+    monkeypatch.setattr(blobs, "FITS", 0)
     lazy = untrain.load(str(folder))
     assert lazy.train.batch(torch.arange(2))[0].shape[0] == 2
 

@@ -16,7 +16,7 @@ from untrain.cli import main
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
-from untrain.sources import images
+from untrain.sources import blobs
 from untrain.verbs.given import given_data, split_of
 
 
@@ -56,7 +56,7 @@ def pictures(samples):
 @pytest.mark.parametrize("form", ["{}", "hf:{}"])
 def test_a_saved_data_set_is_read_with_its_names_and_columns(form, lazy, saved, monkeypatch):
     if lazy:
-        monkeypatch.setattr(images, "FITS", 0)
+        monkeypatch.setattr(blobs, "FITS", 0)
     found = given_data(form.format(saved))
     for seed, part in enumerate((found.train, found.test)):
         assert torch.equal(pictures(part), torch.from_numpy(pixels(seed).transpose(0, 3, 1, 2)))

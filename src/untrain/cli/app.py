@@ -87,7 +87,7 @@ def audits(*, json: Json = False) -> int:
     return 0
 
 
-@takes(flags_of(without=("forget", "weights", "head", "redact")))
+@takes(flags_of(without=("forget", "weights", "redact")))
 def train(
     *,
     inputs: Inputs,
@@ -215,7 +215,7 @@ def audit(
     with show.bars() as progress:
         how: dict[str, Any] = {"retrained": retrained, "skip": left, "also": more, "show_images": show_images, "progress": progress, "say": show.note}
         if run.suffix != ".safetensors" and (not run.is_file() or run.suffix == ".json"):
-            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "norm", "image_column", "label_column", "redact")})
+            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "rate", "clip", "norm", "image_column", "label_column", "redact")})
             record = audit(run, elsewhere=inputs, **how)
         else:
             record = audit_file(run, inputs_of(inputs), named_out(out, run), **how)
@@ -250,7 +250,7 @@ def report(
 
 @takes(
     flags_of(
-        without=("size", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "precision", "redact", "head"),
+        without=("size", "rate", "clip", "image_column", "label_column", "mirror", "seed", "norm", "epochs", "precision", "redact", "head"),
         heading="Of the run, where it lies elsewhere now, or runs code",
     ),
     make=dict,

@@ -2,113 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from untrain.core import disk, files
 from untrain.core.errors import BadData, MissingExtra, Resources
-from untrain.sources.cache import used
-
-T = TypeVar("T")
+from untrain.sources import blobs as under
+from untrain.sources.blobs import Blobs, Decoded, each, refuse_broken, short, strict
 
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "TGA", "ICO")
 """What is read, whatever a file's name ends in. None of them runs a program, as EPS would."""
 
-FITS = 256 * 2**20
-"""Bytes of decoded pixels up to which a set is decoded once and kept in memory; a larger one is read by the batch."""
-
 PIXELS = 100_000_000
 """Pixels of an image beyond which it is taken for a decompression bomb."""
-
-KEEP = 1000
-"""Images from which on decoded pixels, or the fact that all can be decoded, are kept in the cache."""
-
-
-class Blobs(Protocol):
-    """Images not yet decoded, by their place."""
-
-    @property
-    def together(self) -> bool:
-        """Whether several threads may read at once; else they are read in order, by whoever asks."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def name(self, i: int) -> str:
-        """What an image is called in a message."""
-        ...
-
-    def read(self, i: int) -> Any:
-        """Its bytes, or a Pillow image."""
-        ...
-
-
-@dataclass(frozen=True)
-class Files:
-    """Images in files.
-
-    Args:
-        root: The folder that the paths are seen from.
-        paths: Paths with forward slashes.
-    """
-
-    root: Path
-    paths: Sequence[str]
-    together: bool = field(default=True, init=False)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, i: int) -> str:
-        """The path."""
-        return self.paths[i]
-
-    def read(self, i: int) -> bytes:
-        """The file's bytes."""
-        return disk.read(self.root / self.paths[i])
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Images in rows, by a function that reads one; bytes in memory are `list.__getitem__`.
-
-    Args:
-        n: How many.
-        get: Bytes or a Pillow image at a place.
-        called: Name of an image.
-        together: Whether several threads may call `get` at once. What others wrote may hold one open file, or a cursor:
-            two threads then read each other's bytes, and nothing says so.
-    """
-
-    n: int
-    get: Callable[[int], Any]
-    called: Callable[[int], str]
-    together: bool = False
-
-    def __len__(self) -> int:
-        return self.n
-
-    def name(self, i: int) -> str:
-        """Its name."""
-        return self.called(i)
-
-    def read(self, i: int) -> Any:
-        """What the function gives."""
-        return self.get(i)
 
 
 @dataclass(frozen=True)
@@ -144,8 +58,8 @@ class Fit:
         return left, top, left + w * scale, top + h * scale
 
 
-class Images(Dataset[Tensor]):
-    """Images [channels, h, w] as bytes, decoded when asked for, by threads where the images may be read so.
+class Images(Decoded):
+    """Images [channels, h, w] as bytes.
 
     Args:
         blobs: The images.
@@ -154,27 +68,23 @@ class Images(Dataset[Tensor]):
         channels: 3 for colour, 1 for grey.
     """
 
+    called = "images"
+
     def __init__(self, blobs: Blobs, shape: tuple[int, int], fit: Fit | None = None, channels: int = 3) -> None:
-        self.blobs, self.shape, self.fit, self.channels = blobs, shape, fit, channels
-        self.workers = workers() if blobs.together else 0
+        super().__init__(blobs)
+        self.shape, self.fit, self.channels = shape, fit, channels
 
     def empty(self, n: int) -> Tensor:
         """Room for n of them."""
         return torch.empty((n, self.channels, *self.shape), dtype=torch.uint8)
 
-    def __len__(self) -> int:
-        return len(self.blobs)
+    def decode(self, i: int) -> Tensor:
+        """One of them."""
+        return torch.from_numpy(_pixels(self.blobs.read(i), self.fit, self.channels))
 
-    def __getitem__(self, i: int) -> Tensor:
-        try:
-            return torch.from_numpy(_pixels(self.blobs.read(i), self.fit, self.channels))
-        except Exception as error:  # what a decoder raises on a stranger's file has no common class
-            raise BadData(f"{self.blobs.name(i)}: {why(error)}; remove or mend it") from error
-
-
-def workers() -> int:
-    """Threads that decode: one for each processor that this process may use, 8 at most."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    def why(self, error: Exception) -> str:
+        """What is wrong with an image, in words."""
+        return why(error)
 
 
 def pillow() -> Any:
@@ -267,32 +177,6 @@ def why(error: Exception) -> str:
     return f"not a whole image ({' '.join(str(error).split())[:80] or kind})"
 
 
-def each(work: Callable[[int], T], n: int, together: bool = True) -> Iterator[T]:
-    """The answers of work(0) ... work(n - 1), in order, by several threads where they may, a few at a time so that memory does not grow with n."""
-    if not together:
-        yield from map(work, range(n))
-        return
-    with ThreadPoolExecutor(workers(), thread_name_prefix="untrain-look") as pool:
-        for start in range(0, n, 512):
-            some = range(start, min(n, start + 512))
-            try:
-                answers = list(pool.map(work, some))
-            except RuntimeError as error:
-                if "start new thread" not in str(error):
-                    raise
-                # There are no further threads to be had: it goes without, and the answers are the same.
-                answers = list(map(work, some))
-            yield from answers
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    """Warnings of the decoder about a file are answers here, not lines on a user's screen."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]:
     """How many images have each height and width.
 
@@ -311,37 +195,23 @@ def looked_at(blobs: Blobs, key: str, cache: Path) -> dict[tuple[int, int], int]
         except Exception as error:  # see Images
             return f"{blobs.name(i)} ({why(error)})"
 
-    kept = cache / f"{_short(key)}.sizes.json"
+    kept = cache / f"{short(key)}.sizes.json"
     if kept.is_file():
         with suppress(OSError, ValueError, TypeError):
             return {(int(h), int(w)): int(n) for h, w, n in json.loads(disk.read(kept))}
     sizes: dict[tuple[int, int], int] = {}
     bad: list[str] = []
-    with _strict():
+    with strict():
         for found in each(look, len(blobs), blobs.together):
             if isinstance(found, str):
                 bad.append(found)
             else:
                 sizes[found] = sizes.get(found, 0) + 1
     refuse_broken(bad, len(blobs))
-    if len(blobs) >= KEEP:
+    if len(blobs) >= under.KEEP:
         with suppress(Resources):
             files.write(kept, json.dumps([[h, w, n] for (h, w), n in sizes.items()]).encode())
     return sizes
-
-
-def _short(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def refuse_broken(bad: Sequence[str], n: int) -> None:
-    """Refuse data in which some of n images cannot be read.
-
-    Raises:
-        BadData: how many, and the first three.
-    """
-    if bad:
-        raise BadData(f"{len(bad)} of {n} images cannot be read: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}; remove or mend them")
 
 
 def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channels: int, cache: Path) -> Tensor | Images:
@@ -358,34 +228,5 @@ def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channe
     Raises:
         BadData: some cannot be decoded: how many, and the first three with what is wrong.
     """
-    n, h, w = len(blobs), *shape
-    name = hashlib.sha256(json.dumps([key, n, h, w, str(fit), channels]).encode()).hexdigest()
-    kept, seen = cache / f"{name}.npy", cache / f"{_short(key)}.seen"
-    lazy, fits = Images(blobs, shape, fit, channels), n * channels * h * w <= FITS
-    if fits and used(kept).is_file():
-        return torch.from_numpy(np.load(kept, allow_pickle=False))
-    if not fits and seen.is_file():
-        return lazy
-    pixels = np.empty((n, channels, h, w), dtype=np.uint8) if fits else None
-
-    def decode(i: int) -> str | None:
-        try:
-            found = _pixels(blobs.read(i), fit, channels)
-        except Exception as error:  # see Images
-            return f"{blobs.name(i)} ({why(error)})"
-        if pixels is not None:
-            pixels[i] = found
-        return None
-
-    with _strict():
-        refuse_broken([bad for bad in each(decode, n, blobs.together) if bad is not None], n)
-    if n >= KEEP:
-        # A cache that cannot be written costs time, and nothing else.
-        with suppress(Resources):
-            if pixels is not None:
-                file = io.BytesIO()
-                np.save(file, pixels)
-                files.write(kept, file.getvalue())
-            else:
-                files.write(seen, b"")
-    return lazy if pixels is None else torch.from_numpy(pixels)
+    told = json.dumps([key, len(blobs), *shape, str(fit), channels])
+    return under.held(Images(blobs, shape, fit, channels), told, key, cache)

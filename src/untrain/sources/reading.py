@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +18,12 @@ from torch import Tensor
 from untrain.core.data import CropFlip, Data, Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects
-from untrain.sources import cache, images
+from untrain.sources import cache, images, sounds
+from untrain.sources.blobs import Blobs, Decoded
 from untrain.sources.forms.finding import found
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part
 from untrain.sources.images import Fit
+from untrain.sources.sounds import Clip
 
 ASIDE = 5
 """One in so many samples of each class is set aside where there is no test part."""
@@ -37,6 +39,8 @@ def read(
     augment: CropFlip | None = None,
     columns: Columns = PLAIN,
     mirror: bool = False,
+    rate: int | None = None,
+    clip: float | None = None,
 ) -> Data:
     """Data out of any of the forms.
 
@@ -50,6 +54,8 @@ def read(
         columns: Which columns of the data, and of those for testing, hold the image and the label.
         mirror: Whether that change mirrors half of the images too. Not unless it is asked for: a mirrored digit, letter or traffic
             sign is another one, or none, and nothing here can tell.
+        rate: Samples in a second that the model reads: the data are sounds, each of this rate.
+        clip: How many seconds long sounds are made: cut at their end, or padded there with silence; where none is given those of one length stay as they are.
 
     Raises:
         BadArgument: a name that leads nowhere, or a part that is not there.
@@ -58,15 +64,14 @@ def read(
     """
     if size is not None and not 1 <= size <= 4096:
         raise BadArgument(f"--size {size}: images are brought to 1 to 4096 pixels a side")
+    refuse_lengths(size, rate, clip)
     look = expects or Expects()
     main = found(data, columns)
     train, chosen = _chosen(main, test, holdout, columns)
     named = {"train": train, **chosen}
     names, numbers = _numbered(main, named, look.names)
-    fit, shape, notes = _fitted(named, size, look)
-    channels = 1 if look.norm is not None and len(look.norm.mean) == 1 else 3
-    change = augment or CropFlip(max(1, min(shape) // 8), flip=mirror)
-    made = {part: _samples(p, numbers[part], names, fit, shape, channels, change) for part, p in named.items()}
+    bring, change, notes = _sounding(main.name, named, rate, clip) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
+    made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}
     notes = [*(note for p in named.values() for note in p.notes), *notes]
     digest = hashlib.sha256("".join(p.digest for p in named.values()).encode()).hexdigest()
     whole = None
@@ -86,6 +91,24 @@ def read(
         some = f"{', '.join(untested[:5])}{', ...' if len(untested) > 5 else ''}"
         notes.append(f"{len(untested)} of {len(there)} classes have no test sample: {some}; what a model still knows of them cannot be measured")
     return Data(main.name, made["train"], made["test"], digest, made.get("holdout"), whole, tuple(dict.fromkeys(notes)))
+
+
+def refuse_lengths(size: int | None, rate: int | None, clip: float | None) -> None:
+    """Refuse what is said of sounds where it cannot be meant.
+
+    Raises:
+        BadArgument: a rate or a length out of range, one of images beside them, or a length without a rate.
+    """
+    if rate is None and clip is None:
+        return
+    if rate is None:
+        raise BadArgument(f"--clip {clip:g} is for sounds; say by --rate how many samples in a second the model reads")
+    if size is not None:
+        raise BadArgument(f"--size {size} is for images, and --rate {rate} for sounds; leave one out")
+    if not 1000 <= rate <= 384_000:
+        raise BadArgument(f"--rate {rate}: sounds have 1,000 to 384,000 samples in a second")
+    if clip is not None and not 1 <= round(clip * rate) <= sounds.LONGEST:
+        raise BadArgument(f"--clip {clip:g} at {rate} Hz is not between one sample and {sounds.LONGEST:,}")
 
 
 def aside(samples: Samples) -> Tensor:
@@ -212,7 +235,41 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
     return fit, target, [f"images of {len(sizes)} size{'s' if len(sizes) > 1 else ''} were brought to {fit}"]
 
 
-def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, shape: tuple[int, int], channels: int, augment: CropFlip) -> Samples:
+Bring = Callable[[Blobs, str], Tensor | Decoded]
+"""Decodes blobs of a hash, all to one shape."""
+
+
+def _shown(name: str, parts: Mapping[str, Part], size: int | None, look: Expects, augment: CropFlip | None, mirror: bool) -> tuple[Bring, CropFlip | None, list[str]]:
+    """How images are decoded, the random change that suits them, and what to tell of it."""
+    heard = next((part.blobs for part in parts.values() if part.blobs is not None and sounds.is_sound(part.blobs)), None)
+    if heard is not None:
+        raise BadData(f"{name} holds sounds, such as {heard.name(0)}; say how many samples in a second the model reads by --rate, as in --rate 16000")
+    fit, shape, notes = _fitted(parts, size, look)
+    channels = 1 if look.norm is not None and len(look.norm.mean) == 1 else 3
+    change = augment or CropFlip(max(1, min(shape) // 8), flip=mirror)
+    return lambda blobs, key: images.read(blobs, key, shape, fit, channels, cache.place()), change, notes
+
+
+def _sounding(name: str, parts: Mapping[str, Part], rate: int, clip: float | None) -> tuple[Bring, CropFlip | None, list[str]]:
+    """How sounds are decoded, and what to tell of it."""
+    lengths, unsaid = Counter[int](), 0
+    for part in parts.values():
+        if part.blobs is not None:
+            lengths.update(sounds.looked_at(part.blobs, rate))
+            unsaid += isinstance(part.blobs.read(0), sounds.Wave) and part.blobs.read(0).rate is None
+    if not lengths:
+        raise BadArgument(f"--rate {rate} is for sounds, and {name} holds none; leave it out")
+    if clip is None and len(lengths) > 1:
+        span = f"{min(lengths) / rate:.3g} to {max(lengths) / rate:.3g} s"
+        raise BadData(f"{name} holds sounds of {len(lengths):,} lengths, {span}; say by --clip how many seconds long each is made, cut at its end or padded there with silence")
+    to = Clip(rate, next(iter(lengths)) if clip is None else round(clip * rate))
+    cut, padded = sum(n for length, n in lengths.items() if length > to.n), sum(n for length, n in lengths.items() if length < to.n)
+    notes = [f"of {lengths.total():,} sounds {cut:,} were cut to {to} and {padded:,} padded with silence at their end"] if cut or padded else []
+    notes += [f"the table does not say at which rate its sounds are sampled; they are taken to be of {rate:,} Hz, as --rate says"] if unsaid else []
+    return lambda blobs, key: sounds.read(blobs, key, to, cache.place()), None, notes
+
+
+def _samples(part: Part, y: Tensor, names: tuple[str, ...], bring: Bring, augment: CropFlip | None) -> Samples:
     if part.ready is not None:
         if names == part.ready.names and torch.equal(part.ready.y, y):
             return part.ready
@@ -220,8 +277,7 @@ def _samples(part: Part, y: Tensor, names: tuple[str, ...], fit: Fit | None, sha
         made.names = names
         return made
     assert part.blobs is not None
-    x = images.read(part.blobs, part.digest, shape, fit, channels, cache.place())
-    return Samples(x, y, names=names, columns=part.columns, augment=augment)
+    return Samples(bring(part.blobs, part.digest), y, names=names, columns=part.columns, augment=augment)
 
 
 def nameless(data: Data) -> Data:

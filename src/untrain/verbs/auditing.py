@@ -186,6 +186,8 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
         weights=noted.get("weights"),
         data_root=noted.get("data_root"),
         size=int(own["size"]) if own["size"] else None,
+        rate=int(own["rate"]) if own["rate"] else None,
+        clip=float(own["clip"]) if own["clip"] else None,
         image_column=own["image_column"],
         label_column=own["label_column"],
         norm=None if norm is None else "/".join(",".join(map(repr, norm[side])) for side in ("mean", "std")),

@@ -19,6 +19,7 @@ from untrain.sources import recipe as foreign_recipe
 from untrain.sources import request as forgetting
 from untrain.sources.forms.parts import Columns
 from untrain.sources.normalisation import norm_of
+from untrain.sources.reading import refuse_lengths
 from untrain.zoo import sets as zoo_data
 from untrain.zoo import trained as models
 from untrain.zoo.networks import NETWORKS
@@ -81,6 +82,8 @@ def given_data(
     label_column: str | None = None,
     mirror: bool = False,
     outside: bool = False,
+    rate: int | None = None,
+    clip: float | None = None,
 ) -> Data:
     """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
 
@@ -92,10 +95,12 @@ def given_data(
         size: Height and width that images are brought to; where none is given, images of one size stay as they are and others take the model's.
         data_root: Where the known data lie, if not in UNTRAIN_DATA.
         expects: What the model says of its images, see `expects`.
-        image_column: Which column, or entry of an item, holds the image or the path to it.
+        image_column: Which column, or entry of an item, holds the image (or the sound) or the path to it.
         label_column: Which holds the label.
         mirror: Whether a mirrored image is one of the same class; the known data say it themselves.
         outside: Whether files may lie outside of the folder of the data, as a table or a link can name them.
+        rate: Samples in a second that the model reads, where the data are sounds; those of another rate are refused.
+        clip: How many seconds long sounds are made, cut at their end or padded there with silence.
 
     Raises:
         BadArgument: a name that leads nowhere, a column that is not there.
@@ -107,6 +112,10 @@ def given_data(
     columns, known = Columns(image_column, label_column, outside), isinstance(data, str) and data in zoo_data.KNOWN
     if known and columns.named:
         raise BadArgument(f"{data} has columns of its own; leave out --image-column and --label-column")
+    if known:
+        refuse_lengths(size, rate, clip)
+    if known and rate is not None:
+        raise BadArgument(f"{data} holds images, and --rate is for sounds; leave it out")
     if known and size is None:
         with cache.public():
             found = zoo_data.load(data, data_root)
@@ -115,7 +124,9 @@ def given_data(
             found = replace(more, name=found.name)
     else:
         mirror = mirror or (known and zoo_data.mirrors(data))
-        found = reading.read(zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=columns, mirror=mirror)
+        found = reading.read(
+            zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=columns, mirror=mirror, rate=rate, clip=clip
+        )
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
     return found
@@ -132,6 +143,8 @@ def load(
     image_column: str | None = None,
     label_column: str | None = None,
     mirror: bool = False,
+    rate: int | None = None,
+    clip: float | None = None,
 ) -> Data:
     """Data as `given_data` finds them, under its name in Python: `load("photos", test="others", size=224)`.
 
@@ -142,11 +155,25 @@ def load(
         holdout: Data that no model was trained on.
         size: Height and width that images are brought to.
         expects: What the model says of its images.
-        image_column: Which column holds the image.
+        image_column: Which column holds the image or the sound.
         label_column: Which holds the label.
         mirror: Whether a mirrored image is one of the same class.
+        rate: Samples in a second, where the data are sounds.
+        clip: How many seconds long sounds are made.
     """
-    return given_data(data, test=test, holdout=holdout, size=size, data_root=root, expects=expects, image_column=image_column, label_column=label_column, mirror=mirror)
+    return given_data(
+        data,
+        test=test,
+        holdout=holdout,
+        size=size,
+        data_root=root,
+        expects=expects,
+        image_column=image_column,
+        label_column=label_column,
+        mirror=mirror,
+        rate=rate,
+        clip=clip,
+    )
 
 
 def split_of(data: Data, forget: str) -> Split:

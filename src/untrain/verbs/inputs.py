@@ -42,7 +42,9 @@ class Inputs:
         test: Data to test on, where the data has no such part; a fifth is set aside where none is named.
         holdout: Data of the same kind that the model was never trained on.
         size: Height and width that images are brought to; the model's own where they have several sizes.
-        image_column: Which column of a table, or entry of an item, holds the image or the path to it, where it is not called as usual.
+        rate: Samples in a second that the model reads: the data are sounds (wav, flac, or a column of samples). Those of another rate are refused.
+        clip: How many seconds long sounds are made, cut at their end or padded there with silence; those of one length stay as they are where none is named.
+        image_column: Which column of a table, or entry of an item, holds the image (or the sound) or the path to it, where it is not called as usual.
         label_column: Which column of a table, or entry of an item, holds the label.
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
         outside: Files of the data may lie outside of its folder, where a table or a link names them there; with data that others made those could be your own.
@@ -51,7 +53,7 @@ class Inputs:
         weights: Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.
         seed: Same seed, same bits.
         norm: imagenet, cifar10, cifar100, half, unit, grey, or mean/std as in .485,.456,.406/.229,.224,.225; the model's own where none is named.
-        head: Name of the head's layer, where it is not the last linear layer or convolution.
+        head: Name of the head's layer, where it is not the last linear layer or convolution; of a network with exits the heads of all, exit1,exit2,deep, the one that counts last.
         epochs: Passes of the zoo's training recipe; its own number where none is given.
         recipe: How the model was trained, where it is not of the zoo: path.py:function, which gives an object with build() and train(). Runs your code.
         precision: fp32, or bf16 autocast in training.
@@ -65,6 +67,8 @@ class Inputs:
     test: str | None = None
     holdout: str | None = None
     size: int | None = None
+    rate: int | None = None
+    clip: float | None = None
     image_column: str | None = None
     label_column: str | None = None
     mirror: bool = False
@@ -104,6 +108,11 @@ class Inputs:
             out.setdefault(each.name, None if value == each.default else _word(each.name, value))
             out |= (after or {}).get(each.name, {})
         return out
+
+    @property
+    def brought(self) -> dict[str, Any]:
+        """What images or sounds are brought to; of what is not named, the size alone is said to be None."""
+        return {"size": self.size} | {name: value for name in ("rate", "clip") if (value := getattr(self, name)) is not None}
 
     def paths(self) -> dict[str, Path]:
         """The folders and files that they name, by field."""
@@ -206,6 +215,8 @@ class Opened:
             label_column=ask.label_column,
             mirror=ask.mirror,
             outside=ask.outside,
+            rate=ask.rate,
+            clip=ask.clip,
         )
 
     @cached_property

@@ -62,7 +62,7 @@ def reference(inputs: Inputs, out: Path | None = None, *, models: int = ENOUGH, 
         "model": given.name,
         "data": source.sha256,
         "forget": list(split.classes) or forgetting.digest(split),
-        "size": inputs.size,
+        **inputs.brought,
         "norm": inputs.norm,
         "precision": inputs.precision,
     }

@@ -48,16 +48,16 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
         opened.tell(say)
         taught, seed = opened.recipe, inputs.seed
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
-        arguments = {"verb": "train", "recipe": about_recipe(taught), "data": source.sha256, "size": inputs.size, "holdout_every": holdout_every, "seed": seed, "norm": inputs.norm}
+        arguments = {"verb": "train", "recipe": about_recipe(taught), "data": source.sha256, **inputs.brought, "holdout_every": holdout_every, "seed": seed, "norm": inputs.norm}
         arguments |= {"code": dict(opened.code)} | machine(engine)
         words = inputs.words(after={"forget": {"out": out.name, "epochs": inputs.epochs, "holdout_every": holdout_every}})
         with writing(out, arguments) as state:
             began = time.perf_counter()
             with seeded(seed, engine=engine, progress=progress, store=state) as run:
-                network = Network(engine.place(taught.build()))
+                network = Network(engine.place(taught.build()), head=inputs.head)
                 run.network = network
                 own = opened.norm or opened.expects.norm or getattr(network.module, "norm", None)
-                if not isinstance(own, Norm):
+                if not isinstance(own, Norm) and getattr(source.train.batch(torch.tensor([0]))[0], "dtype", None) == torch.uint8:
                     raise BadArgument(f"no normalisation of {name} is known; give --norm imagenet, or --norm mean/std")
                 running.width_on(network, source.train.prepared(own))
                 # To look is no training.
@@ -76,7 +76,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                     "recipe": about_recipe(taught),
                     "seed": seed,
                     "data": {"name": source.name, "sha256": source.sha256, "counts": {"train": int((~held).sum()), "held out": int(held.sum()), "test": len(source.test)}},
-                    "model": {"name": name, "parameters": parameters(network.module), "norm": asdict(own)},
+                    "model": {"name": name, "parameters": parameters(network.module), "norm": asdict(own) if isinstance(own, Norm) else None},
                     "run": {
                         "phases": running.phases(Trace.of(phase)),
                         "seconds": time.perf_counter() - began,

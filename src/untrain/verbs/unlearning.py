@@ -61,7 +61,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
             "weights": given.sha256,
             "data": source.sha256,
             "forget": list(split.classes) or forgetting.digest(split),
-            "size": inputs.size,
+            **inputs.brought,
             "seed": inputs.seed,
             "norm": inputs.norm,
             "head": inputs.head,

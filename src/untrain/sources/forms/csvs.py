@@ -10,8 +10,8 @@ from typing import Any
 
 from untrain.core.data import LABELS
 from untrain.core.errors import BadData, wall
+from untrain.sources.blobs import Files
 from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, text_of
-from untrain.sources.images import Files
 
 PATHS = ("path", "file", "filename", "file_name", "image")
 """What a column of paths is usually called."""

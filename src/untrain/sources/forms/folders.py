@@ -1,4 +1,4 @@
-"""Image folders: a folder of class folders, or `train/` and others of them."""
+"""Folders of images or sounds: a folder of class folders, or `train/` and others of them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from untrain.core.errors import BadData
+from untrain.sources import sounds
+from untrain.sources.blobs import Files
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, hashed, listed_in, refuse_outside, visible
-from untrain.sources.images import Files
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic")
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic")
 """How the names of images end."""
 
 
 def class_folders(path: Path, name: str, columns: Columns = PLAIN) -> Found:
     """Class folders directly inside, or `train/` and others of class folders."""
     below = [entry for entry in visible(path) if entry.is_dir()]
-    loose = [entry.name for entry in visible(path) if not entry.is_dir() and entry.name.lower().endswith(SUFFIXES)]
+    loose = [entry.name for entry in visible(path) if not entry.is_dir() and entry.name.lower().endswith((*PICTURES, *sounds.SUFFIXES))]
     if not below:
         raise BadData(f"{name} holds neither class folders of images, nor labels.csv, nor train-*.parquet and test-*.parquet; see `untrain unlearn --help`")
     # A class may be called train: then images lie in it, and no folders.
     divided = any(entry.name == "train" and any(inner.is_dir() for inner in visible(path / "train")) for entry in below)
     if loose:
-        raise BadData(f"{len(loose)} images such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
+        kind = "sounds" if loose[0].lower().endswith(sounds.SUFFIXES) else "images"
+        raise BadData(f"{len(loose)} {kind} such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
     if not divided:
         return Found(name, {"all": _classes(path, path, name, columns)}, listed_in(path))
     known = [entry.name for entry in below if entry.name in ("train", "holdout", *TESTS)]
@@ -45,7 +47,7 @@ def _classes(folder: Path, root: Path, shown: str, columns: Columns) -> Part:
         paths += inside
         labels += [name] * len(inside)
     if not paths:
-        raise BadData(f"{shown} holds {len(classes)} class folders and no image in any; give at least one a class")
+        raise BadData(f"{shown} holds {len(classes)} class folders and no image or sound in any; give at least one a class")
     refuse_outside(root, paths, columns, shown)
     return Part(labels, hashed(root, paths, labels), Files(root, paths), names=tuple(classes), columns={"path": paths})
 

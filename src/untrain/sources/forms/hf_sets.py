@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from untrain.core import disk
 from untrain.core.errors import BadData, MissingExtra
-from untrain.sources import images
+from untrain.sources import blobs
+from untrain.sources.blobs import Rows
 from untrain.sources.forms.parts import PLAIN, Columns, Part
-from untrain.sources.images import Rows
 
 
 def saved(folder: Path) -> bool:
@@ -52,7 +52,7 @@ def _elsewhere(path: Path, shown: str, columns: Columns) -> Path:
 
 
 def of_hf(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
-    """A `datasets.Dataset` with an image and a label.
+    """A `datasets.Dataset` with an image or a sound, and a label.
 
     Args:
         data: The data set.
@@ -61,14 +61,15 @@ def of_hf(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
 
     Raises:
         BadArgument: a column that was named is not there.
-        BadData: it lacks one of images or labels, or a label is missing.
+        BadData: it lacks one of images (or sounds) and labels, or a label is missing.
     """
     features = data.features
     known, there = {type(f).__name__: n for n, f in reversed(features.items())}, list(features)
-    image = columns.among(there, "image", shown) if columns.image or "Image" not in known else known["Image"]
+    usual = known.get("Image", known.get("Audio"))
+    image = columns.among(there, "image", shown) if columns.image or usual is None else usual
     label = columns.among(there, "label", shown) if columns.label or "ClassLabel" not in known else known["ClassLabel"]
-    if type(features[image]).__name__ != "Image":
-        raise BadData(f"{shown} holds no images in its column {image}, but {features[image]}; name their column by --image-column")
+    if type(features[image]).__name__ not in ("Image", "Audio"):
+        raise BadData(f"{shown} holds no images or sounds in its column {image}, but {features[image]}; name their column by --image-column")
     names = tuple(getattr(features[label], "names", None) or ())
     kind = type(features[image])
     raw = data.with_format(None).cast_column(image, kind(decode=False))
@@ -86,7 +87,7 @@ def of_hf(data: Any, shown: str, columns: Columns = PLAIN) -> Part:
     # Arrow tables are read-only maps of files: threads may read them.
     rows = Rows(len(raw), get, lambda i: f"{shown}, row {i}", together=True)
     digest = hashlib.sha256()
-    for line in images.each(lambda i: hashlib.sha256(get(i)).digest(), len(raw)):
+    for line in blobs.each(lambda i: hashlib.sha256(get(i)).digest(), len(raw)):
         digest.update(line)
     digest.update(json.dumps([str(v) for v in labels]).encode())
     return Part(labels, digest.hexdigest(), rows, names=names, columns=more)

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from untrain.core.data import Data, Samples
 from untrain.core.datasets import dataset_of, names_of
 from untrain.core.errors import BadArgument, BadData, UntrainError
-from untrain.sources import images
+from untrain.sources import blobs, images
+from untrain.sources.blobs import Rows
 from untrain.sources.forms.hf_sets import of_hf
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Part
-from untrain.sources.images import Rows
 
 PROBED = 32
 """Items that are read again, to see whether they are the same each time."""
@@ -215,12 +215,12 @@ def _seen(items: _Items, n: int, shown: str) -> _Seen:
         if i in again:
             hashes[i] = line
         taken += len(inside)
-        kept = images.kept(item) if held is not None and taken <= images.FITS else None
+        kept = images.kept(item) if held is not None and taken <= blobs.FITS else None
         if held is not None and kept is not None:
             held.append(kept)
         else:
             held = None
-    images.refuse_broken(bad, n)
+    blobs.refuse_broken(bad, n)
     return _Seen(labels, contents.digest(), hashes, sizes, held)
 
 

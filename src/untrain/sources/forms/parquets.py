@@ -1,4 +1,4 @@
-"""Parquet: a file, or a folder of `train-*.parquet` and others, with images as bytes."""
+"""Parquet: a file, or a folder of `train-*.parquet` and others, with images or sounds as bytes, or sounds sample by sample."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +16,10 @@ import numpy as np
 from untrain.core import files
 from untrain.core.errors import BadData, MissingExtra, UntrainError
 from untrain.core.wording import told
-from untrain.sources import cache, images
+from untrain.sources import blobs, cache
+from untrain.sources.blobs import Rows
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, listed_in
-from untrain.sources.images import Rows
+from untrain.sources.sounds import Wave
 
 
 def parquets(path: Path, columns: Columns = PLAIN) -> Found:
@@ -36,11 +38,26 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
             raise BadData(f"{path.name} holds train-*.parquet and also {by_part['all'][0].name}; call each file by its part, or take it away")
     else:
         by_part["all"] = [path]
-    return Found(path.resolve().name, {part: parquet(some, columns) for part, some in by_part.items()}, listed_in(path if path.is_dir() else path.parent))
+    parts = {part: parquet(some, columns) for part, some in by_part.items()}
+    return Found(path.resolve().name, _divided(parts["all"]) if list(parts) == ["all"] else parts, listed_in(path if path.is_dir() else path.parent))
+
+
+def _divided(whole: Part) -> dict[str, Part]:
+    """The parts that a column `split` names, where it names train and no strange ones."""
+    said, blobs = whole.columns.get("split", []), whole.blobs
+    if "train" not in said or blobs is None or set(said) - {"train", "holdout", *TESTS}:
+        return {"all": whole}
+    made = {}
+    for part in dict.fromkeys(said):
+        rows = [i for i, name in enumerate(said) if name == part]
+        some = Rows(len(rows), lambda i, rows=rows: blobs.read(rows[i]), lambda i, rows=rows: blobs.name(rows[i]), together=True)  # type: ignore[misc]
+        more = {name: [values[i] for i in rows] for name, values in whole.columns.items() if name != "split"}
+        made[part] = replace(whole, labels=[whole.labels[i] for i in rows], digest=f"{whole.digest}{part}", blobs=some, columns=more)
+    return made
 
 
 def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
-    """Images and labels out of parquet files; further columns are kept, and class names are those of the schema.
+    """Images or sounds and labels out of parquet files; further columns are kept, and class names are those of the schema.
 
     Args:
         paths: The files.
@@ -58,22 +75,27 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
         raise MissingExtra(f"reading parquet needs {error.name}: pip install 'untrain[data]'") from error
     hashes = [files.sha256(file) for file in paths]
     digest = "".join(hashes)
-    large = sum(file.stat().st_size for file in paths) > images.FITS
+    large = sum(file.stat().st_size for file in paths) > blobs.FITS
     held = _Held(cache.used(cache.place() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images") if large else None)
     labels, names, more, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
+    numbers: tuple[np.dtype[Any], int | None] | None = None
     for file in paths:
         try:
             opened = pq.ParquetFile(file)
             schema = opened.schema_arrow
             image, label = columns.among(schema.names, "image", file.name), columns.among(schema.names, "label", file.name)
             names = _class_names(schema.metadata, label) or names
+            sampled = str(schema.field(image).type).startswith(("list<", "large_list<", "fixed_size_list<"))
+            if sampled:
+                numbers = np.dtype(schema.field(image).type.value_type.to_pandas_dtype()), _rate(schema.metadata, image)
             kept = [n for n in schema.names if n not in (image, label) and str(schema.field(n).type) in _SCALARS]
             before = len(rows)
             for batch in opened.iter_batches(batch_size=512, columns=[image, label, *kept]):
                 column = batch.column(0)
-                binary = column.field("bytes") if hasattr(column.type, "num_fields") and column.type.num_fields else column
-                held.add(value.as_py() for value in binary)
-                if hasattr(column.type, "num_fields") and "path" in [column.type.field(i).name for i in range(column.type.num_fields)]:
+                struct = not sampled and hasattr(column.type, "num_fields") and column.type.num_fields
+                binary = column.field("bytes") if struct else column
+                held.add((_samples(value) for value in column) if sampled else (value.as_py() for value in binary))
+                if struct and "path" in [column.type.field(i).name for i in range(column.type.num_fields)]:
                     more.setdefault("path", []).extend(value.as_py() for value in column.field("path"))
                 labels += batch.column(1).to_pylist()
                 for i, name in enumerate(kept, 2):
@@ -82,14 +104,16 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
         except UntrainError:
             raise
         except (ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise BadData(f"{file.name} is not a parquet file of images and labels ({' '.join(told(error).split())[:200]}); get it anew") from error
+            raise BadData(f"{file.name} is not a parquet file of images or sounds and labels ({' '.join(told(error).split())[:200]}); get it anew") from error
     if not labels:
-        raise BadData(f"{paths[0].name} holds no image; give at least one a class")
+        raise BadData(f"{paths[0].name} holds no image or sound; give at least one a class")
     bare = next((i for i, label in enumerate(labels) if label is None), None)
     if bare is not None:
-        raise BadData(f"{rows[bare][0]}, row {rows[bare][1]}: no label; give each image one")
+        raise BadData(f"{rows[bare][0]}, row {rows[bare][1]}: no label; give each image or sound one")
     more = {name: values for name, values in more.items() if len(values) == len(labels) and any(v is not None for v in values)}
-    called = Rows(len(labels), held.reader(), lambda i: f"{rows[i][0]}, row {rows[i][1]}", together=True)
+    read = held.reader()
+    get = read if numbers is None else lambda i: Wave(np.frombuffer(read(i), numbers[0]), numbers[1])
+    called = Rows(len(labels), get, lambda i: f"{rows[i][0]}, row {rows[i][1]}", together=True)
     return Part(labels, digest, called, names=names, columns=more)
 
 
@@ -102,8 +126,20 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
     return tuple(str(name) for name in names)
 
 
+def _rate(metadata: Mapping[bytes, bytes] | None, column: str) -> int | None:
+    """Samples in a second of a column of sounds, where the schema says."""
+    about = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get(column, {})
+    said = about.get("sampling_rate") or (metadata or {}).get(b"sampling_rate")
+    return int(said) if said else None
+
+
+def _samples(value: Any) -> bytes:
+    """A row's samples as bytes; of a row without, none."""
+    return value.values.to_numpy(zero_copy_only=False).tobytes() if value.is_valid else b""
+
+
 class _Held:
-    """Encoded images: in memory, or one after the other in a file of the cache, where any can be read by itself."""
+    """Encoded images or sounds: in memory, or one after the other in a file of the cache, where any can be read by itself."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.rows, self.ends = path, list[Any](), [0]

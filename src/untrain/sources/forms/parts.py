@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 from untrain.core import disk
 from untrain.core.data import LABELS, Samples
 from untrain.core.errors import BadArgument, BadData
-from untrain.sources import images
+from untrain.sources import blobs, images
+from untrain.sources.blobs import Blobs
 from untrain.sources.hashes import Hashes
-from untrain.sources.images import Blobs
 
 TESTS = ("test", "val", "valid", "validation")
 """Names of a test part, the first that is there."""
@@ -28,7 +28,7 @@ class Part:
     Args:
         labels: A name or a number for each sample.
         digest: Hash of its files, or several one after the other.
-        blobs: Its images.
+        blobs: Its images or sounds.
         ready: Its samples, where they need no decoding.
         names: Names of the classes by number, where the source says.
         columns: Further facts by row.
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Columns:
-    """How data are read: which columns of a table, or entries of an item, hold the image and the label, None where the usual names tell.
+    """How data are read: which columns of a table, or entries of an item, hold the image (or the sound) and the label, None where the usual names tell.
 
     Args:
         image: The image, or the path to it.
@@ -91,8 +91,8 @@ class Columns:
         return found
 
 
-IMAGES = ("image", "img", "bytes")
-"""What a column of images is usually called."""
+IMAGES = ("image", "img", "bytes", "audio", "pcm")
+"""What a column of images, or of sounds, is usually called."""
 
 PLAIN = Columns()
 """The usual names."""
@@ -195,8 +195,8 @@ def hashed(root: Path, paths: Sequence[str], labels: Sequence[Any]) -> str:
         except (OSError, ValueError) as error:
             return f"{paths[i]} ({images.why(error)})"
 
-    told = list(images.each(one, len(paths)))
-    images.refuse_broken([line for line in told if isinstance(line, str)], len(paths))
+    told = list(blobs.each(one, len(paths)))
+    blobs.refuse_broken([line for line in told if isinstance(line, str)], len(paths))
     known.keep()
     digest = hashlib.sha256()
     for line in sorted(cast(list[bytes], told)):
