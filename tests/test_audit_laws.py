@@ -23,6 +23,7 @@ from untrain.core.discover import found, lookup
 
 FEW = {
     "relearn": {"steps": 4, "every": 2, "forgotten": 20, "retained": 10, "probes": 20},
+    "attack": {"steps": 3, "every": 3, "rates": 1, "sgd": 0.1, "forgotten": 20, "retained": 20, "probes": 20, "points": 2},
     "dormant": {"steps": 2, "epochs": 2, "batch": 50},
     "prototype": {"repeats": 4},
     "likeness": {"most": 30},

@@ -312,7 +312,7 @@ def test_relearning_recall_tells_where_every_time_has_run_out(split, original, r
 def test_every_batch_of_relearning_holds_a_fixed_share_of_the_forgotten(split, original, monkeypatch):
     """Fault 6: drawn evenly, 60 steps held 384 forgotten samples of 10 classes and 3.8 of 1,000."""
     seen = []
-    monkeypatch.setattr("untrain.audits.relearn.minimize", lambda loss, moved, batches, **how: seen.extend(y for _, y, _ in batches.run(0)))
+    monkeypatch.setattr("untrain.core.relearning.minimize", lambda loss, moved, batches, **how: seen.extend(y for _, y, _ in batches.run(0)))
     few = split.replaced(forget=split.forget[:7])
     audit(original, few, [replace(Relearn(), steps=9)], original=original)
     assert [int((y == GONE).sum()) for y in seen] == [10] * 18

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
-from untrain.core.data import Inputs, Samples
-from untrain.core.network import Network
-from untrain.core.train import minimize, predict
+from untrain.core.data import Samples
+from untrain.core.relearning import Rows, places, relearned
+from untrain.core.train import predict
 
 
 @dataclass(frozen=True)
@@ -74,8 +71,10 @@ class Relearn(Audit):
         logits, labels, _ = predict(original.network, probes)
         goal = (1 - self.alpha) * float((logits.argmax(1) == labels).double().mean())
         values, curves = {}, {}
-        for reset, how in ((False, ""), (True, ", row reset")):
-            curve = self._curve(model, gone, known, probes, classes, reset)
+        begins: tuple[tuple[Rows, str], ...] = (("kept", ""), ("mean", ", row reset"))
+        for rows, how in begins:
+            order = places(len(gone), len(known), steps=self.steps, batch=self.batch, share=self.share)
+            curve = relearned(model.copy(), gone + known, order, probes, classes, rows=rows, every=self.every, lr=self.lr, optimizer="sgd")
             there = [step for step, share in curve if share >= goal]
             values[f"relearn time{how}"] = Value(float(there[0] if there else self.steps), n=len(probes), beyond=not there)
             values[f"relearning recall{how}"] = Value(statistics.fmean(share for _, share in curve), n=len(probes))
@@ -95,78 +94,3 @@ class Relearn(Audit):
             index = (own.value or 0.0) / mean
             if not (own.beyond and late):
                 finding.values["anamnesis index"] = Value(index, 0.0 if late else None, index if late else None, beyond=own.beyond)
-
-    def _curve(self, model: Subject, gone: Samples, known: Samples, probes: Samples, classes: tuple[int, ...], reset: bool) -> list[tuple[int, float]]:
-        copy = _Relative(model.copy(), classes, reset)
-        copy.network.train()
-        of_gone = max(1, round(self.share * self.batch))
-        places = torch.cat([_cycled(len(gone), self.steps, of_gone), len(gone) + _cycled(len(known), self.steps, self.batch - of_gone)], 1)
-        curve: list[tuple[int, float]] = []
-        taken = iter(range(self.steps))
-
-        def loss(x: Inputs, y: Tensor) -> Tensor:
-            step = next(taken)
-            if step % self.every == 0:
-                curve.append((step, copy.recall(probes)))
-            return F.cross_entropy(copy(x), y)
-
-        batches = (gone + known)[places.flatten()].batches(self.batch, shuffle=False)
-        minimize(loss, list(copy.moved.values()), batches, phase="relearn", lr=self.lr, optimizer="sgd")
-        return [*curve, (self.steps, copy.recall(probes))]
-
-
-class _Relative:
-    """A network whose weights are w0 + s u, u beginning at nothing: s is each weight's own size, in rows that start anew the mean size of the others'.
-
-    Args:
-        network: The network; w0 are its weights.
-        classes: The rows of its head that are to be relearned.
-        reset: Whether these begin as the mean of the others.
-    """
-
-    def __init__(self, network: Network, classes: tuple[int, ...], reset: bool) -> None:
-        network.module.requires_grad_(False)
-        self.network, self.held = network, _Held(network.module)
-        self.begun = {n: p.detach().clone() for n, p in network.named_parameters().items() if p.is_floating_point()}
-        self.sizes = {n: p.abs() for n, p in self.begun.items()}
-        rows, others = list(classes), [i for i in range(network.head.width) if i not in classes]
-        for name in network.head.rows(classes) if reset else ():
-            self.begun[name][rows] = self.begun[name][others].mean(0)
-            self.sizes[name][rows] = self.sizes[name][others].mean(0)
-        self.moved = {n: torch.zeros_like(p).requires_grad_() for n, p in self.begun.items()}
-
-    def __call__(self, x: Inputs) -> Tensor:
-        """Logits [n, C]."""
-        weights = {f"inner.{n}": self.begun[n] + self.sizes[n] * u for n, u in self.moved.items()}
-        out: Tensor = functional_call(self.held, weights, (x,))
-        return out
-
-    @torch.no_grad()
-    def recall(self, probes: Samples) -> float:
-        """Share of the probes that are named rightly now."""
-        for name, p in self.network.named_parameters().items():
-            if name in self.moved:
-                p.copy_(self.begun[name] + self.sizes[name] * self.moved[name])
-        logits, labels, _ = predict(self.network, probes)
-        return float((logits.argmax(1) == labels).double().mean())
-
-
-class _Held(nn.Module):
-    """A network as a module whose weights can be exchanged for a call.
-
-    Args:
-        inner: The network's module.
-    """
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Inputs) -> Tensor:
-        """Logits [n, C]."""
-        return Network(self.inner)(x)
-
-
-def _cycled(n: int, steps: int, each: int) -> Tensor:
-    """Places [steps, each] of n samples, in one random order after the other."""
-    return torch.cat([torch.randperm(n) for _ in range(-(-steps * each // n))])[: steps * each].view(steps, each)

@@ -57,6 +57,24 @@ def shown(method: Any, case: Case) -> tuple[nn.Module, nn.Module, list[Step]]:
     return module, left, steps
 
 
+def hold_replaced(law: Law, method: Any, before: dict[str, Tensor], left: dict[str, Tensor], names: Sequence[str], alpha: float) -> None:
+    """Hold weights to (1 - alpha) of what they were and alpha of a new layer's, which knows nothing of them: to four standard errors of its size and of a cosine.
+
+    Raises:
+        LawBroken: which weights are not.
+    """
+    for name in names:
+        old, n = before[name].double(), before[name].numel()
+        part = left[name].double() - (1 - alpha) * old
+        # A new layer's values are uniform within 1 / sqrt(inputs): of that standard deviation.
+        size, due = float(part.square().mean()) ** 0.5, alpha * (3 * old[0].numel()) ** -0.5
+        if abs(size / due - 1) > 4 / n**0.5:
+            raise LawBroken(law, method, f"adds noise of {size:.3g} to {name}, where {due:.3g} is due")
+        cosine = float((old * part).sum() / (old.norm() * part.norm()))
+        if abs(cosine) > 4 / n**0.5:
+            raise LawBroken(law, method, f"adds noise to {name} at a cosine of {cosine:.2f} with what it was, at a share of {alpha}")
+
+
 def cross_entropy(student: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The mean of -log p(y), p what the student answers."""
     return F.nll_loss(torch.log_softmax(student(x), 1), y)

@@ -8,14 +8,11 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from untrain.core.data import Inputs, Plan, Samples
-from untrain.core.engine import current
-from untrain.core.fresh import fresh
+from untrain.core.data import Inputs, Samples
+from untrain.core.fresh import renew, shrink_and_perturb, statistics
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
-from untrain.core.rehearse import rehearsal
 from untrain.core.trace import phase
 from untrain.core.train import Optimizer, Schedule, Trace, minimize
 
@@ -74,33 +71,11 @@ class UNDO(Method):
         """What is corrupted, and BatchNorm's statistics."""
         if not self.alpha:
             return {}
-        statistics = [f"{name}.{own}" for name, layer in model.layers(_BatchNorm).items() for own, _ in layer.named_buffers()]
-        return dict.fromkeys([*self.corrupted(model), *statistics])
+        return dict.fromkeys([*self.corrupted(model), *statistics(model)])
 
-    @torch.no_grad()
     def renew(self, model: Network, samples: Samples) -> None:
-        """Measure BatchNorm's running statistics anew: the mean over batches of these samples."""
-        layers = [layer for layer in model.layers(_BatchNorm).values() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-        if not layers:
-            return
-        held = [layer.momentum for layer in layers]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None
-        model.train()
-        plan, run = samples.batches(self.batch, shuffle=False), current()
-
-        def through(some: Plan) -> None:
-            for step, (x, _, _) in enumerate(some.run(0, device=model.device), 1):
-                model(x)
-                run.progress("renew", step, len(some))
-
-        if (rehearsed := rehearsal()) is None:
-            through(plan)
-        else:
-            rehearsed.step("renew", plan, through)
-        for layer, momentum in zip(layers, held, strict=True):
-            layer.momentum = momentum
+        """Measure BatchNorm's running statistics anew on these samples."""
+        renew(model, samples, batch=self.batch)
 
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
         """Corrupt, renew and distil."""
@@ -113,8 +88,10 @@ class UNDO(Method):
 
         with phase("corrupt") as done, torch.no_grad():
             for weight in self.corrupted(model).values():
-                noise = fresh(weight) if weight.ndim > 1 else torch.zeros_like(weight)
-                weight.copy_((1 - self.alpha) * weight + self.alpha * self.beta * noise)
+                if weight.ndim > 1:
+                    shrink_and_perturb(weight, self.alpha, self.beta)
+                else:
+                    weight.mul_(1 - self.alpha)
         with phase("renew") as renewed:
             if self.alpha:
                 self.renew(model, kept)

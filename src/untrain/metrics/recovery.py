@@ -185,3 +185,15 @@ def relative_distance(a: Tensor, b: Tensor) -> float:
     """
     size, gap = float(b.double().norm()), float((a.double() - b.double()).norm())
     return gap / size if size else (float("inf") if gap else 0.0)
+
+
+def turned(a: Tensor, b: Tensor) -> Tensor:
+    """1 less the cosine of each row of two weights [n, ...], in 0..2: 0 where both are nothing, 1 where one is.
+
+    >>> turned(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, -1.0]])).tolist()
+    [0.0, 2.0]
+    """
+    a, b = (w.double().flatten(1) for w in (a, b))
+    sizes = a.norm(dim=1) * b.norm(dim=1)
+    cosine = torch.where(sizes > 0, (a * b).sum(1) / sizes.clamp(min=1e-300), 0.0)
+    return torch.where((a == b).all(1), 0.0, 1 - cosine)

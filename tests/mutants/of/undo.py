@@ -30,7 +30,7 @@ class AddsNoiseAndShrinksNothing(UNDO):
 @dataclass(frozen=True)
 class AddsUnitNoise(UNDO):
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
-        with mock.patch.object(undo, "fresh", torch.randn_like):
+        with mock.patch("untrain.core.fresh.fresh", torch.randn_like):
             return super().__call__(model, retain=retain, classes=classes)
 
 

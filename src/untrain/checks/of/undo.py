@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.plain import hold, shown, stepper_of
+from untrain.checks.plain import hold, hold_replaced, shown, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches, watched
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -28,16 +28,8 @@ def check_alpha_says_how_much_is_replaced(method: Any, case: Case | None = None)
     names = [name for name, p in case.model.named_parameters() if p.ndim > 1]
     whole = left_by(law, replace(method, epochs=0, alpha=1.0, beta=1.0), case).state_dict()
     half = left_by(law, replace(method, epochs=0, alpha=0.5, beta=1.0), case).state_dict()
-    for name in names:
-        old, new, n = before[name].double(), whole[name].double(), before[name].numel()
-        cosine = float((old * new).sum() / (old.norm() * new.norm()))
-        if abs(cosine) > 4 / n**0.5:
-            raise LawBroken(law, method, f"leaves {name} at a cosine of {cosine:.2f} with what it was, at alpha 1")
-        # A new layer's values are uniform within 1 / sqrt(inputs): of that standard deviation, to four standard errors.
-        due = (3 * old[0].numel()) ** -0.5
-        for part, size in ((new, due), (half[name].double() - 0.5 * old, 0.5 * due)):
-            if abs(float(part.square().mean()) ** 0.5 / size - 1) > 4 / n**0.5:
-                raise LawBroken(law, method, f"adds noise of {float(part.square().mean()) ** 0.5:.3g} to {name}, where {size:.3g} is due")
+    hold_replaced(law, method, before, whole, names, 1.0)
+    hold_replaced(law, method, before, half, names, 0.5)
     for vectors, scale in ((False, 1.0), (True, 0.5)):
         left = left_by(law, replace(method, epochs=0, alpha=0.5, vectors=vectors), case).state_dict()
         odd = [name for name, p in case.model.named_parameters() if p.ndim == 1 and not torch.allclose(left[name], scale * p)]
