@@ -7,16 +7,21 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrain.core.data import Inputs, Samples
 from untrain.core.errors import BadData
+from untrain.core.fresh import renew, shrink_and_perturb, statistics
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
+from untrain.core.trace import phase
 from untrain.core.train import Phase, Schedule, Trace, fit, minimize
 
 FEW, LEAST, MANY = 64, 8, 4500
 """Images in a batch where there are few, the fewest that BatchNorm's statistics are taken from, and as many as need no floor of steps."""
+
+RENEWING = 2000
+"""Retained images that BatchNorm's statistics are renewed on, at most, where the weights were shrunk and perturbed."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,11 @@ class UNSIR(Method):
     D the number of input elements, p_o the softmax of the original model's logits with the forgotten classes
     taken out. The noise is learned in evaluation mode, by input gradients alone; impair and repair run in training
     mode, so BatchNorm's statistics follow noise and retained samples, then retained samples alone. Between the two
-    the head's rows of the forgotten classes are drawn anew (new_row).
+    the head's rows of the forgotten classes are drawn anew (new_row), and, where it is asked for (shrink = alpha > 0),
+
+        shrink  theta <- (1 - alpha) theta + alpha N   for weights of two dimensions and more outside the head, N drawn as a new layer is,
+
+    BatchNorm's statistics renewed after it: the more, the harder the class is to relearn, and the longer the repair that keeps what is retained (UNDO, arXiv:2506.06278).
 
     The paper repairs by labels and keeps the row: that is the preset `paper`. The default's repair, its rates and the
     new row are ours; benchmarks/README.md holds the records. `notebook` is the official code with its faults, `benchmarks`
@@ -63,6 +72,7 @@ class UNSIR(Method):
         kind: Where the noise goes: `maximizing` the error (the paper), or a control: `minimizing` it (class-like, the wrong sign), `black` (zero, nothing learned).
         notebook: Whether to learn noise with the official notebook's three faults: in training mode, one class after the other, a batch of images of which 3 are kept
             (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
+        shrink: alpha, the share of the body's weights that is replaced by a new layer's between impair and repair; not in the paper. 0 is none.
         batch: Batch size of impair and repair; 256 in the published code.
         floor: Steps of the repair at least. Retained samples that are too few for it are gone over in batches of about 64 until it has taken so many, and the impair a
             sixth of them. From 4,500 samples on passes are what they are asked to be. Not in the paper; 0 is none.
@@ -98,10 +108,17 @@ class UNSIR(Method):
     notebook: bool = False
     batch: int = 256
     floor: int = field(default=350, metadata={"later": True})
+    shrink: float = field(default=0.0, metadata={"later": True})
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
-        """The head's rows of the forgotten classes, where they are drawn anew."""
-        return dict(model.head.rows(classes)) if self.new_row else {}
+        """The head's rows of the forgotten classes, where they are drawn anew; what is shrunk and perturbed, and BatchNorm's statistics."""
+        moved = dict.fromkeys([*self.body(model), *statistics(model)]) if self.shrink else {}
+        return moved | (dict(model.head.rows(classes)) if self.new_row else {})
+
+    def body(self, model: Network) -> dict[str, nn.Parameter]:
+        """The weights of two dimensions and more outside the head, by name."""
+        head = dict(model.head.rows(()))
+        return {name: weight for name, weight in model.named_parameters().items() if weight.requires_grad and weight.ndim > 1 and name not in head}
 
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
         """Noise, impair, repair."""
@@ -111,9 +128,20 @@ class UNSIR(Method):
         noise, learned = self.learn_noise(model, kept, classes)
         epochs, batch = self.passes(len(kept + noise), self.impair_epochs, self.floor // 6)
         impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, epochs=epochs, batch=batch)
+        shrunk = self.shrunk(model, kept)
         if self.new_row:
             model.head.redraw(classes)
-        return Trace.of(*learned, impair, self.repair_on(model, teacher, kept, classes))
+        return Trace.of(*learned, impair, *shrunk, self.repair_on(model, teacher, kept, classes))
+
+    def shrunk(self, model: Network, kept: Samples) -> list[Phase]:
+        """Shrink and perturb the weights of the body, and renew BatchNorm's statistics on some of the retained samples."""
+        if not self.shrink:
+            return []
+        with phase("shrink") as done:
+            for weight in self.body(model).values():
+                shrink_and_perturb(weight, self.shrink)
+            renew(model, kept.at_most(RENEWING), batch=self.batch)
+        return [done]
 
     def enough(self, kept: Samples) -> Samples:
         """The retained samples.

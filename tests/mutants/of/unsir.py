@@ -363,3 +363,38 @@ class FloorOfTheRepairAlone(UNSIR):
 class FloorOnSomeOfTheSamples(UNSIR):
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         return UNSIR.repair_on(self, model, teacher, kept[: len(kept) // 2] if self.floor else kept, classes)
+
+
+# What is shrunk
+
+
+@breaks(laws.check_the_body_is_shrunk_between_impair_and_repair)
+@dataclass(frozen=True)
+class ShrinksTheHeadToo(UNSIR):
+    def body(self, model: Network) -> dict[str, torch.nn.Parameter]:
+        return {name: weight for name, weight in model.named_parameters().items() if weight.ndim > 1}
+
+
+@breaks(laws.check_the_body_is_shrunk_between_impair_and_repair)
+@dataclass(frozen=True)
+class ShrinksBeforeItRenews(UNSIR):
+    def shrunk(self, model: Network, kept: Samples) -> list[Phase]:
+        with mock.patch("untrain.methods.unsir.renew"):
+            return super().shrunk(model, kept)
+
+
+@breaks(laws.check_the_body_is_shrunk_between_impair_and_repair)
+@dataclass(frozen=True)
+class ShrinksBeforeTheImpair(UNSIR):
+    def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
+        self.shrunk(model, retain)
+        return UNSIR.__call__(replace(self, shrink=0.0), model, retain=retain, classes=classes)
+
+
+@breaks(laws.check_the_body_is_shrunk_between_impair_and_repair)
+@dataclass(frozen=True)
+class AddsToWhatItDoesNotShrink(UNSIR):
+    def shrunk(self, model: Network, kept: Samples) -> list[Phase]:
+        for weight in self.body(model).values():
+            weight.data /= max(1e-6, 1 - self.shrink)
+        return super().shrunk(model, kept)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from untrain.checks.case import CLASSES, GONE, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.nets import OF_KINDS
-from untrain.checks.running import Law, LawBroken, bits_of, raw, several_batches, unequal, values, watched
+from untrain.checks.plain import hold_replaced
+from untrain.checks.running import Law, LawBroken, bits_of, left_by, raw, several_batches, unequal, values, watched
 from untrain.core.data import Samples, mix
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -272,6 +273,38 @@ def check_few_samples_are_gone_over_until_the_floor(method: Any, case: Case | No
     reached = len(kept) * method.repair_epochs // min(method.batch, 64)
     if bits_of(law, replace(method, floor=reached), case) != bits_of(law, replace(method, floor=0), case):
         raise LawBroken(law, method, f"leaves other bits under a floor of {reached} steps, which it reaches without one")
+
+
+def check_the_body_is_shrunk_between_impair_and_repair(method: Any, case: Case | None = None) -> None:
+    """At its share alpha the body's weights are (1 - alpha) of themselves and alpha of a new layer's, after the impair and before the repair.
+
+    The head and all vectors stay, and BatchNorm's statistics are the mean over batches of retained samples as the new weights see them.
+    """
+    law, case = check_the_body_is_shrunk_between_impair_and_repair, case or Case.fresh()
+    before, head = case.model.state_dict(), Network(case.model).head.name
+    body = [name for name, p in case.model.named_parameters() if p.ndim > 1 and not name.startswith(f"{head}.")]
+    rest = [name for name, p in case.model.named_parameters() if name not in body]
+    for alpha in (0.5, 1.0):
+        still = replace(method, shrink=alpha, noise=0.0, impair_epochs=0, repair_epochs=0, floor=0, new_row=False)
+        left = left_by(law, still, case)
+        hold_replaced(law, method, before, left.state_dict(), body, alpha)
+        if moved := [name for name in rest if not torch.equal(before[name], left.state_dict()[name])]:
+            raise LawBroken(law, method, f"moves {moved[0]} where the body alone is shrunk")
+        x = cast(Tensor, case.prepared.retain.at_most(still.samples).batch(torch.arange(len(case.prepared.retain.at_most(still.samples))))[0])
+        first, ahead = (next(part for part in left.modules() if isinstance(part, kind)) for kind in (nn.BatchNorm2d, nn.Conv2d))
+        means = torch.stack([ahead(some).mean((0, 2, 3)) for some in torch.split(x, still.batch)]).mean(0)
+        if not torch.allclose(cast(Tensor, first.running_mean), means, atol=1e-5):
+            raise LawBroken(law, method, "leaves statistics that are not those of the weights as they are shrunk")
+    seen: dict[str, dict[str, Tensor]] = {}
+
+    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
+        if phase not in seen:
+            seen[phase] = {name: value.clone() for name, value in network.module.state_dict().items()}
+
+    watched(replace(method, shrink=1.0), case, watch=watch)
+    if "impair" in seen and any(not torch.equal(before[name], seen["impair"][name]) for name in body):
+        raise LawBroken(law, method, "shrinks weights before they are impaired")
+    hold_replaced(law, method, before, seen["repair"], body, 1.0)
 
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {
