@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from untrain.adapters import lightning_audit as lightning_audit
     from untrain.adapters import trainer_audit as trainer_audit
     from untrain.core.audit import Audit as Audit
+    from untrain.core.audit import Shadow as Shadow
     from untrain.core.audit import audit as audit
+    from untrain.core.audit import halves as halves
+    from untrain.core.canary import draw_canaries as draw_canaries
     from untrain.core.data import CropFlip as CropFlip
     from untrain.core.data import Norm as Norm
     from untrain.core.data import Samples as Samples
@@ -54,15 +57,18 @@ _WHERE = {
     "Recipe": "zoo.recipes:Recipe",
     "Result": "core.unlearn:Result",
     "Samples": "core.data:Samples",
+    "Shadow": "core.audit:Shadow",
     "Split": "core.data:Split",
     "Suppress": "methods.headonly:HeadOnly",
     "Trace": "core.train:Trace",
     "UntrainError": "core.errors:UntrainError",
     "audit": "core.audit:audit",
     "check": "verbs.checking:look",
+    "draw_canaries": "core.canary:draw_canaries",
     "fit": "core.train:fit",
     "given_data": "verbs.given:given_data",
     "given_model": "verbs.given:given_model",
+    "halves": "core.audit:halves",
     "judge": "evidence.verdict:judge",
     "judge_list": "evidence.listed:judge_list",
     "lightning_audit": "adapters:lightning_audit",
@@ -87,15 +93,18 @@ __all__ = [
     "Recipe",
     "Result",
     "Samples",
+    "Shadow",
     "Split",
     "Suppress",
     "Trace",
     "UntrainError",
     "audit",
     "check",
+    "draw_canaries",
     "fit",
     "given_data",
     "given_model",
+    "halves",
     "judge",
     "judge_list",
     "lightning_audit",

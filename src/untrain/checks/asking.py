@@ -26,7 +26,7 @@ from torch import nn
 from untrain.checks.own import rooms
 from untrain.checks.running import LawBroken, manners, unequal, values
 from untrain.checks.verdicts import renumbered, rewritten
-from untrain.core.audit import Audit, audit
+from untrain.core.audit import Audit, Shadow, audit, halves
 from untrain.core.data import Split
 from untrain.core.discover import name_of
 from untrain.core.unlearn import unlearn
@@ -53,11 +53,12 @@ class Questioned:
     """What an audit is asked about.
 
     Args:
-        split: A digit to forget, beside a hold-out.
+        split: A digit to forget, beside a hold-out, and canaries as if its images had been drawn for such.
         original: A network that knows it.
         unlearned: The same, fine-tuned without it.
         retrained: Two that never saw it.
         keeps: Whether what was asked once, at a seed, is not asked again.
+        shadows: Networks that saw halves of the digit and of the hold-out, for audits that ask for such; made when they are first wanted.
     """
 
     split: Split
@@ -65,6 +66,7 @@ class Questioned:
     unlearned: Any
     retrained: tuple[Any, ...]
     keeps: bool = False
+    shadows: tuple[Shadow[Any], ...] = ()
     kept: dict[Any, list[dict[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -76,12 +78,19 @@ class Questioned:
 
     def ask(self, asked: Audit, *, seed: int = 0, split: Split | None = None, unlearned: nn.Module | None = None) -> list[dict[str, Any]]:
         """Ask it; of its own networks and data what was said once is kept, and so is what they answer."""
+        how: dict[str, Any] = {"original": self.original, "retrained": self.retrained, "shadows": self.seen_by(asked), "seed": seed}
         if split is not None or unlearned is not None:
-            return audit(unlearned or self.unlearned, split or self.split, [asked], original=self.original, retrained=self.retrained, seed=seed)
+            return audit(unlearned or self.unlearned, split or self.split, [asked], **how)
         key = (asked, seed)
         if not self.keeps or key not in self.kept:
-            self.kept[key] = audit(self.unlearned, self.split, [asked], original=self.original, retrained=self.retrained, seed=seed)
+            self.kept[key] = audit(self.unlearned, self.split, [asked], **how)
         return self.kept[key]
+
+    def seen_by(self, asked: Audit) -> tuple[Shadow[Any], ...]:
+        """The shadows, where the audit asks for any."""
+        if "shadows" not in (*asked.needs, *asked.wants):
+            return ()
+        return self.shadows or _shadows()
 
 
 @cache
@@ -89,9 +98,21 @@ def _made() -> tuple[Split, tuple[nn.Module, ...]]:
     data = digits()
     even = torch.arange(len(data.test)) % 2 == 0
     split = Split.by_class(data.train.first(20), data.test[even], forget=[GONE], holdout=data.test[~even])
+    both = split.forget + split.parts["holdout"][:20]
+    split = split.replaced(canaries=both.labelled((both.y + 1) % 10))
     original, recipe = load_model("digits"), recipe_for("digits", 10, epochs=8)
     retrained = [unlearn(recipe.build(), split, Retrain(), recipe=recipe, seed=seed).model for seed in (1, 2)]
     return split, (original, unlearn(original, split, FineTune(epochs=2)).model, *retrained)
+
+
+@cache
+def _shadows() -> tuple[Shadow[Any], ...]:
+    split, recipe = _made()[0], recipe_for("digits", 10, epochs=8)
+    made = []
+    for seed, seen in halves(split, 4):
+        network = unlearn(recipe.build(), split.replaced(retain=split.retain + seen), Retrain(), recipe=recipe, seed=seed).model
+        made.append(Shadow(network, seen, unlearn(network, split.replaced(forget=seen), FineTune(epochs=2), seed=seed).model))
+    return tuple(made)
 
 
 def numbers(entries: list[dict[str, Any]]) -> Numbers:
@@ -147,6 +168,7 @@ def check_it_moves_no_weight(asked: Audit, case: Questioned | None = None) -> No
     """Weights, modes, gradients and hooks of every model are what they were."""
     case = case or Questioned.fresh()
     models = {"original": case.original, "unlearned": case.unlearned, **{f"retrained {i}": m for i, m in enumerate(case.retrained)}}
+    models |= {f"shadow {i}": s.model for i, s in enumerate(case.seen_by(asked))}
     before = {name: values(m) | manners(m) for name, m in models.items()}
     case.ask(asked)
     for name, module in models.items():
@@ -260,7 +282,8 @@ def check_the_numbers_of_classes_are_nothing_to_it(asked: Audit, case: Questione
     before, allowed = _draws(law, asked, case)
     order = list(range(9, -1, -1))
     made = [renumbered(m, case.split, order) for m in (case.original, case.unlearned, *case.retrained)]
-    other = Questioned(made[0][1], made[0][0], made[1][0], tuple(m for m, _ in made[2:]))
+    shadows = tuple(Shadow(renumbered(s.model, case.split, order)[0], s.seen, renumbered(s.after, case.split, order)[0]) for s in case.seen_by(asked))
+    other = Questioned(made[0][1], made[0][0], made[1][0], tuple(m for m, _ in made[2:]), shadows=shadows)
     _same(law, asked, before, _asked(law, asked, other), "where classes have other numbers", allowed)
 
 

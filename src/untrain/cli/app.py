@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from untrain.cli import show
 from untrain.cli.ending import failed, flushed, guarded
-from untrain.cli.flags import Also, Images, Json, Out, Retrained, Skip, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
+from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.cli.keeping import cache, key, sign
 from untrain.cli.ledger import ledger
 from untrain.core.discover import found
@@ -168,7 +168,11 @@ def suppress(*, inputs: Inputs, out: Out, json: Json = False) -> int:
 def reference(
     *,
     inputs: Inputs,
-    models: Annotated[int, Parameter(help="How many; 5 are needed to say that no trace was found.")] = 5,
+    models: Annotated[int | None, Parameter(help="How many; 5 where it is not said, which are needed to say that no trace was found; 16 shadows.")] = None,
+    shadows: Annotated[
+        bool, Parameter(negative=(), help="Train models that saw a random half of what is to be forgotten, and of the hold-out, for attacks that know what each sample changes.")
+    ] = False,
+    like: Annotated[Path | None, Parameter(help="With --shadows: folder of a run whose method then makes each forget its half (U-LiRA).")] = None,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder of the models; one in the cache, named by recipe and retained data, where none is named.")] = None,
     cost: Annotated[bool, Parameter(negative=(), help="Say what it takes and what it allows to be claimed, and train nothing.")] = False,
     json: Json = False,
@@ -177,14 +181,14 @@ def reference(
     from untrain.verbs.reference import reference
 
     with show.bars() as progress:
-        told = reference(inputs, out, models=models, cost=cost, progress=progress, say=show.note)
+        told = reference(inputs, out, models=models, shadows=shadows, like=like, cost=cost, progress=progress, say=show.note)
     if json:
         show.as_json(told)
     else:
         rows = [(m["file"], "now" if m["trained"] else "before", f"{m['retained']:.1%}") for m in told["models"]]
         if rows:
             show.draw(show.table(("model", "trained", "accuracy on what is retained"), rows))
-            show.say(f"untrain audit RUN --retrained {told['folder']}")
+            show.say(f"untrain audit RUN --{'shadows' if shadows else 'retrained'} {told['folder']}")
     return 0
 
 
@@ -203,6 +207,7 @@ def audit(
     inputs: dict[str, Any],
     skip: Skip = None,
     also: Also = None,
+    shadows: Shadows = None,
     show_images: Images = False,
     json: Json = False,
 ) -> int:
@@ -213,7 +218,7 @@ def audit(
 
     left, more = (tuple(name.strip() for name in (names or "").split(",") if name.strip()) for names in (skip, also))
     with show.bars() as progress:
-        how: dict[str, Any] = {"retrained": retrained, "skip": left, "also": more, "show_images": show_images, "progress": progress, "say": show.note}
+        how: dict[str, Any] = {"retrained": retrained, "skip": left, "also": more, "shadows": shadows, "show_images": show_images, "progress": progress, "say": show.note}
         if run.suffix != ".safetensors" and (not run.is_file() or run.suffix == ".json"):
             refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "rate", "clip", "norm", "image_column", "label_column", "redact")})
             record = audit(run, elsewhere=inputs, **how)

@@ -27,6 +27,7 @@ Retrained = Annotated[
 ]
 Skip = Annotated[str | None, Parameter(help="Audits to leave out, with commas between; relearn takes longest by far. The record says so.")]
 Also = Annotated[str | None, Parameter(help="Audits to ask besides, with commas between: those that take long or decide nothing (`untrain audits` marks them).")]
+Shadows = Annotated[Path | None, Parameter(help="Folder of models that saw half of what was forgotten (`untrain reference --shadows`): who is exposed is asked then.")]
 Images = Annotated[bool, Parameter(negative=(), help="Put sample images into the record and the page. They show forgotten data.")]
 
 

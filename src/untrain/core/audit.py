@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from untrain.core.counting import interval
 from untrain.core.data import Prepare, Samples, Split
-from untrain.core.data.overlap import refuse_shared
+from untrain.core.data.overlap import places, refuse_shared
 from untrain.core.discover import lookup, name_of, usual
 from untrain.core.engine import Engine, Progress, seeded, silent
 from untrain.core.errors import FAILED, BadArgument, BadData, Diverged
@@ -139,13 +139,65 @@ class Subject:
         return dict(self.network.module.state_dict())
 
 
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow(Generic[M]):
+    """A model that was trained as the original was, on what is retained and on a random half of what is forgotten or held out.
+
+    Args:
+        model: The model; an audit is given it as a `Subject`.
+        seen: The half.
+        after: The same model once the method that is looked at has made it forget that half.
+    """
+
+    model: M
+    seen: Samples
+    after: M | None = None
+
+    def saw(self, samples: Samples) -> Tensor:
+        """Whether it was trained on each of these samples [n]; the retained are not asked after."""
+        known = set(places(self.seen))
+        return torch.tensor([place in known for place in places(samples)], dtype=torch.bool)
+
+
+def halves(split: Split, models: int, seed: int = 0) -> list[tuple[int, Samples]]:
+    """What each of so many shadow models sees beside the retained, with a seed to train it by: random halves of the forgotten and the held out of their classes, together.
+
+    The two are drawn alike, so that nothing but a trace tells one from the other, and every second model sees what the one before it did not: each sample was
+    seen by half of an even number. More models leave those before them as they are.
+
+    Args:
+        split: With a hold-out.
+        models: How many.
+        seed: Seed of what is drawn.
+
+    Raises:
+        BadData: there is no hold-out, or one that would be changed otherwise than the training samples are.
+    """
+    holdout = split.parts.get("holdout")
+    if holdout is None:
+        raise BadData("shadow models are trained on half of a hold-out too, and there is none; name samples of the same kind that no model was trained on (--holdout)")
+    ways = [{(source.prepare, source.augment) for source in part.sources} for part in (split.forget, holdout)]
+    if ways[0] != ways[1]:
+        raise BadData("the hold-out is prepared or changed at random otherwise than what is to be forgotten, and would be told apart by that; read both in one way")
+    both = split.forget + holdout[torch.isin(holdout.y, split.forget.y)]
+    made = []
+    for number in range(models):
+        order = torch.randperm(len(both), generator=torch.Generator().manual_seed(seed * 10_007 + number // 2))
+        half = order[: len(both) // 2] if number % 2 == 0 else order[len(both) // 2 :]
+        made.append((seed + number + 1, both[half.sort().values]))
+    return made
+
+
 @dataclass(frozen=True)
 class Audit:
     """Base of all audits.
 
     An audit is one file with one frozen dataclass and one function, which measures one model; *the keyword
     names are the evidence it is given*: parts of the split, `classes`, and other models: `original`, and
-    `retrained`, always a tuple. Side by side is made of it by `audit`. It does not know which method ran.
+    `retrained` and `shadows`, always tuples. Side by side is made of it by `audit`. It does not know which method ran.
     """
 
     found_in: ClassVar[str] = "audits"
@@ -184,6 +236,7 @@ def audit(
     original: nn.Module | None = None,
     retrained: Sequence[nn.Module] = (),
     controls: Mapping[str, nn.Module] | None = None,
+    shadows: Sequence[Shadow[nn.Module]] = (),
     norm: Prepare | None = None,
     head: str | None = None,
     device: str | None = None,
@@ -200,6 +253,7 @@ def audit(
         original: The model before.
         retrained: Models that never saw the forgotten data, trained as the original was.
         controls: Further models by the name of their column.
+        shadows: Models that saw a random half of what is forgotten or held out, for audits that ask for such.
         norm: Preparation of raw pixels, where the network has none of its own.
         head: Name of the head's layer, where it is not the last.
         device: Where to compute; where the model lies, where none is named.
@@ -237,6 +291,8 @@ def audit(
         given["original"] = shown["original"][0]
     if retrained:
         given["retrained"] = tuple(shown["retrained"])
+    if shadows:
+        given["shadows"] = tuple(Shadow(subject(s.model), s.seen, None if s.after is None else subject(s.after)) for s in shadows)
     found, failed = [], list[Exception]()
     for number, asked in enumerate(audits):
         progress(name_of(asked), number, len(audits))
@@ -298,7 +354,7 @@ def _side_by_side(asked: Audit, shown: dict[str, list[Subject]], given: dict[str
             if kept.skipped is not None:
                 return unasked(asked, kept.skipped)
             # A copy, since `beside` adds what holds only in this company.
-            findings[column].append(replace(kept, values=dict(kept.values)))
+            findings[column].append(replace(kept, values=dict(kept.values), bars={name: dict(bar) for name, bar in kept.bars.items()}))
     asked.beside(findings)
     for name, row in asked.rows.items():
         values = {c: [f.values[name].plain for f in fs if name in f.values] for c, fs in findings.items()}

@@ -12,7 +12,13 @@ from typing import Any
 
 from untrain.evidence.verdict import SENTENCES, judge, what
 
-TESTS = (("membership", "membership"), ("membership", "membership, calibrated"), ("dormant", "membership after training on the retained"))
+TESTS = (
+    ("membership", "membership"),
+    ("membership", "membership, calibrated"),
+    ("dormant", "membership after training on the retained"),
+    ("exposure", "LiRA"),
+    ("exposure", "U-LiRA"),
+)
 """The rows that are judged of a list, each as the audit's name and its own."""
 
 LEVEL = 0.05

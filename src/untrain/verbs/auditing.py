@@ -32,6 +32,7 @@ from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import pictures
 from untrain.verbs.private import kept
 from untrain.verbs.run_files import RECORD, weights_in
+from untrain.verbs.shadowing import Shadows, method_in, shadows_in
 from untrain.verbs.signing import SIGNATURE
 
 
@@ -62,6 +63,7 @@ def audit(
     elsewhere: Mapping[str, Any] | None = None,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
+    shadows: Path | None = None,
     show_images: bool = False,
     progress: Progress = silent,
     say: Say = unsaid,
@@ -74,6 +76,7 @@ def audit(
         elsewhere: Fields of `Inputs` that are other than the record says: where things no longer lie where they did, the device, the head.
         skip: Audits that are not asked; the record says so.
         also: Audits that are asked only where they are named.
+        shadows: Folder of models that saw half of what was forgotten; `exposure` is asked then.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
         say: Told what the user should know.
@@ -82,11 +85,24 @@ def audit(
         The record.
     """
     with files.watching():
-        return _audited(run, retrained, elsewhere, skip, also, show_images, progress, say)
+        return _audited(run, retrained, elsewhere, skip, beside_shadows(also, shadows), shadows, show_images, progress, say)
+
+
+def beside_shadows(also: Sequence[str], shadows: Path | None) -> tuple[str, ...]:
+    """The audits that are asked besides, where there are shadows."""
+    return (*also, *(["exposure"] if shadows is not None and "exposure" not in also else []))
 
 
 def _audited(
-    run: Path, retrained: Sequence[Path], elsewhere: Mapping[str, Any] | None, skip: Sequence[str], also: Sequence[str], show_images: bool, progress: Progress, say: Say
+    run: Path,
+    retrained: Sequence[Path],
+    elsewhere: Mapping[str, Any] | None,
+    skip: Sequence[str],
+    also: Sequence[str],
+    shadows: Path | None,
+    show_images: bool,
+    progress: Progress,
+    say: Say,
 ) -> dict[str, Any]:
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
     usual(also, skip)
@@ -110,10 +126,11 @@ def _audited(
     references = [reference(p, inputs.model, source.classes, split) for p in weights_in(retrained)]
     if any(r.sha256 == record["output"]["sha256"] for r in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
+    dark = None if shadows is None else shadows_in(shadows, inputs.model, source.classes, split, method_in(record))
     with locked(run):
         record["chain"] = seal.before_audit(record)
         sweep(run)
-        examine(record, opened, split, unlearned, references, skip=skip, also=also, show_images=show_images, progress=progress)
+        examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, show_images=show_images, progress=progress)
         files.refuse_changed()
         look_again(record, opened, unlearned)
         record = seal.sealed(record)
@@ -206,6 +223,7 @@ def examine(
     *,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
+    shadows: Shadows | None = None,
     show_images: bool = False,
     progress: Progress = silent,
 ) -> None:
@@ -222,6 +240,7 @@ def examine(
         original=original,
         retrained=retrained,
         controls=controls,
+        shadows=shadows[0] if shadows is not None else (),
         norm=norm,
         head=opened.inputs.head,
         device=opened.device,
@@ -231,6 +250,9 @@ def examine(
     answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in sorted(skip)]
     record["audits"] = records.finite(answers)
     record["references"] = [{"column": r.column, "file": r.file, "sha256": r.sha256, "about": records.finite(r.about)} for r in references]
+    record.pop("shadows", None)
+    if shadows is not None:
+        record["shadows"] = shadows[1]
     record["verdict"] = records.finite(judged(record))
     shown = {"original": original, "unlearned": unlearned} | ({"retrained": retrained[0]} if retrained else {}) | controls
     test = running.prepared(unlearned, split, norm).test
@@ -245,6 +267,8 @@ def reference(path: Path, model: str, classes: int, split: Split) -> Reference:
     """
     module = filled(model, classes, path)
     about = files.about(path)
+    if "shadows" in about:
+        raise BadData(f"{path.name} is a shadow: it saw half of what is to be forgotten, and no retrained model did; name its folder by --shadows")
     if about.get("method", "retrain") != "retrain":
         raise BadData(f"{path.name} says that it was made by {about['method']}, which does not train anew; name models that never saw the forgotten data")
     if about and not split.classes and about.get("samples") != forgetting.digest(split):

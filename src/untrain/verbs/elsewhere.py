@@ -16,7 +16,7 @@ from untrain.evidence import seal
 from untrain.sources import cache
 from untrain.sources import request as forgetting
 from untrain.verbs.about import about_data, about_model, flags, request
-from untrain.verbs.auditing import examine, filled, reference
+from untrain.verbs.auditing import beside_shadows, examine, filled, reference
 from untrain.verbs.chaining import chain
 from untrain.verbs.folder import note_inputs, refuse_output, writing
 from untrain.verbs.given import path_of_name
@@ -24,6 +24,7 @@ from untrain.verbs.inputs import Inputs, Say, unsaid
 from untrain.verbs.private import keep, told
 from untrain.verbs.reporting import report
 from untrain.verbs.run_files import RECORD, WEIGHTS, weights_in
+from untrain.verbs.shadowing import shadows_in
 
 
 @cache.forgetting()
@@ -35,6 +36,7 @@ def audit_file(
     retrained: Sequence[Path] = (),
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
+    shadows: Path | None = None,
     show_images: bool = False,
     progress: Progress = silent,
     say: Say = unsaid,
@@ -50,6 +52,7 @@ def audit_file(
         retrained: Weights of models that never saw the forgotten data.
         skip: Audits that are not asked; the record says so.
         also: Audits that are asked only where they are named.
+        shadows: Folder of models that saw half of what was forgotten; `exposure` is asked then.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
         say: Told what the user should know.
@@ -63,6 +66,7 @@ def audit_file(
     """
     if not candidate.is_file():
         raise BadData(f"no file {candidate}; name the weights of the model that is to have forgotten, or the folder of a run")
+    also = beside_shadows(also, shadows)
     usual(also, skip)
     refuse_output(out, inputs.paths() | {"candidate": candidate} | {f"retrained {n}": path for n, path in enumerate(retrained, 1)})
     if inputs.weights is not None and inputs.weights.exists() and inputs.weights.samefile(candidate):
@@ -73,6 +77,7 @@ def audit_file(
     ready = opened.fit()
     opened.tell(say)
     references = [reference(path, inputs.model, source.classes, split) for path in weights_in(retrained)]
+    dark = None if shadows is None else shadows_in(shadows, inputs.model, source.classes, split, None)
     sha256 = files.sha256(candidate)
     if any(other.sha256 == sha256 for other in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
@@ -96,7 +101,7 @@ def audit_file(
             output={"file": WEIGHTS, "sha256": sha256},
             code=opened.code,
         )
-        examine(record, opened, split, unlearned, references, skip=skip, also=also, show_images=show_images, progress=progress)
+        examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, show_images=show_images, progress=progress)
         note_inputs(out, inputs.paths())
         keep(out, hidden)
         files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))

@@ -1,4 +1,4 @@
-"""`untrain reference`: models that never saw what is to be forgotten, trained by the recipe of the original and kept for every audit to come."""
+"""`untrain reference`: models that never saw what is to be forgotten, or saw half of it, trained by the recipe of the original and kept for every audit to come."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +15,71 @@ import torch
 from untrain.checkup.estimate import estimate
 from untrain.core import files
 from untrain.core import unlearn as running
-from untrain.core.data import Split
-from untrain.core.discover import settings
+from untrain.core.audit import halves
+from untrain.core.data import Samples, Split
+from untrain.core.discover import name_of, settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, Locked
+from untrain.core.method import Method
 from untrain.evidence import record as records
 from untrain.evidence.verdict import ENOUGH, what
+from untrain.metrics.shadow import OWN_SPREAD
 from untrain.sources import request as forgetting
 from untrain.verbs.about import about_recipe, about_weights, machine, request
+from untrain.verbs.auditing import filled
 from untrain.verbs.auditing import reference as out_of
 from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
+from untrain.verbs.shadowing import after_in, file_of, half_of, left_by, method_of, said_of_a_method, shadows_in
 from untrain.zoo.recipes import Recipe, recipe_for
+
+SHADOWS = 16
+"""Shadows that are trained where it is not said how many."""
 
 GAP = 0.02
 """Points of retained accuracy below the original's from which on models describe and do not prove."""
 
 
-def reference(inputs: Inputs, out: Path | None = None, *, models: int = ENOUGH, cost: bool = False, progress: Progress = silent, say: Say = unsaid) -> dict[str, Any]:
+def reference(
+    inputs: Inputs,
+    out: Path | None = None,
+    *,
+    models: int | None = None,
+    shadows: bool = False,
+    like: Path | None = None,
+    cost: bool = False,
+    progress: Progress = silent,
+    say: Say = unsaid,
+) -> dict[str, Any]:
     """Train so many models without what is to be forgotten, each from a seed of its own; those that are there already are taken as they are.
 
-    One folder belongs to one recipe and one set of retained samples; further calls add models to it, and a call that was killed goes on. Processes
+    Shadows saw a random half of what is to be forgotten, and of the hold-out: attacks that know models with and without each sample are made of them. One
+    folder belongs to one recipe and one set of samples; further calls add models to it, and a call that was killed goes on. Processes
     that are called with the same arguments at once share the work: each takes the next model that no other is at.
 
     Args:
         inputs: What is named, as for `unlearn retrain`; seeds are those after `seed`.
-        out: The folder; one in the cache, named by the hash of recipe and retained data, where none is given.
-        models: How many.
+        out: The folder; one in the cache, named by the hash of recipe and data, where none is given.
+        models: How many; as many as are enough where it is not said.
+        shadows: Whether to train shadows.
+        like: Folder of a run whose method then makes each shadow forget its half.
         cost: Whether to say what it would take, and train nothing.
         progress: Told of each step.
         say: Told what it costs and allows, before anything is trained.
 
     Returns:
         `folder`, `seconds_each` (by a rehearsal), `claims`, and `models`: `seed`, `file`, `sha256`, `trained` (now, or before), `retained` accuracy; `busy`, how many other
-        processes are at.
+        processes are at; `method`, what the method leaves of the shadows' halves, where it was asked.
 
     Raises:
-        BadArgument: a folder that holds models of another recipe or other data, or that is none of this verb's.
+        BadArgument: a folder that holds models of another recipe or other data, or that is none of this verb's; a method without shadows.
+        BadData: shadows without a hold-out.
     """
-    refuse_below(models=(models, 1))
+    if like is not None and not shadows:
+        raise BadArgument("--like is for shadows, which its method makes forget their half; add --shadows")
+    models = models if models is not None else SHADOWS if shadows else ENOUGH
+    refuse_below(models=(models, 4 if shadows else 1))
+    method = None if like is None else method_of(like)
     opened = inputs.open(say, trains="reference")
     split, source, given, ready = opened.split, opened.data, opened.model, opened.fit()
     opened.tell(say)
@@ -66,31 +93,48 @@ def reference(inputs: Inputs, out: Path | None = None, *, models: int = ENOUGH, 
         "norm": inputs.norm,
         "precision": inputs.precision,
     }
-    folder = out or files.cache_root() / "references" / hashlib.sha256(records.dumps(told)).hexdigest()[:16]
     seeds = [inputs.seed + number for number in range(1, models + 1)]
-    at_hand = [seed for seed in seeds if _file(folder, seed).is_file()]
+    whole: dict[int, Samples | None] = dict.fromkeys(seeds)
+    if shadows:
+        whole |= dict(halves(split, models, inputs.seed))
+        told |= {"shadows": half_of(split, inputs.seed)}
+    folder = out or files.cache_root() / ("shadows" if shadows else "references") / hashlib.sha256(records.dumps(told)).hexdigest()[:16]
+    at_hand = [seed for seed in seeds if file_of(folder, seed).is_file()]
     each = estimate(given.module, ready, settings("retrain"), recipe=taught, head=inputs.head, device=opened.device).get("seconds") if len(at_hand) < models else 0.0
-    claims = allows(models)
-    for line in (*_costs(at_hand, models, each, folder, request(inputs.asked, split)), claims, *_budget(taught)):
+    claims = shadows_allow(models) if shadows else allows(models)
+    which = f"shadows of {what(request(inputs.asked, split))}" if shadows else f"models without {what(request(inputs.asked, split))}"
+    for line in (*_costs(at_hand, models, each, folder, which), claims, *_budget(taught)):
         say(line)
     made, busy = [], 0
-    for number, seed in enumerate(seeds, 1):
-        place = _file(folder, seed)
+    for number, (seed, seen) in enumerate(whole.items(), 1):
+        place = file_of(folder, seed)
         if cost and not place.is_file():
             continue
+        name = f"{'shadow' if shadows else 'model'} {number} of {models}"
+        one = split if seen is None else split.replaced(retain=split.retain + seen)
         try:
-            trained = _trained(place, opened, taught, told, seed, _named(progress, f"model {number} of {models}"))
+            trained = _trained(place, opened, one, taught, told, seed, settings("retrain"), _named(progress, name))
+            found = _told(place, opened, split, told, seed, shadow=shadows)
+            if method is not None and seen is not None:
+                forgot = split.replaced(forget=seen)
+                _trained(
+                    file_of(after_in(folder, method), seed), opened, forgot, taught, told, seed, method, _named(progress, name), model=filled(inputs.model, source.classes, place)
+                )
         except Locked:
             busy += 1
             continue
-        made.append(_told(place, opened, split, told, seed) | {"trained": trained})
+        made.append(found | {"trained": trained})
     if busy:
         say(f"{busy} of them are being trained by other processes; call it again when they are done")
     before = _retained(opened, given.module)
     mean = sum(m["retained"] for m in made) / len(made) if made else before
     if before - mean > GAP:
         say(f"they are less accurate than the original on what is retained ({mean:.1%} against {before:.1%}): what is found beside them describes, and does not prove")
-    return {"folder": str(folder), "seconds_each": each, "claims": claims, "models": made, "busy": busy}
+    done: dict[str, Any] = {"folder": str(folder), "seconds_each": each, "claims": claims, "models": made, "busy": busy}
+    if method is not None and len(made) == models:
+        done["method"] = left_by(shadows_in(folder, inputs.model, source.classes, split, method)[0], ready.forget, given.norm)
+        say(said_of_a_method(name_of(method), done["method"]))
+    return done
 
 
 def allows(m: int) -> str:
@@ -110,10 +154,19 @@ def allows(m: int) -> str:
     return f"{m} models: a trace is found from {far:.1f} of their deviations above their mean on (one row alone, at 5 %); {rest}"
 
 
-def _costs(at_hand: Sequence[int], models: int, each: float | None, folder: Path, asked: dict[str, Any]) -> list[str]:
+def shadows_allow(s: int) -> str:
+    """What can be said beside so many shadows.
+
+    >>> shadows_allow(16)
+    '16 shadows: 8 saw each sample and 8 did not; from 64 on each sample has a spread of its own'
+    """
+    return f"{s} shadows: {s // 2} saw each sample and {s - s // 2} did not" + ("" if s >= 2 * OWN_SPREAD else f"; from {2 * OWN_SPREAD} on each sample has a spread of its own")
+
+
+def _costs(at_hand: Sequence[int], models: int, each: float | None, folder: Path, which: str) -> list[str]:
     """What there is, and what the rest will take."""
     left = models - len(at_hand)
-    there = f"{len(at_hand)} of {models} models without {what(asked)} lie in {folder.name}"
+    there = f"{len(at_hand)} of {models} {which} lie in {folder.name}"
     if not left:
         return [there]
     if each is None:
@@ -142,19 +195,21 @@ def _budget(taught: Any) -> list[str]:
     return [f"they are trained for {share:.0%} of the recipe's epochs, {much}"]
 
 
-def _trained(place: Path, opened: Opened, taught: Any, told: dict[str, Any], seed: int, progress: Progress) -> bool:
-    """Whether a model had to be trained; it lies at its place then."""
+def _trained(
+    place: Path, opened: Opened, split: Split, taught: Any, told: dict[str, Any], seed: int, method: Method, progress: Progress, model: torch.nn.Module | None = None
+) -> bool:
+    """Whether a model had to be trained, or made to forget; it lies at its place then."""
     if place.is_file():
         return False
-    inputs, method, work = opened.inputs, settings("retrain"), place.with_suffix("")
+    inputs, work = opened.inputs, place.with_suffix("")
     refuse_output(work, {})
-    with writing(work, told | {"verb": "reference", "seed": seed} | machine(opened.engine)) as state:
+    with writing(work, told | {"verb": "reference", "seed": seed, "method": name_of(method), "settings": asdict(method)} | machine(opened.engine)) as state:
         result = running.unlearn(
-            opened.model.module,
-            opened.split,
+            model or opened.model.module,
+            split,
             method,
             seed=seed,
-            recipe=taught,
+            recipe=taught if "recipe" in method.needs else None,
             norm=opened.model.norm,
             head=inputs.head,
             device=opened.device,
@@ -162,18 +217,14 @@ def _trained(place: Path, opened: Opened, taught: Any, told: dict[str, Any], see
             progress=progress,
             store=state,
         )
-        about = about_weights(method, opened.data, opened.split, seed) | {"recipe": about_recipe(taught), "of": _key(told)}
+        about = about_weights(method, opened.data, split, seed) | {"recipe": about_recipe(taught), "of": _key(told)} | {k: told[k] for k in ("shadows",) if k in told}
         files.save_weights(place, opened.model.state(result.model), about)
     with contextlib.suppress(OSError):
         work.rmdir()
     return True
 
 
-def _file(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}.safetensors"
-
-
-def _told(place: Path, opened: Opened, split: Split, told: dict[str, Any], seed: int) -> dict[str, Any]:
+def _told(place: Path, opened: Opened, split: Split, told: dict[str, Any], seed: int, *, shadow: bool) -> dict[str, Any]:
     """What is known of a model that lies there.
 
     Raises:
@@ -182,8 +233,8 @@ def _told(place: Path, opened: Opened, split: Split, told: dict[str, Any], seed:
     about = files.about(place)
     if about.get("of") != _key(told):
         raise BadArgument(f"{place.parent.name} holds models of another recipe, or trained on other data; name another folder by --out")
-    found = out_of(place, opened.inputs.model, opened.data.classes, split)
-    return {"seed": seed, "file": place.name, "sha256": found.sha256, "retained": _retained(opened, found.module)}
+    module = filled(opened.inputs.model, opened.data.classes, place) if shadow else out_of(place, opened.inputs.model, opened.data.classes, split).module
+    return {"seed": seed, "file": place.name, "sha256": files.sha256(place), "retained": _retained(opened, module)}
 
 
 def _key(told: dict[str, Any]) -> str:

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from untrain.core.data.samples import Samples
 
 
+def places(samples: Samples) -> list[tuple[int, int]]:
+    """Where each sample lies: the source that it is of, and its place there, however it is labelled or prepared."""
+    inputs = [id(source.x) for source in samples.sources]
+    return [(inputs[which], index) for which, index in zip(samples.which.tolist(), samples.index.tolist(), strict=True)]
+
+
 def digests(samples: Samples) -> list[bytes]:
     """Hash of each sample's inputs, as the network reads them."""
     found = []

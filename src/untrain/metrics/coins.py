@@ -1,0 +1,63 @@
+"""Coins that were thrown before a model was trained, and how well its scores guess them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy import special
+from torch import Tensor
+
+
+def guesses(scores: Tensor, inside: Tensor, guessed: int | None = None) -> tuple[int, int]:
+    """How many coins [m] are guessed rightly, and of how many: the highest scores are said to be inside, the lowest outside.
+
+    Args:
+        scores: Higher for what the model seems to know.
+        inside: How each coin fell.
+        guessed: How many are guessed, half of them on either side; all where it is not said (the one in the middle of an odd number is left out). To be chosen before.
+
+    >>> guesses(torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([True, False, False, False]))
+    (3, 4)
+    """
+    each = min(len(scores) if guessed is None else guessed, len(scores)) // 2
+    order = torch.argsort(scores.double(), descending=True, stable=True)
+    right = int(inside[order[:each]].sum()) + int((~inside[order[len(order) - each :]]).sum()) if each else 0
+    return right, 2 * each
+
+
+def coin_p(right: int, guessed: int) -> float:
+    """Two-sided binomial p: that so many guesses of fair coins are right, or so few; the smaller tail, doubled.
+
+    >>> coin_p(10, 10), coin_p(5, 10)
+    (0.001953125, 1.0)
+    """
+    tails = (float(special.bdtrc(right - 1, guessed, 0.5)) if right else 1.0, float(special.bdtr(right, guessed, 0.5)))
+    return min(1.0, 2 * min(tails))
+
+
+def least_share(guessed: int, power: float = 0.8) -> float:
+    """How far above one half the chance of a right guess has to be to be found at 5 %, both sides asked, with this power.
+
+    >>> round(least_share(100), 2), round(least_share(200), 2)
+    (0.14, 0.1)
+    """
+    some = range(guessed // 2, guessed + 1)
+    needed = next((c for c in some if coin_p(c, guessed) <= 0.05), guessed + 1)
+    # P(Bin(n, q) >= c) is the incomplete beta function of q.
+    return 0.5 if needed > guessed else float(special.betaincinv(needed, guessed - needed + 1, power)) - 0.5
+
+
+def epsilon_at_least(right: int, guessed: int, level: float = 0.05) -> float:
+    """A lower bound of the epsilon of differential privacy: where guesses of (epsilon, 0)-private coins are so often right in this share of cases.
+
+    Steinke, Nasr and Jagielski, Privacy Auditing with One (1) Training Run, 2023, arXiv:2305.08846: so many guesses are right no oftener than a binomial number
+    of chance e^eps / (1 + e^eps) is.
+
+    >>> epsilon_at_least(50, 100), round(epsilon_at_least(100, 100), 2)
+    (0.0, 3.49)
+    """
+    if not right:
+        return 0.0
+    chance = float(special.betaincinv(right, guessed - right + 1, level))
+    return max(0.0, math.log(chance / (1 - chance)))

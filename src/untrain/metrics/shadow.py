@@ -1,0 +1,190 @@
+"""What models trained with and without a sample tell of another: attacks that know how each sample looks either way, and distances of what a method leaves.
+
+Scores of shadow models stand as [models, samples], and beside them whether each was trained on each sample.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Numbers = np.ndarray[Any, Any]
+
+OWN_SPREAD = 32
+"""Shadow models on either side of a sample from which on it has a spread of its own; below it all share one (Carlini et al. find one better below 64 models in all)."""
+
+
+def lira(own: Tensor, shadows: Tensor, member: Tensor) -> Tensor:
+    """The likelihood ratio of each sample [n]: log N(phi; mean_in, s_in) - log N(phi; mean_out, s_out).
+
+    Carlini et al., Membership Inference Attacks From First Principles, 2022, arXiv:2112.03570, online. Where the shadow models were put
+    through the method, "in" being those that forgot a sample and "out" those that never saw it, it is U-LiRA (Hayes et al., 2024, arXiv:2403.01218).
+
+    Args:
+        own: Scaled confidences [n] of the model that is attacked.
+        shadows: The same [s, n] of the shadow models.
+        member: Whether each [s, n] was trained on each sample; at least two were and two were not.
+
+    >>> shadows = torch.tensor([[4.0], [2.0], [1.0], [-1.0]])
+    >>> lira(torch.tensor([3.0]), shadows, torch.tensor([[True], [True], [False], [False]])).item()
+    2.25
+    """
+    phi, s, inside = own.double(), shadows.double(), member.bool()
+    sides = []
+    for which in (inside, ~inside):
+        count = which.sum(0)
+        mean = torch.where(which, s, 0.0).sum(0) / count
+        square = torch.where(which, (s - mean).square(), 0.0).sum(0)
+        own_spread = int(count.min()) >= OWN_SPREAD
+        variance = square / (count - 1) if own_spread else (square.sum() / (count - 1).sum()).expand_as(square)
+        sides.append((mean, variance.clamp_min(1e-12)))
+    (mean_in, v_in), (mean_out, v_out) = sides
+    found: Tensor = ((phi - mean_out).square() / v_out - (phi - mean_in).square() / v_in + v_out.log() - v_in.log()) / 2
+    return found
+
+
+def rmia(own: Tensor, shadows: Tensor, member: Tensor, population: Tensor, population_shadows: Tensor, gamma: float = 1.0) -> Tensor:
+    """The share of a population that each sample [n] dominates: ratio(x) >= gamma ratio(z), ratio = p(model) / P.
+
+    Zarifzadeh et al., Low-Cost High-Power Membership Inference Attacks, 2024, arXiv:2312.03262. P is the mean of what models with
+    and without a sample give its label. No shadow model saw the population, so that what one that had would say is taken for 1 - a (1 - p_out),
+    as the paper's offline form has it, and a is fitted to the samples that both kinds are known of.
+
+    Args:
+        own: Probability of its label [n], of the model that is attacked.
+        shadows: The same [s, n] of the shadow models.
+        member: Whether each [s, n] was trained on each sample.
+        population: Probability of its label [z] of samples that no model was trained on.
+        population_shadows: The same [s, z] of the shadow models.
+        gamma: How far a sample has to be ahead.
+    """
+    p, inside = shadows.double(), member.bool()
+    p_in, p_out = (torch.where(which, p, 0.0).sum(0) / which.sum(0) for which in (inside, ~inside))
+    lacks_in, lacks_out = 1 - p_in, 1 - p_out
+    square = lacks_out.square().sum()
+    a = float(((lacks_in * lacks_out).sum() / square).clamp(0, 1)) if float(square) > 0 else 1.0
+    ratio = own.double() / ((p_in + p_out) / 2).clamp_min(1e-12)
+    z_out = population_shadows.double().mean(0)
+    z_ratio = torch.sort(population.double() / ((z_out + 1 - a * (1 - z_out)) / 2).clamp_min(1e-12)).values
+    return torch.searchsorted(z_ratio, ratio / gamma, right=True).double() / len(z_ratio)
+
+
+def told_apart(mine: Tensor, others: Tensor, share: float = 0.1) -> Tensor:
+    """Which of the first group [n] no sample of the second explains, of which this share at most is by chance.
+
+    Benjamini's and Hochberg's rule on p = (1 + samples of the second group that lie as high) / (k + 1), which is exact for a sample that is like the second group
+    (Bates et al., Testing for Outliers with Conformal p-values, 2023, arXiv:2104.08279).
+
+    >>> told_apart(torch.tensor([9.0, 0.5]), torch.arange(20.0) / 20).tolist()
+    [True, False]
+    """
+    ordered = torch.sort(others.double()).values
+    p = (1 + len(ordered) - torch.searchsorted(ordered, mine.double())).double() / (len(ordered) + 1)
+    line = share * torch.arange(1, len(p) + 1).double() / len(p)
+    below = (torch.sort(p).values <= line).nonzero()
+    return p <= line[below[-1]] if len(below) else torch.zeros(len(p), dtype=torch.bool)
+
+
+def klom(unlearned: Tensor, retrained: Tensor, bins: int = 20, most: float = 100.0) -> Tensor:
+    """KL divergence of margins of each sample [n]: KL(histogram of retrained models || histogram of unlearned ones), in nats.
+
+    Georgiev et al., Attribute-to-Delete, 2024, arXiv:2410.23232: margins z_y - logsumexp of the others, clipped, in bins over the range of both. An empty bin counts
+    1e-5, without which nearly every divergence of so few models would be infinite.
+
+    Args:
+        unlearned: Margins [models, n] of models that forgot each sample.
+        retrained: The same of models that never saw it.
+        bins: Number of bins.
+        most: What margins are clipped to.
+
+    >>> one = torch.tensor([[0.0], [1.0], [2.0]])
+    >>> klom(one, one).item(), klom(one, one + 9).item() > 5
+    (0.0, True)
+    """
+    a, b = (m.double().clamp(-most, most).numpy() for m in (unlearned, retrained))
+    out = []
+    for mine, theirs in zip(a.T, b.T, strict=True):
+        ends = min(mine.min(), theirs.min()), max(mine.max(), theirs.max())
+        p, q = ((np.histogram(side, bins, ends)[0] / len(side) + 1e-5) for side in (theirs, mine))
+        p, q = p / p.sum(), q / q.sum()
+        out.append(float((p * np.log(p / q)).sum()))
+    return torch.tensor(out, dtype=torch.float64).clamp_min(0)
+
+
+CAP = 50.0
+"""The competition's largest epsilon."""
+
+
+def epsilons(unlearned: Tensor, retrained: Tensor, delta: float = 1e-5) -> Tensor:
+    """The 2023 competition's epsilon of each sample [n]: how well the best rule tells models that forgot it from models that never saw it.
+
+    eps = max over rules of max(log(1 - delta - FPR) - log FNR, log(1 - delta - FNR) - log FPR), rules being one threshold, above which the group with the larger median is
+    called, or two, between which the narrower group is. A rule with one rate of zero is left out, with both it is the cap, and so is a group a hundred
+    times narrower than the other. Triantafillou et al., Are we making progress in unlearning?, 2024, arXiv:2406.09073. Here every threshold that matters is tried, where the
+    competition's code tried a hundred in each unit.
+
+    Args:
+        unlearned: Scaled confidences [models, n] of models that forgot each sample.
+        retrained: The same of models that never saw it.
+        delta: delta.
+
+    >>> one = torch.arange(8.0)[:, None]
+    >>> epsilons(one, one).item(), epsilons(one, one + 20).item(), round(epsilons(one, one + 4).item(), 2)
+    (0.0, 50.0, 1.61)
+    """
+    a, b = unlearned.double().numpy(), retrained.double().numpy()
+    return torch.tensor([_epsilon(x, y, delta) for x, y in zip(a.T, b.T, strict=True)], dtype=torch.float64)
+
+
+def _epsilon(a: Numbers, b: Numbers, delta: float) -> float:
+    width_a, width_b = np.ptp(a), np.ptp(b)
+    wide, narrow = max(width_a, width_b), min(width_a, width_b)
+    if wide > 0 and narrow / wide < 0.01:
+        return CAP
+    cuts = np.unique(np.concatenate([a, b]))
+    # How many lie below each cut, and below no cut at all.
+    below = {name: np.concatenate([np.searchsorted(np.sort(side), cuts), [len(side)]]) / len(side) for name, side in (("a", a), ("b", b))}
+    above, under = ("a", "b") if np.median(a) > np.median(b) else ("b", "a")
+    inner, outer = ("a", "b") if width_a <= width_b else ("b", "a")
+    between = [(below[name][None, :] - below[name][:, None])[np.triu_indices(len(cuts) + 1, 1)] for name in (inner, outer)]
+    fnr = np.concatenate([below[above], 1 - between[0]])
+    fpr = np.concatenate([1 - below[under], between[1]])
+    if ((fnr == 0) & (fpr == 0)).any():
+        return CAP
+    told = (fnr > 0) & (fpr > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.fmax(np.log(1 - delta - fpr) - np.log(fnr), np.log(1 - delta - fnr) - np.log(fpr))[told]
+    return float(np.clip(np.nanmax(found, initial=0.0), 0, CAP))
+
+
+def forgetting_quality(eps: Tensor, models: int) -> float:
+    """The competition's F: mean over samples of 2^-floor(eps / .5), 0 where eps is beyond what so many models can show; to be multiplied by the ratios of accuracies.
+
+    Args:
+        eps: Epsilons [n].
+        models: Models of each kind behind them.
+
+    >>> forgetting_quality(torch.tensor([0.0, 0.6, 50.0]), 64)
+    0.5
+    """
+    beyond = math.ceil(math.log(models - 1)) if models > 2 else 0.5
+    points = torch.where(eps < beyond, 0.5 ** (eps / 0.5).floor(), 0.0)
+    return float(points.double().mean())
+
+
+def interpolated(own: Tensor, shadows: Tensor, member: Tensor) -> Tensor:
+    """How far each sample [n] has gone from models that were trained on it (0) to models that were not (1); below 0 it is better known, above 1 less than never seen.
+
+    (mean_in - phi) / (mean_in - mean_out): what is measured between both ends, after the idea of Wang et al., Towards Lifecycle Unlearning Commitment
+    Management, 2025, arXiv:2506.06112, without their fit of the ends. Not a number where the two ends coincide.
+
+    >>> interpolated(torch.tensor([1.0]), torch.tensor([[4.0], [0.0]]), torch.tensor([[True], [False]])).item()
+    0.75
+    """
+    s, inside = shadows.double(), member.bool()
+    one, other = (torch.where(which, s, 0.0).sum(0) / which.sum(0) for which in (inside, ~inside))
+    return torch.where(one > other, (one - own.double()) / (one - other), torch.nan)

@@ -1,0 +1,129 @@
+"""Shadows in a folder: where each lies, what it saw, and what a run's method made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from untrain.core import files
+from untrain.core.audit import Shadow, halves
+from untrain.core.data import Prepare, Samples, Split
+from untrain.core.discover import lookup, name_of
+from untrain.core.errors import BadArgument, BadData
+from untrain.core.method import Method
+from untrain.core.network import Network
+from untrain.core.train import predict
+from untrain.evidence import record as records
+from untrain.metrics.membership import scaled_confidence
+from untrain.metrics.shadow import epsilons, forgetting_quality, klom
+from untrain.sources import request as forgetting
+from untrain.verbs.folder import read_record
+from untrain.verbs.given import given_model
+
+Shadows = tuple[list[Shadow[nn.Module]], dict[str, Any]]
+"""The shadows of a folder, and what a record says of them."""
+
+
+def file_of(folder: Path, seed: int) -> Path:
+    """Where a trained model lies in its folder."""
+    return folder / f"seed-{seed}.safetensors"
+
+
+def after_in(folder: Path, method: Method) -> Path:
+    """Where those lie that a method made forget their half."""
+    return folder / f"after-{name_of(method)}-{hashlib.sha256(records.dumps(asdict(method))).hexdigest()[:12]}"
+
+
+def half_of(split: Split, seed: int) -> dict[str, Any]:
+    """What halves are drawn of, as files of shadows say it."""
+    held = split.parts.get("holdout")
+    return {"of": forgetting.digest(split), "holdout": held.rows_digest().hex() if held is not None else "", "seed": seed}
+
+
+def method_of(run: Path) -> Method:
+    """The method of a run, with its settings.
+
+    Raises:
+        BadArgument: its record says of none, since the model came from elsewhere.
+    """
+    found = method_in(read_record(run))
+    if found is None:
+        raise BadArgument(f"{run.name} is of a model that no run made, so that it has no method to be repeated; leave --like out")
+    return found
+
+
+def method_in(record: Mapping[str, Any]) -> Method | None:
+    """The method that a record says, where it says of one."""
+    said = record["method"]
+    return None if said["name"] == records.ELSEWHERE else lookup("methods", said["name"])(**said["settings"])
+
+
+def shadows_in(folder: Path, model: str, classes: int, split: Split, method: Method | None) -> Shadows:
+    """The shadows that lie in a folder, and what a record says of them: `models`, and the `sha256` of their hashes.
+
+    Args:
+        folder: What `untrain reference --shadows` wrote.
+        model: Name of the network.
+        classes: Number of classes.
+        split: The data as it is read; with a hold-out.
+        method: That of the run; what it made of the shadows stands beside them, where all are there.
+
+    Raises:
+        BadData: there are none, or they are of other samples.
+    """
+    found = sorted(folder.glob("seed-*.safetensors"), key=lambda path: (len(path.name), path.name)) if folder.is_dir() else []
+    abouts = [files.about(path) for path in found]
+    if not found or any("shadows" not in about for about in abouts):
+        raise BadData(f"{folder.name} holds no shadows; `untrain reference --shadows` trains them")
+    begin = int(abouts[0]["shadows"]["seed"])
+    if any(about["shadows"] != half_of(split, begin) for about in abouts):
+        raise BadData(f"the shadows in {folder.name} are of other samples to be forgotten, or another hold-out; train them by the same --forget and --holdout")
+    last = max(int(about["seed"]) for about in abouts) - begin
+    seen = dict(halves(split, last, begin))
+    after = [] if method is None else [file_of(after_in(folder, method), int(about["seed"])) for about in abouts]
+    whole = bool(after) and all(path.is_file() for path in after)
+
+    def read(path: Path) -> nn.Module:
+        return given_model(model, classes, weights=path).module
+
+    made = [Shadow(read(path), seen[int(about["seed"])], read(after[i]) if whole else None) for i, (path, about) in enumerate(zip(found, abouts, strict=True))]
+    hashes = [files.sha256(path) for path in (*found, *(after if whole else ()))]
+    return made, {"models": len(made), "after": whole, "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
+
+
+def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare | None) -> dict[str, Any]:
+    """What a method leaves of the forgotten samples, told by the shadows that it made forget their half: those that forgot each sample beside those that never saw it.
+
+    Args:
+        shadows: Each with what it became.
+        forget: The samples.
+        norm: Preparation of raw pixels, where a network has none of its own.
+
+    Returns:
+        `models` of each kind; `klom`, of which 95 % of the samples have less; `epsilon`, the competition's, their median; `quality`, its F without the ratios of accuracies.
+    """
+    both: tuple[list[list[float]], list[list[float]]] = ([[] for _ in forget.index], [[] for _ in forget.index])
+    for shadow in shadows:
+        assert shadow.after is not None
+        logits, labels, _ = predict(Network(shadow.after), forget.prepared(getattr(shadow.after, "norm", norm)))
+        for i, (phi, saw) in enumerate(zip(scaled_confidence(logits, labels).tolist(), shadow.saw(forget).tolist(), strict=True)):
+            both[0 if saw else 1][i].append(phi)
+    few = min(len(scores) for side in both for scores in side)
+    forgot, never = (torch.tensor([scores[:few] for scores in side]).T for side in both)
+    eps = epsilons(forgot, never)
+    return {"models": few, "klom": float(klom(forgot, never).quantile(0.95)), "epsilon": float(eps.median()), "quality": forgetting_quality(eps, few)}
+
+
+def said_of_a_method(name: str, left: Mapping[str, Any]) -> str:
+    """The same in a sentence."""
+    return (
+        f"{name} leaves a median epsilon of {left['epsilon']:.2f} (at most {math.log(max(2, left['models'] - 1)):.1f} can be told by {left['models']} models of each kind), "
+        f"a forgetting quality of {left['quality']:.2f}, and KLoM below {left['klom']:.2f} for 95 % of the samples"
+    )

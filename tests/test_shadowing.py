@@ -1,0 +1,121 @@
+"""Shadows from the command line: trained once and kept, gone on with after a kill, put through a run's method, and taken by an audit."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from untrain.cli import main
+from untrain.core.errors import BadArgument, BadData
+from untrain.core.files import sha256
+from untrain.evidence import record as records
+from untrain.verbs.inputs import Inputs
+from untrain.verbs.reference import reference
+
+HELD = "from untrain.zoo.sets import digits\n\n\ndef held():\n    return digits().test[:120]\n"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A list of digits to forget, and a hold-out."""
+    root = tmp_path_factory.mktemp("shadows")
+    (root / "list.txt").write_text("\n".join(map(str, range(90))))
+    (root / "held.py").write_text(HELD)
+    return root
+
+
+def asked(place, **more):
+    named = {"model": "digits", "data": "digits", "forget": f"index:{place / 'list.txt'}", "holdout": f"{place / 'held.py'}:held", "epochs": 2, "device": "cpu"}
+    return Inputs(**named | more)
+
+
+def flags(place):
+    return ["--model", "digits", "--data", "digits", "--forget", f"index:{place / 'list.txt'}", "--holdout", f"{place / 'held.py'}:held", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    assert main(["unlearn", "finetune", *flags(place), "--epochs", "1", "--out", str(place / "run")]) == 0
+    return place / "run"
+
+
+@pytest.fixture(scope="module")
+def four(place, run):
+    said = []
+    return reference(asked(place), place / "dark", models=4, shadows=True, like=run, say=said.append), said
+
+
+def test_shadows_are_told_of_beforehand_and_what_the_method_leaves_of_them_afterwards(four):
+    told, said = four
+    assert [m["file"] for m in told["models"]] == [f"seed-{n}.safetensors" for n in (1, 2, 3, 4)]
+    assert len({m["sha256"] for m in told["models"]}) == 4
+    first = next(line for line in said if "0 of 4 shadows of 90 samples" in line)
+    assert said.index(first) < said.index(next(line for line in said if "4 shadows: 2 saw each sample and 2 did not" in line))
+    assert told["method"]["models"] == 2
+    assert said[-1].startswith("finetune leaves a median epsilon of")
+
+
+def test_what_is_there_is_taken(four, place, run):
+    before = {p: p.stat().st_mtime_ns for p in (place / "dark").rglob("*.safetensors")}
+    assert len(before) == 8
+    again = reference(asked(place), place / "dark", models=4, shadows=True, like=run)
+    assert [m["trained"] for m in again["models"]] == [False] * 4
+    assert again["method"] == four[0]["method"]
+    assert {p: p.stat().st_mtime_ns for p in (place / "dark").rglob("*.safetensors")} == before
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+def test_a_killed_call_goes_on_to_the_same_bits(four, place, tmp_path):
+    def kill(phase, step, steps):
+        if phase == "shadow 2 of 4: train" and step >= steps // 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        reference(asked(place), tmp_path / "dark", models=4, shadows=True, progress=kill)
+    assert (tmp_path / "dark" / "seed-2" / ".state").is_dir()
+    made = reference(asked(place), tmp_path / "dark", models=4, shadows=True)["models"]
+    assert [m["sha256"] for m in made] == [m["sha256"] for m in four[0]["models"]]
+
+
+def test_the_audit_of_a_run_asks_who_is_exposed_beside_them(four, place, run, capsys):
+    code = ["--holdout", f"{place / 'held.py'}:held"]
+    assert main(["audit", str(run), "--shadows", str(place / "dark"), *code, "--skip", "relearn,prototype,strangeness,descent", "--device", "cpu"]) in (3, 4)
+    record = records.read(run)
+    jsonschema.validate(record, records.schema())
+    assert {k: record["shadows"][k] for k in ("models", "after")} == {"models": 4, "after": True}
+    (entry,) = (e for e in record["audits"] if e["name"] == "exposure")
+    assert {"LiRA", "U-LiRA", "RMIA", "told one by one", "LiRA, caught at 1 % false alarms"} <= {row["name"] for row in entry["rows"]}
+    assert {"LiRA", "U-LiRA"} <= record["verdict"]["tests"].keys()
+    assert str(place) not in json.dumps(record)
+    capsys.readouterr()
+    assert main(["audit", str(run), *code, "--skip", "relearn,prototype,strangeness,descent", "--device", "cpu"]) in (3, 4)
+    assert "shadows" not in records.read(run)
+
+
+def test_a_shadow_is_no_retrained_model_and_a_retrained_model_no_shadow(four, place, run, tmp_path, capsys):
+    code = ["--holdout", f"{place / 'held.py'}:held"]
+    assert main(["audit", str(run), "--retrained", str(place / "dark" / "seed-1.safetensors"), *code]) == 5
+    assert "is a shadow" in capsys.readouterr().err
+    reference(asked(place), tmp_path / "refs", models=1)
+    assert main(["audit", str(run), "--shadows", str(tmp_path / "refs"), *code]) == 5
+    assert "holds no shadows" in capsys.readouterr().err
+
+
+def test_shadows_of_other_samples_are_refused(four, place, tmp_path):
+    (place / "other.txt").write_text("\n".join(map(str, range(5, 95))))
+    with pytest.raises(BadArgument, match="models of another recipe, or trained on other data"):
+        reference(asked(place, forget=f"index:{place / 'other.txt'}"), place / "dark", models=4, shadows=True)
+
+
+def test_shadows_take_a_hold_out_and_a_method_takes_shadows(place, run, tmp_path):
+    with pytest.raises(BadData, match="there is none; name samples of the same kind"):
+        reference(asked(place, holdout=None), tmp_path / "dark", models=4, shadows=True)
+    with pytest.raises(BadArgument, match="add --shadows"):
+        reference(asked(place), tmp_path / "dark", models=4, like=run)
+    assert not (tmp_path / "dark").exists()
+    assert sha256(run / "model.safetensors") == records.read(run)["output"]["sha256"]
