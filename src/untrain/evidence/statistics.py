@@ -45,6 +45,29 @@ def limit(references: Sequence[float], knows: int, level: float = 0.05, floor: f
     return float(statistics.fmean(references) - knows * special.stdtrit(m - 1, level) * spread)
 
 
+def seen_from(references: Sequence[float], knows: int, level: float, *, power: float = 0.8, floor: float = 0.01) -> float:
+    """From where on a model is found at the level with this power by `beyond`: it is as far beyond the mean as the noncentral t of that power says.
+
+    >>> 0.3 < limit([0.25, 0.26, 0.3], +1) < seen_from([0.25, 0.26, 0.3], +1, 0.05) < 0.5
+    True
+    """
+    m = len(references)
+    spread = max(statistics.stdev(references), floor) * (1 + 1 / m) ** 0.5
+    far = float(special.nctdtrinc(m - 1, 1 - power, -special.stdtrit(m - 1, level)))
+    return float(statistics.fmean(references) + knows * far * spread)
+
+
+def at_most(value: float, references: Sequence[float], knows: int, *, level: float = 0.05, floor: float = 0.01) -> float:
+    """How far beyond the mean of retrained models, on the side of knowing more, a model's value can lie: the smallest margin within which one of the two one-sided tests puts it.
+
+    >>> round(at_most(0.30, [0.30, 0.31, 0.29, 0.30, 0.30], +1), 3)
+    0.023
+    """
+    m = len(references)
+    spread = max(statistics.stdev(references), floor) * (1 + 1 / m) ** 0.5
+    return float(knows * (value - statistics.fmean(references)) + special.stdtrit(m - 1, 1 - level) * spread)
+
+
 def more_counted(hits: int, n: int, references: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """One-sided p of `hits` of n against the counts (hits, n) of m >= 2 retrained models: that of so many or more, and that of so few or fewer.
 

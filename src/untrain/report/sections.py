@@ -10,7 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from untrain.core.counting import interval
 from untrain.evidence import record as records
+from untrain.evidence.control import FOUND, in_turn, reaches
 from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
@@ -64,6 +66,16 @@ def table(record: dict[str, Any]) -> Markup:
     return draw("table", groups=groups, slots=given, at_hand=at_hand, controls=controls, skipped=[a for a in record["audits"] if a["skipped"]], verdict=record["verdict"])
 
 
+def reach(record: dict[str, Any]) -> Markup:
+    """What the judged rows could have seen, what they leave open, and what they say of the retrained models; nothing without two of these."""
+    found, codes = reaches(record["audits"]), in_turn(record["audits"])
+    if not found:
+        return Markup()
+    alarms = sum(code in FOUND for code in codes)
+    low, high = interval(alarms, len(codes)) if codes else (0.0, 1.0)
+    return draw("reach", reaches=found, turns=len(codes), found=alarms, low=low, high=high)
+
+
 def pictures(record: dict[str, Any]) -> Markup:
     """Sample images and what each model calls them, where they were asked for."""
     return draw("pictures", pictures=record["pictures"], slots=slots(record)) if record["pictures"] else Markup()
@@ -94,7 +106,7 @@ def again(record: dict[str, Any]) -> Markup:
     return draw("again", command=command, digest=hashlib.sha256(records.dumps(record)).hexdigest(), output=record["output"])
 
 
-SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, pictures, findings, cost, method, before, again)
+SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, reach, pictures, findings, cost, method, before, again)
 """The page, from top to bottom."""
 
 
