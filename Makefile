@@ -9,8 +9,8 @@ demo: .venv/ready
 	$(BIN)/untrain demo
 
 test: .venv/ready-dev
-	$(BIN)/ruff check src tests benchmarks docs/build.py
-	$(BIN)/ruff format --check src tests benchmarks docs/build.py
+	$(BIN)/ruff check src tests benchmarks attacks docs/build.py
+	$(BIN)/ruff format --check src tests benchmarks attacks docs/build.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(PYTEST)
