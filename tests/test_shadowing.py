@@ -13,6 +13,7 @@ from untrain.core.files import sha256
 from untrain.evidence import record as records
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.reference import reference
+from untrain.verbs.shadowing import by_chance
 
 HELD = "from untrain.zoo.sets import digits\n\n\ndef held():\n    return digits().test[:120]\n"
 
@@ -55,15 +56,16 @@ def test_shadows_are_told_of_beforehand_and_what_the_method_leaves_of_them_after
     assert said.index(first) < said.index(next(line for line in said if "4 shadows: 2 saw each sample and 2 did not" in line))
     assert told["method"]["models"] == 2
     assert said[-1].startswith("finetune leaves a median epsilon of")
+    assert "2 models of each kind that do not differ show" in said[-1]
 
 
-def test_what_is_there_is_taken(four, place, run):
-    before = {p: p.stat().st_mtime_ns for p in (place / "dark").rglob("*.safetensors")}
-    assert len(before) == 8
-    again = reference(asked(place), place / "dark", models=4, shadows=True, like=run)
-    assert [m["trained"] for m in again["models"]] == [False] * 4
-    assert again["method"] == four[0]["method"]
-    assert {p: p.stat().st_mtime_ns for p in (place / "dark").rglob("*.safetensors")} == before
+def test_of_models_that_do_not_differ_the_best_of_many_rules_tells_some_apart():
+    """However many there are: an epsilon, and the quality that is made of it, mean something beside these alone."""
+    few, many = by_chance(8, 100), by_chance(100, 30)
+    assert min(few["epsilon"], many["epsilon"]) > 1
+    assert max(few["quality"], many["quality"]) < 0.3
+    assert many["klom"] < few["klom"] / 5
+    assert few == by_chance(8, 100)
 
 
 class Killed(Exception):

@@ -282,7 +282,7 @@ def check_the_numbers_of_classes_are_nothing_to_it(asked: Audit, case: Questione
     before, allowed = _draws(law, asked, case)
     order = list(range(9, -1, -1))
     made = [renumbered(m, case.split, order) for m in (case.original, case.unlearned, *case.retrained)]
-    shadows = tuple(Shadow(renumbered(s.model, case.split, order)[0], s.seen, renumbered(s.after, case.split, order)[0]) for s in case.seen_by(asked))
+    shadows = tuple(Shadow(renumbered(s.model, case.split, order)[0], s.seen, renumbered(s.after or s.model, case.split, order)[0]) for s in case.seen_by(asked))
     other = Questioned(made[0][1], made[0][0], made[1][0], tuple(m for m, _ in made[2:]), shadows=shadows)
     _same(law, asked, before, _asked(law, asked, other), "where classes have other numbers", allowed)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from untrain.core import files
 from untrain.core.audit import Shadow, halves
@@ -107,7 +106,8 @@ def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare
         norm: Preparation of raw pixels, where a network has none of its own.
 
     Returns:
-        `models` of each kind; `klom`, of which 95 % of the samples have less; `epsilon`, the competition's, their median; `quality`, its F without the ratios of accuracies.
+        `models` of each kind; `klom`, of which 95 % of the samples have less; `epsilon`, the competition's, their median; `quality`, its F without the
+        ratios of accuracies; and `chance`, the same of models that do not differ.
     """
     both: tuple[list[list[float]], list[list[float]]] = ([[] for _ in forget.index], [[] for _ in forget.index])
     for shadow in shadows:
@@ -117,13 +117,30 @@ def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare
             both[0 if saw else 1][i].append(phi)
     few = min(len(scores) for side in both for scores in side)
     forgot, never = (torch.tensor([scores[:few] for scores in side]).T for side in both)
+    return _measured(forgot, never) | {"chance": by_chance(few)}
+
+
+def by_chance(models: int, draws: int = 400) -> dict[str, Any]:
+    """The same of models that do not differ, by draws of normal numbers: the best of many rules tells them apart anyhow, and more models find better rules.
+
+    Args:
+        models: How many of each kind.
+        draws: How many samples are drawn.
+    """
+    g = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, models, draws, generator=g, dtype=torch.float64)
+    return _measured(one, other)
+
+
+def _measured(forgot: Tensor, never: Tensor) -> dict[str, Any]:
     eps = epsilons(forgot, never)
-    return {"models": few, "klom": float(klom(forgot, never).quantile(0.95)), "epsilon": float(eps.median()), "quality": forgetting_quality(eps, few)}
+    return {"models": len(forgot), "klom": float(klom(forgot, never).quantile(0.95)), "epsilon": float(eps.median()), "quality": forgetting_quality(eps, len(forgot))}
 
 
 def said_of_a_method(name: str, left: Mapping[str, Any]) -> str:
     """The same in a sentence."""
+    chance = left["chance"]
     return (
-        f"{name} leaves a median epsilon of {left['epsilon']:.2f} (at most {math.log(max(2, left['models'] - 1)):.1f} can be told by {left['models']} models of each kind), "
-        f"a forgetting quality of {left['quality']:.2f}, and KLoM below {left['klom']:.2f} for 95 % of the samples"
+        f"{name} leaves a median epsilon of {left['epsilon']:.2f}, a forgetting quality of {left['quality']:.2f}, and KLoM below {left['klom']:.2f} for 95 % of the samples; "
+        f"{left['models']} models of each kind that do not differ show {chance['epsilon']:.2f}, {chance['quality']:.2f} and {chance['klom']:.2f}"
     )
