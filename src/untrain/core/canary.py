@@ -36,7 +36,7 @@ def draw_canaries(train: Samples, m: int = 200, *, seed: int = 0) -> Canaries:
     """Take m training samples away, give each a wrong label, and put each back by the throw of a fair coin.
 
     To a model that knows nothing of the coins (one that was trained without any canary, say) each guess of one is right in half of all cases, whatever the model is: later audits
-    have an exact null. From 100 canaries on a share of .64 is found in 8 of 10 cases, from 200 on one of .60. Keep what was drawn: without the coins it is worth nothing.
+    have an exact null. By 100 canaries a share of .65 is found in 8 of 10 cases, by 200 one of .60. Keep what was drawn: without the coins it is worth nothing.
 
     Args:
         train: Training samples.

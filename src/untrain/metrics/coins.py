@@ -40,7 +40,7 @@ def least_share(guessed: int, power: float = 0.8) -> float:
     """How far above one half the chance of a right guess has to be to be found at 5 %, both sides asked, with this power.
 
     >>> round(least_share(100), 2), round(least_share(200), 2)
-    (0.14, 0.1)
+    (0.15, 0.1)
     """
     some = range(guessed // 2, guessed + 1)
     needed = next((c for c in some if coin_p(c, guessed) <= 0.05), guessed + 1)
