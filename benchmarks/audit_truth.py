@@ -95,10 +95,11 @@ def trained(work: Path, data: Data) -> dict[str, list[nn.Module]]:
     """The originals, and the models retrained without each class, from WORK where they are there."""
     wanted = {"original": (data.train, range(ORIGINALS))}
     wanted |= {f"without {c}": (data.train[data.train.y != c], range(100 * (1 + c), 100 * (1 + c) + HONEST)) for c in CLASSES}
-    return {name: [_trained(work / f"{name.replace(' ', '-')}-{seed}.safetensors", samples, seed) for seed in seeds] for name, (samples, seeds) in wanted.items()}
+    return {name: [kept(work / f"{name.replace(' ', '-')}-{seed}.safetensors", samples, seed) for seed in seeds] for name, (samples, seeds) in wanted.items()}
 
 
-def _trained(file: Path, samples: Samples, seed: int) -> nn.Module:
+def kept(file: Path, samples: Samples, seed: int) -> nn.Module:
+    """A digits' network trained by the zoo's recipe, out of its file where that is there."""
     recipe = recipe_for("digits", 10)
     with seeded(seed):
         net = recipe.build()
@@ -264,7 +265,7 @@ def _copies(s: Setting, i: int, count: int, work: Path) -> nn.Module:
     part, (source,) = s.split.forget[:count], s.split.forget.sources
     assert isinstance(source.x, Tensor)
     moved = Samples(torch.roll(source.x[part.index], 1, -1), part.y, names=part.names, augment=source.augment)
-    return _trained(work / f"copies-{s.label}-{count}-{i}.safetensors", s.split.retain + moved, 5000 + i)
+    return kept(work / f"copies-{s.label}-{count}-{i}.safetensors", s.split.retain + moved, 5000 + i)
 
 
 # Cheats: the class is there to the full for who knows how.
@@ -431,8 +432,8 @@ def against(honest: dict[str, Any], original: int) -> Measured:
     return {**honest["rows"], "descent": honest["descent"][original]}
 
 
-def verdict(model: Measured, original: Measured, references: Sequence[Measured]) -> str:
-    """The code of a verdict from rows measured apart."""
+def judged(model: Measured, original: Measured, references: Sequence[Measured]) -> dict[str, Any]:
+    """A verdict from rows measured apart."""
 
     def values(of: Measured, audit: str, name: str) -> list[dict[str, Any]]:
         return next((row["values"] for row in of[audit] if row["name"] == name), [])
@@ -441,8 +442,12 @@ def verdict(model: Measured, original: Measured, references: Sequence[Measured])
     for name, rows in model.items():
         beside = [{c: [v for m in ms for v in values(m, name, row["name"])] for c, ms in (("original", [original]), ("retrained", references))} for row in rows]
         entries.append({"name": name, "skipped": None, "rows": [{**row, "values": {"unlearned": row["values"], **b}} for row, b in zip(rows, beside, strict=True)]})
-    code: str = judge(entries, [], "it")["code"]
-    return code
+    return judge(entries, [], "it")
+
+
+def verdict(model: Measured, original: Measured, references: Sequence[Measured]) -> str:
+    """Its code."""
+    return str(judged(model, original, references)["code"])
 
 
 HALFWAY = ("descent", "unlike the original, halfway")
