@@ -84,7 +84,7 @@ class UNSIR(Method):
     knobs: ClassVar = {
         "unchanged": {"impair_lr": +1, "impair_epochs": +1},
         "collapsed": {"impair_lr": -1, "repair_epochs": +1},
-        "remembers": {"floor": +1, "repair_epochs": +1},
+        "remembers": {"repair_lr": +1, "floor": +1, "repair_epochs": +1},
     }
 
     samples: int = 9000
