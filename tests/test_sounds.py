@@ -55,7 +55,7 @@ def table_of(path, column: pa.Array, metadata: dict[bytes, bytes] | None = None,
 
 
 def test_a_folder_of_wav_is_what_was_written_cut_and_padded(tmp_path):
-    data = read(str(folder_of(tmp_path / "d")), rate=RATE, clip=0.1)
+    data = read(str(folder_of(tmp_path / "d")), rate=RATE, length=0.1)
     whole = data.whole
     assert whole.shape == (800,)
     assert whole.names == ("high", "low")
@@ -90,13 +90,13 @@ def test_samples_in_a_table_are_read_split_and_grouped(tmp_path):
     rows = [tone(200 + 10 * i, 500 + i).tolist() for i in range(12)]
     who, part = ["ann", "ben", "cid"] * 4, ["train"] * 9 + ["test"] * 3
     table = table_of(tmp_path / "d.parquet", pa.array(rows, pa.list_(pa.int16())), {b"sampling_rate": b"8000"}, speaker=who, split=part)
-    data = read(str(table), rate=RATE, clip=0.05)
+    data = read(str(table), rate=RATE, length=0.05)
     assert (len(data.train), len(data.test), data.whole) == (9, 3, None)
     assert np.array_equal(data.test.batch(torch.tensor([1]))[0][0].numpy(), np.array(rows[10][:400], np.float32) / 2**15)
     assert not any("does not say" in note for note in data.notes)
     made = split(data, "where:speaker=ben")
     assert made.forget.index.tolist() == [1, 4, 7]
-    by_speaker = given_data(str(table), rate=RATE, clip=0.05, label_column="speaker")
+    by_speaker = given_data(str(table), rate=RATE, length=0.05, label_column="speaker")
     assert by_speaker.train.names == ("ann", "ben", "cid")
     assert by_speaker.train.y.tolist() == [0, 1, 2] * 3
 
@@ -107,9 +107,9 @@ def test_a_table_that_tells_no_rate_is_taken_at_its_word(tmp_path):
 
 
 def test_more_than_memory_is_streamed_and_the_same(tmp_path, monkeypatch):
-    held = read(str(folder_of(tmp_path / "d")), rate=RATE, clip=0.1).whole
+    held = read(str(folder_of(tmp_path / "d")), rate=RATE, length=0.1).whole
     monkeypatch.setattr(blobs, "FITS", 0)
-    lazy = read(str(tmp_path / "d"), rate=RATE, clip=0.1).whole
+    lazy = read(str(tmp_path / "d"), rate=RATE, length=0.1).whole
     assert lazy.sources[0].lazy
     rows = torch.tensor([5, 0, 11])
     assert lazy.batch(rows)[0].equal(held.batch(rows)[0])
@@ -130,7 +130,7 @@ STEREO = wav(np.stack([tone(300), tone(500)], 1), channels=2)
 )
 def test_what_is_no_such_sound_is_refused_by_name(tmp_path, other, said):
     with pytest.raises(BadData) as error:
-        read(str(folder_of(tmp_path / "d", **other)), rate=RATE, clip=0.1)
+        read(str(folder_of(tmp_path / "d", **other)), rate=RATE, length=0.1)
     assert said in str(error.value)
 
 
@@ -138,11 +138,11 @@ def test_what_is_no_such_sound_is_refused_by_name(tmp_path, other, said):
     ("how", "said"),
     [
         ({}, "d holds sounds, such as high/0.wav; say how many samples in a second the model reads by --rate"),
-        ({"rate": RATE}, "d holds sounds of 6 lengths, 0.0875 to 0.119 s; say by --clip how many seconds long each is made"),
-        ({"clip": 1.0}, "--clip 1 is for sounds; say by --rate"),
+        ({"rate": RATE}, "d holds sounds of 6 lengths, 0.0875 to 0.119 s; say by --length how many seconds long each is made"),
+        ({"length": 1.0}, "--length 1 is for sounds; say by --rate"),
         ({"rate": RATE, "size": 32}, "--size 32 is for images, and --rate 8000 for sounds"),
         ({"rate": 8}, "--rate 8: sounds have 1,000 to"),
-        ({"rate": RATE, "clip": 0.0}, "--clip 0 at 8000 Hz is not between"),
+        ({"rate": RATE, "length": 0.0}, "--length 0 at 8000 Hz is not between"),
     ],
 )
 def test_what_is_not_said_or_cannot_be_meant_is_refused(tmp_path, how, said):
@@ -172,11 +172,11 @@ def test_without_the_extra_files_are_refused_and_tables_are_read(tmp_path, monke
 
     monkeypatch.setattr(sounds.importlib, "import_module", absent)
     with pytest.raises(MissingExtra, match=r"untrain\[audio\]"):
-        read(str(folder_of(tmp_path / "d")), rate=RATE, clip=0.1)
+        read(str(folder_of(tmp_path / "d")), rate=RATE, length=0.1)
     table = table_of(tmp_path / "d.parquet", pa.array([tone(300).tolist()] * 4, pa.list_(pa.int16())))
     assert len(read(str(table), rate=RATE).whole) == 4
 
 
 def test_a_record_s_command_says_rate_and_length():
-    words = Inputs(model="m.py:net", data="d", rate=RATE, clip=0.5).words()
-    assert (words["rate"], words["clip"]) == (8000, 0.5)
+    words = Inputs(model="m.py:net", data="d", rate=RATE, length=0.5).words()
+    assert (words["rate"], words["length"]) == (8000, 0.5)

@@ -35,10 +35,10 @@ class Weights(Audit):
 
     def __call__(self, model: Subject, *, original: Subject, classes: tuple[int, ...] = (), retrained: tuple[Subject, ...] = ()) -> Finding:
         """Measure distances."""
-        head = next((m.network.head.name for m in (model, original) if m.headed), "")
+        heads = next((tuple(f"{head.name}." for head in m.network.heads) for m in (model, original) if m.headed), (".",))
         mine, before = _weights(model), _weights(original)
         names = _shared(mine, before)
-        body = [n for n in names if not n.startswith(f"{head}.")]
+        body = [n for n in names if not n.startswith(heads)]
         values = {
             "outside the head, from the original": Value(_gap(mine, before, body)),
             "all weights, from the original": Value(_gap(mine, before, names)),

@@ -329,8 +329,8 @@ def _carries(model: Subject, original: Subject, classes: Sequence[int]) -> bool:
     names = [name for name, p in model.network.named_parameters().items() if p.is_floating_point()]
     if any(name not in before or before[name].shape != mine[name].shape for name in names):
         return False
-    head, stay = model.network.head, [i for i in range(model.network.head.width) if i not in classes]
-    inside = {f"{head.name}.{part}".removeprefix(".") for part in ("weight", "bias")}
+    stay = [i for i in range(model.network.head.width) if i not in classes]
+    inside = {f"{head.name}.{part}".removeprefix(".") for head in model.network.heads for part in ("weight", "bias")}
     pairs = [(mine[n][stay], before[n][stay]) if n in inside else (mine[n], before[n]) for n in names]
     return bool(pairs) and all(float((a - b).norm()) <= CARRIED * float(b.norm()) for a, b in pairs)
 

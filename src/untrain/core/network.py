@@ -6,7 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,16 @@ class Network:
     Args:
         module: The model; of a DataParallel or another wrapper the module within.
         head: Name of the head's layer; found by its output (`locate`) or else taken to be the last linear layer or convolution where none is named.
+            Of a network with exits the names of all their heads with commas between, `exit1,exit2,deep`; the last is the one that counts where one answer is asked for.
     """
 
     def __init__(self, module: nn.Module, *, head: str | None = None) -> None:
         self.module = bare(module)
-        self._head = head
+        named = exits_of(head)
+        self._exits = named if len(named) > 1 else ()
+        self._head = named[-1] if named else None
         self._pool: Pool = "mean"
+        self._answers: dict[str, tuple[int, Pool]] = {}
         self._lost = False
         self._exit: int | None = None
         run = going_on()
@@ -41,13 +45,24 @@ class Network:
 
     def __call__(self, x: Inputs) -> Tensor:
         """Logits [n, C] of the inputs x."""
+        return self._told(x, lambda output: logits(output, self._exit))
+
+    def answers(self, x: Inputs) -> tuple[Tensor, ...]:
+        """Logits [n, C] of each exit, the one that counts last; of a network without exits its only ones. One forward, however many there are."""
+        if not self._exits:
+            return (self(x),)
+        places = [self._answers[name][0] for name in self._exits]
+        return self._told(x, lambda output: torch.stack([logits(output, place) for place in places])).unbind()
+
+    def _told(self, x: Inputs, pick: Callable[[Any], Tensor]) -> Tensor:
+        """What is picked of the module's output."""
         run = going_on()
         n = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
         wants_input, x = isinstance(x, Tensor) and x.requires_grad, self._ready(x)
         if run is None:
-            return logits(_called(self.module, x), self._exit)
+            return pick(_called(self.module, x))
         with run.engine.autocast():
-            out = logits(_called(self.module, x), self._exit)
+            out = pick(_called(self.module, x))
         if _uncounted.get():
             return out
         run.passes += n
@@ -148,9 +163,7 @@ class Network:
 
     def teacher(self) -> Network:
         """A deep copy, frozen, in evaluation mode: what it knows now, whatever becomes of this one."""
-        made = _Teacher(copied(self.module).eval().requires_grad_(False), head=self._head)
-        made._pool, made._lost, made._exit = self._pool, self._lost, self._exit
-        return made
+        return self._seen_by(_Teacher(copied(self.module).eval().requires_grad_(False), head=self._head))
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -182,10 +195,18 @@ class Network:
             raise BadArgument(
                 f"no layer's output is what the model answers with; there are {list(layers)[-5:]}: name the head by head= (--head), or give a model whose last step is one"
             )
-        name = self._head if self._head is not None else next(reversed(layers))
+        return self._headed(self._head if self._head is not None else next(reversed(layers)), self._pool)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The head of each exit, the one that counts last; of a network without exits its only one."""
+        return tuple(self._headed(name, self._answers[name][1]) for name in self._exits) or (self.head,)
+
+    def _headed(self, name: str, pool: Pool) -> Head:
+        layers = candidates(self.module)
         weight = layers[name].weight
         tied = tuple(f"{n}.{k}" for n, part in self.module.named_modules() if n != name for k, p in part.named_parameters(recurse=False) if p is weight)
-        return Head(name, layers[name], self._pool, tied)
+        return Head(name, layers[name], pool, tied)
 
     def locate(self, x: Inputs) -> int:
         """Find the head by its output on these inputs, and which of several answers is its; the number of classes.
@@ -198,12 +219,19 @@ class Network:
             for name, layer in candidates(self.module).items():
                 hooks.callback(layer.register_forward_hook(lambda _, given, out, name=name: seen.__setitem__(name, out)).remove)
             answers = exits(_called(self.module, self._ready(x)))
+        if self._exits:
+            self._answers = _matched(self._exits, seen, answers)
+            self._exit, self._pool = self._answers[self._exits[-1]]
+            return int(answers[self._exit].shape[1])
         named = seen.get(self._head) if self._head is not None else None
         if len(answers) > 1 and self._exit is None:
             fits = [i for i, answer in enumerate(answers) if named is not None and pooled(named, answer)]
             if not fits:
                 shapes = ", ".join(str(list(a.shape)) for a in answers)
-                raise BadArgument(f"the model answers with {len(answers)} sets of logits ({shapes}); name the head whose answer counts by head= (--head), one of {list(seen)[-5:]}")
+                raise BadArgument(
+                    f"the model answers with {len(answers)} sets of logits ({shapes}); name the head whose answer counts by head= (--head), one of {list(seen)[-5:]}; "
+                    "of exits that answer the same question all of them, with commas between"
+                )
             self._exit = fits[0]
         out = logits(answers[self._exit or 0] if len(answers) > 1 else answers[0])
         width = out.shape[1]
@@ -222,8 +250,11 @@ class Network:
 
     def like(self, module: nn.Module) -> Network:
         """The view of another module with the same layers: its head is this one's."""
-        other = Network(module, head=self._head)
-        other._pool, other._lost, other._exit = self._pool, self._lost, self._exit
+        return self._seen_by(Network(module, head=self._head))
+
+    def _seen_by(self, other: N) -> N:
+        """Another view, with the head and the exits that were found for this one."""
+        other._pool, other._lost, other._exit, other._exits, other._answers = self._pool, self._lost, self._exit, self._exits, self._answers
         return other
 
     def features(self, x: Inputs) -> tuple[Tensor, Tensor]:
@@ -237,6 +268,8 @@ class Network:
             handle.remove()
         return head.features(seen[-1]), out
 
+
+N = TypeVar("N", bound=Network)
 
 _uncounted: ContextVar[bool] = ContextVar("untrain_uncounted", default=False)
 
@@ -277,10 +310,41 @@ def _called(module: nn.Module, x: Inputs) -> Any:
     return module(x)
 
 
+def exits_of(head: str | None) -> tuple[str, ...]:
+    """The layers that `head` names, with commas between.
+
+    >>> exits_of("exit1, deep"), exits_of("fc"), exits_of(None)
+    (('exit1', 'deep'), ('fc',), ())
+    """
+    return tuple(name.strip() for name in head.split(",")) if head is not None else ()
+
+
+def _matched(names: tuple[str, ...], seen: dict[str, Tensor], answers: list[Any]) -> dict[str, tuple[int, Pool]]:
+    """By the name of its head, which of a model's answers is an exit's, and how it comes from the head's output.
+
+    Raises:
+        BadArgument: a name that is no such layer or stands there twice, a layer whose output is none of the answers, or answers of several widths.
+    """
+    found: dict[str, tuple[int, Pool]] = {}
+    for name in names:
+        if name not in seen:
+            raise BadArgument(f"no linear layer or convolution {name!r} that the model's answer goes through; there are {list(seen)[-5:]}")
+        fits = [(i, pool) for i, answer in enumerate(answers) if isinstance(answer, Tensor) and (pool := pooled(seen[name], answer)) is not None]
+        if not fits or name in found:
+            fact = f"is named twice as a head; there are {list(seen)[-5:]}" if name in found else f"gives none of the model's {len(answers)} answers"
+            raise BadArgument(f"the layer {name!r} {fact}; an exit is a layer whose output the model answers with, in a tuple, a list or a dict")
+        found[name] = fits[0]
+    widths = {name: int(answers[place].shape[1]) for name, (place, _) in found.items()}
+    if len(set(widths.values())) > 1:
+        raise BadArgument(f"exits answer the same question, and these have {', '.join(f'{w} ({n})' for n, w in widths.items())} classes; name those of one width")
+    return found
+
+
 def exits(output: Any) -> list[Any]:
-    """The answers of a model, of which each may be logits: those of a plain tuple or list with several [n, C], else the answer itself."""
-    if isinstance(output, tuple | list) and not hasattr(output, "logits"):
-        several = [part for part in output if isinstance(part, Tensor) and part.ndim == 2]
+    """The answers of a model, of which each may be logits: those of a plain tuple, list or dict with several [n, C], else the answer itself."""
+    parts = output.values() if isinstance(output, dict) and "logits" not in output else output
+    if isinstance(output, tuple | list | dict) and not hasattr(output, "logits"):
+        several = [part for part in parts if isinstance(part, Tensor) and part.ndim == 2]
         if len(several) > 1 and len({part.shape[0] for part in several}) == 1:
             return several
     return [output]

@@ -83,7 +83,7 @@ class _Relative:
 
     def __init__(self, network: Network, classes: tuple[int, ...], rows: Rows) -> None:
         network.module.requires_grad_(False)
-        self.network, self.held = network, _Held(network.module)
+        self.network, self.held = network, _Held(network)
         self.begun = {n: p.detach().clone() for n, p in network.named_parameters().items() if p.is_floating_point()}
         self.sizes = {n: p.abs() for n, p in self.begun.items()}
         mine, others = list(classes), [i for i in range(network.head.width) if i not in classes]
@@ -117,16 +117,16 @@ class _Held(nn.Module):
     """A network as a module whose weights can be exchanged for a call.
 
     Args:
-        inner: The network's module.
+        network: The network; its module is `inner`, as its weights are named.
     """
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.network = network.module, network
 
     def forward(self, x: Inputs) -> Tensor:
         """Logits [n, C]."""
-        return Network(self.inner)(x)
+        return self.network(x)
 
 
 def _cycled(n: int, steps: int, each: int) -> Tensor:

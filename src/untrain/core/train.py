@@ -111,11 +111,11 @@ def fit(
     weight_decay: float = 0.0,
     schedule: Schedule = "constant",
 ) -> Phase:
-    """Train on labels by cross-entropy, in training mode (BatchNorm follows these samples)."""
+    """Train on labels by cross-entropy, mean over the exits where there are several, in training mode (BatchNorm follows these samples)."""
     model.train()
 
     def loss(x: Inputs, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(x), y)
+        return torch.stack([F.cross_entropy(out, y) for out in model.answers(x)]).mean()
 
     batches = samples.batches(batch, epochs=epochs, augment=augment)
     return minimize(loss, model.parameters(), batches, phase=phase, lr=lr, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay, schedule=schedule)

@@ -19,13 +19,11 @@ from untrain.core.discover import found, name_of
 from untrain.core.engine import Engine, Precision, Progress, bits, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged, UntrainError
 from untrain.core.host import Host, bare, home, own_copy
+from untrain.core.marks import REMEMBERED, correct, marked
 from untrain.core.method import Method
 from untrain.core.network import Network, uncounted
-from untrain.core.train import Trace, predict
+from untrain.core.train import Trace
 from untrain.core.wording import said
-
-REMEMBERED = 0.95
-"""Share of the forgotten samples once named rightly that still are, from which on a run is said to remember."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Result:
     engine: dict[str, Any]
     _original: nn.Module = field(repr=False)
     _split: Split = field(repr=False)
+    _head: str | None = field(repr=False, default=None)
 
     @cached_property
     def marks(self) -> tuple[str, ...]:
@@ -62,39 +61,19 @@ class Result:
         """
         # Without the wrapper of a trainer, since one rank may look alone.
         changed = bare(self.model)
-        found = marked(self._original, changed, self._split.retain)
+        found = marked(self._original, changed, self._split.retain, self._head)
         if found:
             return found
         # Of single samples a model that never saw them names most as before.
         if not self._split.classes or not self.method.forgets or not len(self._split.forget):
             return ()
-        was, now = (correct(m, self._split.forget.at_most(2000)) for m in (self._original, changed))
+        was, now = (correct(m, self._split.forget.at_most(2000), self._head) for m in (self._original, changed))
         return ("remembers",) if was > 0 and now >= REMEMBERED * was else ()
 
     @property
     def advice(self) -> str | None:
         """Which knob to move, where the run is marked."""
         return self.method.advice(self.marks[0]) if self.marks else None
-
-
-def marked(original: nn.Module, changed: nn.Module, retain: Samples) -> tuple[str, ...]:
-    """`unchanged` or `collapsed`, where nothing moved, or retained accuracy, on up to 2,000 samples, fell below half of the original's."""
-    before, after = _values(original), _values(changed)
-    if before.keys() == after.keys() and all(torch.equal(value.cpu(), after[name].cpu()) for name, value in before.items()):
-        return ("unchanged",)
-    was, now = (correct(m, retain.at_most(2000)) for m in (original, changed))
-    return ("collapsed",) if now < was / 2 else ()
-
-
-def _values(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a state dict; a module may keep other things there."""
-    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
-
-
-def correct(module: nn.Module, samples: Samples) -> float:
-    """Share of samples that a model names rightly."""
-    logits, labels, _ = predict(Network(module), samples)
-    return float((logits.argmax(1) == labels).double().mean())
 
 
 def unlearn(
@@ -171,7 +150,7 @@ def unlearn(
     if place is not None:
         module.to(place)
     passes, trace = _over_ranks(engine, run.passes, trace)
-    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, passes, peak_memory(engine), engine.report(), inside, split)
+    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, passes, peak_memory(engine), engine.report(), inside, split, head)
 
 
 def _named(module: nn.Module) -> dict[str, Tensor]:

@@ -31,11 +31,34 @@ BRING = 75
 """Samples of a hold-out below which hardly anything could be seen."""
 
 
+WORST = ("UNCHANGED", "COLLAPSED", "RESIDUE", "UNLIKE", "SUPPRESSED", "INCONCLUSIVE", "NO_RESIDUE")
+"""Verdicts on exits, the one that counts for the whole network first."""
+
+
 def judged(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict of a record, from its audits."""
+    """The verdict of a record, from its audits; of a network with exits that of the worst of them, and why, exit by exit."""
+    exits = record.get("exits") or []
+    if not exits:
+        return _judged(record["audits"], record, 1)
+    found = {exit["name"]: judged_exit(exit["audits"], record) for exit in exits} | {"the last exit": judged_exit(record["audits"], record)}
+    code = min((verdict["code"] for verdict in found.values()), key=WORST.index)
+    with_it = {name: verdict for name, verdict in found.items() if verdict["code"] == code}
+    reasons = [f"{name}: {reason}" for name, verdict in with_it.items() for reason in verdict["reasons"]]
+    worst: dict[str, Any] = next(iter(with_it.values()))
+    sentence = SENTENCES[code].format(what=what(record["request"]), reasons="; ".join(reasons), m=worst["retrained"], tests=len(set(worst["tests"]) - set(worst["without_power"])))
+    flagged = list(dict.fromkeys(row for verdict in with_it.values() for row in verdict["flagged"]))
+    return worst | {"sentence": sentence, "reasons": reasons, "flagged": flagged}
+
+
+def judged_exit(audits: list[dict[str, Any]], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict on one exit of a record's network, from what its audits found; the levels are shared among its exits."""
+    return _judged(audits, record, 1 + len(record.get("exits") or []))
+
+
+def _judged(audits: list[dict[str, Any]], record: Mapping[str, Any], of: int) -> dict[str, Any]:
     request = record["request"]
-    found = judge(record["audits"], record["run"]["marks"], what(request))
-    return found if request["classes"] else of_a_list(found, record["audits"], request)
+    found = judge(audits, record["run"]["marks"], what(request), of)
+    return found if request["classes"] else of_a_list(found, audits, request, of)
 
 
 def judge_list(audits: list[dict[str, Any]], count: int, marks: Sequence[str] = (), name: str = "a list") -> dict[str, Any]:
@@ -54,7 +77,7 @@ def judge_list(audits: list[dict[str, Any]], count: int, marks: Sequence[str] = 
     return of_a_list(judge(audits, marks, what(request)), audits, request)
 
 
-def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapping[str, Any], of: int = 1) -> dict[str, Any]:
     """A verdict on single samples: that of `judge`, and beside it what the rank tests found.
 
     A list can be found wanting and is not declared clean: where nothing is found the reasons say what would have been, and
@@ -64,13 +87,14 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
         found: The verdict of `judge`.
         audits: The `audits` of a record.
         request: Its `request`.
+        of: How many exits are judged beside each other, and share the level.
     """
     from untrain.evidence.statistics import holm
 
     rows = {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
     tests = {name: test for name, values in rows.items() if (test := _test(values)) is not None}
-    hit = holm({name: test["p"] for name, test in tests.items()}, LEVEL)
-    sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL) if tests[n]["original"] > 0.5]
+    hit = holm({name: test["p"] for name, test in tests.items()}, LEVEL / of)
+    sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL / of) if tests[n]["original"] > 0.5]
     more, less = ([n for n in hit if tests[n]["side"] == side] for side in ("more", "less"))
     code, reasons, flagged = found["code"], list(found["reasons"]), list(found["flagged"])
     if code in ("RESIDUE", "INCONCLUSIVE", "NO_RESIDUE") and more:

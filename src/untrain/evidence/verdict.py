@@ -88,7 +88,7 @@ ROUNDING = 4e-3
 """Relative distance of weights that a change of their type leaves: bfloat16 keeps eight bits."""
 
 
-def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict[str, Any]:
+def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int = 1) -> dict[str, Any]:
     """A verdict from the audits of a record.
 
     The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with
@@ -102,10 +102,11 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str) -> dict
         audits: The `audits` of a record.
         marks: `unchanged` or `collapsed`, where the run was.
         what: What was to be forgotten, for the sentence.
+        of: How many exits of the network are judged beside each other: each family's level is shared among them.
     """
     table = Table(audits)
-    tests, more, less, seeing = _tested(table)
-    m, doubtful, capped = table.retrained, _doubtful(table), _capped(table, tests)
+    tests, more, less, seeing = _tested(table, of)
+    m, doubtful, capped = table.retrained, _doubtful(table), _capped(table, tests, of)
     unmeasured, left_out = _unmeasured(table, audits), _left_out(audits)
     named = _named(table.value(("accuracy", ANSWERED), "unlearned"))
     hidden = _hidden(table, marks)
@@ -175,7 +176,7 @@ def _clearing() -> set[str]:
     return {name for family in FAMILIES.values() if family.clears for _, name in family.rows}
 
 
-def _tested(table: Table) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
+def _tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
     """Each judged row's test; the rows found to know more, and less, than the retrained models; and those that would find the original."""
     from untrain.evidence.statistics import holm
 
@@ -184,14 +185,15 @@ def _tested(table: Table) -> tuple[dict[str, dict[str, Any]], list[str], list[st
     less: list[str] = []
     seeing: list[str] = []
     for family in FAMILIES.values():
+        level = family.level / of
         whole = {key[1]: key for key in family.rows if table.value(key, "unlearned") and len(table.values(key, "retrained")) >= 2 and not (family.counted and table.uncounted(key))}
         mine = {name: _sides(table, key, "unlearned", family) for name, key in whole.items()}
         before = {name: _sides(table, key, "original", family) for name, key in whole.items() if table.value(key, "original")}
-        found = [] if family.caps else holm({n: _both(p) for n, p in mine.items()}, family.level)
+        found = [] if family.caps else holm({n: _both(p) for n, p in mine.items()}, level)
         more += [n for n in found if mine[n][0] <= mine[n][1] and _far(table, whole[n], family.least)]
         less += [n for n in found if mine[n][0] > mine[n][1]]
         # The original is judged as the unlearned model is: beside the same rows, at the same level. A row that would let it pass cannot clear another.
-        sees = [n for n in holm({n: _both(p) for n, p in before.items()}, family.level) if before[n][0] <= before[n][1]]
+        sees = [n for n in holm({n: _both(p) for n, p in before.items()}, level) if before[n][0] <= before[n][1]]
         seeing += [n for n in whole if n in sees]
         for name, key in whole.items():
             original = table.value(key, "original")
@@ -200,7 +202,7 @@ def _tested(table: Table) -> tuple[dict[str, dict[str, Any]], list[str], list[st
                 "side": "more" if mine[name][0] <= mine[name][1] else "less",
                 "p_original": _both(before[name]) if name in before else None,
                 "mean": sum(table.numbers(key, "retrained")) / len(table.numbers(key, "retrained")),
-                "limit": _limit(table, key, family, family.level / (2 * len(whole))),
+                "limit": _limit(table, key, family, level / (2 * len(whole))),
                 "original": original["value"] if original else None,
             }
     return tests, more, less, seeing
@@ -307,13 +309,13 @@ def _still(value: Mapping[str, Any] | None) -> str:
 # What stands in the way of a verdict.
 
 
-def _capped(table: Table, tests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _capped(table: Table, tests: Mapping[str, Mapping[str, Any]], of: int) -> list[str]:
     """What forbids to say that nothing was found, though it is no trace: a lower half that is still the original's."""
     out = []
     for family in (f for f in FAMILIES.values() if f.caps):
         for key in (k for k in family.rows if k[1] in tests):
             left, test = table.numbers(key, "unlearned")[0], tests[key[1]]
-            if test["side"] == "more" and test["p"] <= family.level / len(family.rows) and left <= CLOSE * test["mean"]:
+            if test["side"] == "more" and test["p"] <= family.level / (of * len(family.rows)) and left <= CLOSE * test["mean"]:
                 out.append(
                     f"halfway through, the model is still the original: its features there leave {left:.1%} of the original's untold (retrained {test['mean']:.1%}), "
                     "so that what was learned may lie below the last layer, where no test looks"

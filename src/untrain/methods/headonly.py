@@ -22,10 +22,11 @@ class HeadOnly(Method):
     draws: ClassVar = False
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
-        """The head's rows of the forgotten classes."""
-        return dict(model.head.rows(classes))
+        """The head's rows of the forgotten classes, at every exit."""
+        return {name: rows for head in model.heads for name, rows in head.rows(classes).items()}
 
     def __call__(self, model: Network, *, classes: tuple[int, ...]) -> Trace:
         """Mask."""
-        model.head.mask(classes)
+        for head in model.heads:
+            head.mask(classes)
         return Trace()

@@ -50,6 +50,9 @@ class UNSIR(Method):
     accuracy. The rest are controls: without noise (`no-noise`), with noise that is not learned (`plain-noise`), is nothing
     (`black`) or is learned the wrong way (`wrong-sign`), without the impair step (`no-impair`), with the head's row kept (`old-row`).
 
+    A network with exits (`head` names them) forgets at all of them: each exit's rows are drawn anew, and impair and repair are means over the exits, each
+    taught by what itself answered before. The noise is learned at the last.
+
     Args:
         samples: Retained samples used, in all, the same number of each class; the published code takes 1,000 of each of CIFAR-10's.
         noise: Noise images in the impair step for each retained sample, over all forgotten classes (5,120 for 9,000 in the published code's intent).
@@ -111,14 +114,14 @@ class UNSIR(Method):
     shrink: float = field(default=0.0, metadata={"later": True})
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
-        """The head's rows of the forgotten classes, where they are drawn anew; what is shrunk and perturbed, and BatchNorm's statistics."""
+        """The rows of the forgotten classes in the head of every exit, where they are drawn anew; what is shrunk and perturbed, and BatchNorm's statistics."""
         moved = dict.fromkeys([*self.body(model), *statistics(model)]) if self.shrink else {}
-        return moved | (dict(model.head.rows(classes)) if self.new_row else {})
+        return moved | ({name: rows for head in model.heads for name, rows in head.rows(classes).items()} if self.new_row else {})
 
     def body(self, model: Network) -> dict[str, nn.Parameter]:
-        """The weights of two dimensions and more outside the head, by name."""
-        head = dict(model.head.rows(()))
-        return {name: weight for name, weight in model.named_parameters().items() if weight.requires_grad and weight.ndim > 1 and name not in head}
+        """The weights of two dimensions and more outside every head, by name."""
+        heads = {name for head in model.heads for name in head.rows(())}
+        return {name: weight for name, weight in model.named_parameters().items() if weight.requires_grad and weight.ndim > 1 and name not in heads}
 
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
         """Noise, impair, repair."""
@@ -129,8 +132,8 @@ class UNSIR(Method):
         epochs, batch = self.passes(len(kept + noise), self.impair_epochs, self.floor // 6)
         impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, epochs=epochs, batch=batch)
         shrunk = self.shrunk(model, kept)
-        if self.new_row:
-            model.head.redraw(classes)
+        for head in model.heads if self.new_row else ():
+            head.redraw(classes)
         return Trace.of(*learned, impair, *shrunk, self.repair_on(model, teacher, kept, classes))
 
     def shrunk(self, model: Network, kept: Samples) -> list[Phase]:
@@ -217,15 +220,16 @@ class UNSIR(Method):
         def loss(x: Inputs, y: Tensor) -> Tensor:
             if aimed is None or not isinstance(x, Tensor):
                 with torch.no_grad():
-                    out = teacher(x)
+                    told = teacher.answers(x)
             else:
                 x = x.detach().requires_grad_()
-                out = teacher(x)
-                (slope,) = torch.autograd.grad(F.cross_entropy(out, y, reduction="sum"), x)
+                told = teacher.answers(x)
+                (slope,) = torch.autograd.grad(F.cross_entropy(told[-1], y, reduction="sum"), x)
                 step = self.aim * torch.isin(y, gone).to(x.dtype)
-                x, out = (x - step.view(-1, *[1] * (x.ndim - 1)) * slope.sign()).detach(), out.detach()
-            target = F.softmax(out.index_fill(1, gone, -torch.inf) / T, dim=1)
-            return T * T * F.kl_div(F.log_softmax(model(x) / T, dim=1), target, reduction="batchmean")
+                x, told = (x - step.view(-1, *[1] * (x.ndim - 1)) * slope.sign()).detach(), tuple(out.detach() for out in told)
+            targets = [F.softmax(out.index_fill(1, gone, -torch.inf) / T, dim=1) for out in told]
+            each = [F.kl_div(F.log_softmax(out / T, dim=1), target, reduction="batchmean") for out, target in zip(model.answers(x), targets, strict=True)]
+            return T * T * torch.stack(each).mean()
 
         model.train()
         seen = kept if aimed is None else kept + aimed

@@ -76,6 +76,11 @@ def reach(record: dict[str, Any]) -> Markup:
     return draw("reach", reaches=found, turns=len(codes), found=alarms, low=low, high=high)
 
 
+def exits(record: dict[str, Any]) -> Markup:
+    """The verdict on each further exit of a network that has several."""
+    return draw("exits", exits=record["exits"]) if record.get("exits") else Markup()
+
+
 def pictures(record: dict[str, Any]) -> Markup:
     """Sample images and what each model calls them, where they were asked for."""
     return draw("pictures", pictures=record["pictures"], slots=slots(record)) if record["pictures"] else Markup()
@@ -106,7 +111,7 @@ def again(record: dict[str, Any]) -> Markup:
     return draw("again", command=command, digest=hashlib.sha256(records.dumps(record)).hexdigest(), output=record["output"])
 
 
-SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, table, reach, pictures, findings, cost, method, before, again)
+SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, exits, table, reach, pictures, findings, cost, method, before, again)
 """The page, from top to bottom."""
 
 

@@ -40,7 +40,7 @@ def read(
     columns: Columns = PLAIN,
     mirror: bool = False,
     rate: int | None = None,
-    clip: float | None = None,
+    length: float | None = None,
 ) -> Data:
     """Data out of any of the forms.
 
@@ -55,7 +55,7 @@ def read(
         mirror: Whether that change mirrors half of the images too. Not unless it is asked for: a mirrored digit, letter or traffic
             sign is another one, or none, and nothing here can tell.
         rate: Samples in a second that the model reads: the data are sounds, each of this rate.
-        clip: How many seconds long sounds are made: cut at their end, or padded there with silence; where none is given those of one length stay as they are.
+        length: How many seconds long sounds are made: cut at their end, or padded there with silence; where none is given those of one length stay as they are.
 
     Raises:
         BadArgument: a name that leads nowhere, or a part that is not there.
@@ -64,13 +64,13 @@ def read(
     """
     if size is not None and not 1 <= size <= 4096:
         raise BadArgument(f"--size {size}: images are brought to 1 to 4096 pixels a side")
-    refuse_lengths(size, rate, clip)
+    refuse_lengths(size, rate, length)
     look = expects or Expects()
     main = found(data, columns)
     train, chosen = _chosen(main, test, holdout, columns)
     named = {"train": train, **chosen}
     names, numbers = _numbered(main, named, look.names)
-    bring, change, notes = _sounding(main.name, named, rate, clip) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
+    bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
     made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}
     notes = [*(note for p in named.values() for note in p.notes), *notes]
     digest = hashlib.sha256("".join(p.digest for p in named.values()).encode()).hexdigest()
@@ -93,22 +93,22 @@ def read(
     return Data(main.name, made["train"], made["test"], digest, made.get("holdout"), whole, tuple(dict.fromkeys(notes)))
 
 
-def refuse_lengths(size: int | None, rate: int | None, clip: float | None) -> None:
+def refuse_lengths(size: int | None, rate: int | None, length: float | None) -> None:
     """Refuse what is said of sounds where it cannot be meant.
 
     Raises:
         BadArgument: a rate or a length out of range, one of images beside them, or a length without a rate.
     """
-    if rate is None and clip is None:
+    if rate is None and length is None:
         return
     if rate is None:
-        raise BadArgument(f"--clip {clip:g} is for sounds; say by --rate how many samples in a second the model reads")
+        raise BadArgument(f"--length {length:g} is for sounds; say by --rate how many samples in a second the model reads")
     if size is not None:
         raise BadArgument(f"--size {size} is for images, and --rate {rate} for sounds; leave one out")
     if not 1000 <= rate <= 384_000:
         raise BadArgument(f"--rate {rate}: sounds have 1,000 to 384,000 samples in a second")
-    if clip is not None and not 1 <= round(clip * rate) <= sounds.LONGEST:
-        raise BadArgument(f"--clip {clip:g} at {rate} Hz is not between one sample and {sounds.LONGEST:,}")
+    if length is not None and not 1 <= round(length * rate) <= sounds.LONGEST:
+        raise BadArgument(f"--length {length:g} at {rate} Hz is not between one sample and {sounds.LONGEST:,}")
 
 
 def aside(samples: Samples) -> Tensor:
@@ -250,7 +250,7 @@ def _shown(name: str, parts: Mapping[str, Part], size: int | None, look: Expects
     return lambda blobs, key: images.read(blobs, key, shape, fit, channels, cache.place()), change, notes
 
 
-def _sounding(name: str, parts: Mapping[str, Part], rate: int, clip: float | None) -> tuple[Bring, CropFlip | None, list[str]]:
+def _sounding(name: str, parts: Mapping[str, Part], rate: int, length: float | None) -> tuple[Bring, CropFlip | None, list[str]]:
     """How sounds are decoded, and what to tell of it."""
     lengths, unsaid = Counter[int](), 0
     for part in parts.values():
@@ -259,11 +259,11 @@ def _sounding(name: str, parts: Mapping[str, Part], rate: int, clip: float | Non
             unsaid += isinstance(part.blobs.read(0), sounds.Wave) and part.blobs.read(0).rate is None
     if not lengths:
         raise BadArgument(f"--rate {rate} is for sounds, and {name} holds none; leave it out")
-    if clip is None and len(lengths) > 1:
+    if length is None and len(lengths) > 1:
         span = f"{min(lengths) / rate:.3g} to {max(lengths) / rate:.3g} s"
-        raise BadData(f"{name} holds sounds of {len(lengths):,} lengths, {span}; say by --clip how many seconds long each is made, cut at its end or padded there with silence")
-    to = Clip(rate, next(iter(lengths)) if clip is None else round(clip * rate))
-    cut, padded = sum(n for length, n in lengths.items() if length > to.n), sum(n for length, n in lengths.items() if length < to.n)
+        raise BadData(f"{name} holds sounds of {len(lengths):,} lengths, {span}; say by --length how many seconds long each is made, cut at its end or padded there with silence")
+    to = Clip(rate, next(iter(lengths)) if length is None else round(length * rate))
+    cut, padded = sum(n for long, n in lengths.items() if long > to.n), sum(n for long, n in lengths.items() if long < to.n)
     notes = [f"of {lengths.total():,} sounds {cut:,} were cut to {to} and {padded:,} padded with silence at their end"] if cut or padded else []
     notes += [f"the table does not say at which rate its sounds are sampled; they are taken to be of {rate:,} Hz, as --rate says"] if unsaid else []
     return lambda blobs, key: sounds.read(blobs, key, to, cache.place()), None, notes

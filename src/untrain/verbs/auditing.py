@@ -17,9 +17,10 @@ from untrain.core.data import Split
 from untrain.core.discover import lookup, usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData, wall
+from untrain.core.network import exits_of
 from untrain.evidence import record as records
 from untrain.evidence import seal
-from untrain.evidence.listed import judged
+from untrain.evidence.listed import judged, judged_exit
 from untrain.evidence.verdict import ANSWERED
 from untrain.sources import cache
 from untrain.sources import request as forgetting
@@ -112,7 +113,12 @@ def _audited(
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
     with wall(f"the record of {run.name}", "make the run anew"):
-        inputs = replace(recorded(record, noted_inputs(run), kept(run, record["request"]["forget"])), **others)
+        said = recorded(record, noted_inputs(run), kept(run, record["request"]["forget"]))
+        inputs = replace(said, **others)
+    if len(exits_of(said.head)) > 1 and inputs.head != said.head:
+        raise BadArgument(
+            f"{run.name} was made of a network with the exits {said.head}, and its verdict is on all of them; leave out --head (in Python untrain.audit(head=...) asks one)"
+        )
     _refuse_named_code(inputs, run, others)
     opened = inputs.open(say, code=record.get("code", {}))
     source = opened.data
@@ -204,7 +210,7 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
         data_root=noted.get("data_root"),
         size=int(own["size"]) if own["size"] else None,
         rate=int(own["rate"]) if own["rate"] else None,
-        clip=float(own["clip"]) if own["clip"] else None,
+        length=float(own["length"]) if own["length"] else None,
         image_column=own["image_column"],
         label_column=own["label_column"],
         norm=None if norm is None else "/".join(",".join(map(repr, norm[side])) for side in ("mean", "std")),
@@ -227,28 +233,26 @@ def examine(
     show_images: bool = False,
     progress: Progress = silent,
 ) -> None:
-    """Fill a record's `audits`, `references`, `verdict` and `pictures`; the audits to `skip` are listed as left out, those of `also` are asked besides."""
+    """Fill a record's `audits`, of each exit where several are named, `references`, `verdict` and `pictures`; those to `skip` are listed as left out, those of `also` are asked."""
     original, norm = opened.model.module, opened.norm
     subjects: dict[int, auditing.Subject] = {}
     retrained = [r.module for r in references if r.column == "retrained"]
     controls = {r.column: r.module for r in references if r.column != "retrained"}
     asked = [lookup("audits", name)() for name in usual(also, skip)]
-    answers = auditing.audit(
-        unlearned,
-        split,
-        asked,
-        original=original,
-        retrained=retrained,
-        controls=controls,
-        shadows=shadows[0] if shadows is not None else (),
-        norm=norm,
-        head=opened.inputs.head,
-        device=opened.device,
-        progress=progress,
-        subjects=subjects,
-    )
+    how: dict[str, Any] = {"original": original, "retrained": retrained, "controls": controls, "norm": norm, "device": opened.device, "progress": progress}
+    how["shadows"] = shadows[0] if shadows is not None else ()
+    answers = auditing.audit(unlearned, split, asked, head=opened.inputs.head, subjects=subjects, **how)
     answers += [auditing.unasked(lookup("audits", name)(), "left out by --skip") for name in sorted(skip)]
     record["audits"] = records.finite(answers)
+    exits = exits_of(opened.inputs.head)
+    record.pop("exits", None)
+    if len(exits) > 1:
+        # The others are named ahead of the one that is asked, since their heads' rows are no part of the body.
+        asking = {name: ",".join([*(other for other in exits if other != name), name]) for name in exits[:-1]}
+        found = {name: auditing.audit(unlearned, split, asked, head=head, **how) for name, head in asking.items()}
+        record["exits"] = records.finite([{"name": name, "audits": audits, "verdict": None} for name, audits in found.items()])
+        for exit in record["exits"]:
+            exit["verdict"] = records.finite(judged_exit(exit["audits"], record))
     record["references"] = [{"column": r.column, "file": r.file, "sha256": r.sha256, "about": records.finite(r.about)} for r in references]
     record.pop("shadows", None)
     if shadows is not None:

@@ -11,6 +11,7 @@ from untrain.core import unlearn as running
 from untrain.core.discover import usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData
+from untrain.core.marks import marked
 from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.sources import cache
@@ -91,7 +92,14 @@ def audit_file(
             {
                 "method": {"name": records.ELSEWHERE, "preset": None, "settings": {}, "paper": "", "needs": []},
                 "seed": inputs.seed,
-                "run": {"phases": [], "seconds": 0.0, "passes": 0, "peak_memory_bytes": 0, "marks": list(running.marked(given.module, unlearned, ready.retain)), "advice": None},
+                "run": {
+                    "phases": [],
+                    "seconds": 0.0,
+                    "passes": 0,
+                    "peak_memory_bytes": 0,
+                    "marks": list(marked(given.module, unlearned, ready.retain, inputs.head)),
+                    "advice": None,
+                },
                 "environment": running.environment(opened.engine.report()),
             },
             command=["audit", candidate.name, *flags(**words)],

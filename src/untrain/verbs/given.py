@@ -83,7 +83,7 @@ def given_data(
     mirror: bool = False,
     outside: bool = False,
     rate: int | None = None,
-    clip: float | None = None,
+    length: float | None = None,
 ) -> Data:
     """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
 
@@ -100,7 +100,7 @@ def given_data(
         mirror: Whether a mirrored image is one of the same class; the known data say it themselves.
         outside: Whether files may lie outside of the folder of the data, as a table or a link can name them.
         rate: Samples in a second that the model reads, where the data are sounds; those of another rate are refused.
-        clip: How many seconds long sounds are made, cut at their end or padded there with silence.
+        length: How many seconds long sounds are made, cut at their end or padded there with silence.
 
     Raises:
         BadArgument: a name that leads nowhere, a column that is not there.
@@ -113,7 +113,7 @@ def given_data(
     if known and columns.named:
         raise BadArgument(f"{data} has columns of its own; leave out --image-column and --label-column")
     if known:
-        refuse_lengths(size, rate, clip)
+        refuse_lengths(size, rate, length)
     if known and rate is not None:
         raise BadArgument(f"{data} holds images, and --rate is for sounds; leave it out")
     if known and size is None:
@@ -125,7 +125,7 @@ def given_data(
     else:
         mirror = mirror or (known and zoo_data.mirrors(data))
         found = reading.read(
-            zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=columns, mirror=mirror, rate=rate, clip=clip
+            zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=columns, mirror=mirror, rate=rate, length=length
         )
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
@@ -144,7 +144,7 @@ def load(
     label_column: str | None = None,
     mirror: bool = False,
     rate: int | None = None,
-    clip: float | None = None,
+    length: float | None = None,
 ) -> Data:
     """Data as `given_data` finds them, under its name in Python: `load("photos", test="others", size=224)`.
 
@@ -159,7 +159,7 @@ def load(
         label_column: Which holds the label.
         mirror: Whether a mirrored image is one of the same class.
         rate: Samples in a second, where the data are sounds.
-        clip: How many seconds long sounds are made.
+        length: How many seconds long sounds are made.
     """
     return given_data(
         data,
@@ -172,7 +172,7 @@ def load(
         label_column=label_column,
         mirror=mirror,
         rate=rate,
-        clip=clip,
+        length=length,
     )
 
 

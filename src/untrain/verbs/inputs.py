@@ -43,7 +43,7 @@ class Inputs:
         holdout: Data of the same kind that the model was never trained on.
         size: Height and width that images are brought to; the model's own where they have several sizes.
         rate: Samples in a second that the model reads: the data are sounds (wav, flac, or a column of samples). Those of another rate are refused.
-        clip: How many seconds long sounds are made, cut at their end or padded there with silence; those of one length stay as they are where none is named.
+        length: How many seconds long sounds are made, cut at their end or padded there with silence; those of one length stay as they are where none is named.
         image_column: Which column of a table, or entry of an item, holds the image (or the sound) or the path to it, where it is not called as usual.
         label_column: Which column of a table, or entry of an item, holds the label.
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
@@ -68,7 +68,7 @@ class Inputs:
     holdout: str | None = None
     size: int | None = None
     rate: int | None = None
-    clip: float | None = None
+    length: float | None = None
     image_column: str | None = None
     label_column: str | None = None
     mirror: bool = False
@@ -112,7 +112,7 @@ class Inputs:
     @property
     def brought(self) -> dict[str, Any]:
         """What images or sounds are brought to; of what is not named, the size alone is said to be None."""
-        return {"size": self.size} | {name: value for name in ("rate", "clip") if (value := getattr(self, name)) is not None}
+        return {"size": self.size} | {name: value for name in ("rate", "length") if (value := getattr(self, name)) is not None}
 
     def paths(self) -> dict[str, Path]:
         """The folders and files that they name, by field."""
@@ -216,7 +216,7 @@ class Opened:
             mirror=ask.mirror,
             outside=ask.outside,
             rate=ask.rate,
-            clip=ask.clip,
+            length=ask.length,
         )
 
     @cached_property

@@ -20,6 +20,7 @@ from untrain.core.data import Samples, Split
 from untrain.core.discover import name_of, settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, Locked
+from untrain.core.marks import correct
 from untrain.core.method import Method
 from untrain.evidence import record as records
 from untrain.evidence.verdict import ENOUGH, what
@@ -245,7 +246,7 @@ def _retained(opened: Opened, module: torch.nn.Module) -> float:
     """Accuracy on test samples of what is retained."""
     test = running.prepared(module, opened.split, opened.model.norm).test
     kept = test[~torch.isin(test.y, torch.tensor(opened.split.classes, dtype=torch.long))]
-    return running.correct(module, kept) if len(kept) else math.nan
+    return correct(module, kept, opened.inputs.head) if len(kept) else math.nan
 
 
 def _named(progress: Progress, name: str) -> Progress:

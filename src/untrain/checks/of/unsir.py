@@ -21,6 +21,7 @@ from untrain.core.data import Samples, mix
 from untrain.core.engine import seeded
 from untrain.core.network import Network
 from untrain.core.train import Phase, rate
+from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 
 
@@ -305,6 +306,46 @@ def check_the_body_is_shrunk_between_impair_and_repair(method: Any, case: Case |
     if "impair" in seen and any(not torch.equal(before[name], seen["impair"][name]) for name in body):
         raise LawBroken(law, method, "shrinks weights before they are impaired")
     hold_replaced(law, method, before, seen["repair"], body, 1.0)
+
+
+class _EarlyExit(nn.Module):
+    """The case's network with an exit after its first convolution, drawn at a seed that no run of a law has.
+
+    Args:
+        model: The network.
+    """
+
+    heads = ("early", "model.linear")
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+        with seeded(99):
+            self.early = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both exits."""
+        first: Tensor = cast(Any, self.model).conv1(x)
+        return self.early(F.relu(first).mean((2, 3))), self.model(x)
+
+
+def check_every_exit_loses_its_rows_and_is_repaired(method: Any, case: Case | None = None) -> None:
+    """Of a network with exits the forgotten rows of each head are drawn anew, and no others; and the repair moves each head."""
+    case = case or Case.fresh()
+    law, given, head = check_every_exit_loses_its_rows_and_is_repaired, _EarlyExit(case.model), ",".join(_EarlyExit.heads)
+
+    def rows(**change: Any) -> dict[str, set[int]]:
+        asked = replace(method, noise=0.0, impair_epochs=0, floor=0, **change)
+        left = dict(unlearn(given, case.prepared, asked, head=head).model.named_parameters())
+        moved = {name: left[f"{name}.weight"] != p for name in given.heads for p in [dict(given.named_parameters())[f"{name}.weight"]]}
+        return {name: set(where.any(1).nonzero().flatten().tolist()) for name, where in moved.items()}
+
+    for name, drawn in rows(repair_epochs=0).items():
+        if drawn != (set(GONE) if method.new_row else set()):
+            raise LawBroken(law, method, f"draws the rows {sorted(drawn)} of {name} anew, and {list(GONE)} are to be forgotten")
+    for name, repaired in rows(repair_epochs=1, new_row=False).items():
+        if not repaired:
+            raise LawBroken(law, method, f"leaves the head {name} as it was in its repair")
 
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {

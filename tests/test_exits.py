@@ -1,0 +1,274 @@
+"""Exits: each is found by its head, fit and UNSIR reach all of them, and one that still knows is caught."""
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import untrain
+from untrain.audits.accuracy import Accuracy
+from untrain.core.audit import audit
+from untrain.core.data import Samples, Split
+from untrain.core.engine import seeded
+from untrain.core.errors import BadArgument
+from untrain.core.network import Network
+from untrain.core.train import fit, predict
+from untrain.evidence import record as records
+from untrain.evidence import seal
+from untrain.evidence.listed import judged
+from untrain.evidence.verdict import FAMILIES, judge
+from untrain.methods.headonly import HeadOnly
+from untrain.methods.unsir import UNSIR
+from untrain.report.page import render
+from untrain.verbs import auditing
+from untrain.verbs.inputs import Inputs
+from untrain.verbs.training import train
+from untrain.verbs.unlearning import unlearn
+
+
+class Exits(nn.Module):
+    """Two early exits and a deep one, that answer in a tuple or a dict, in the order of their registration or not."""
+
+    def __init__(self, kind: str = "tuple") -> None:
+        super().__init__()
+        self.kind = kind
+        self.one, self.two = nn.Linear(8, 16), nn.Linear(16, 16)
+        self.deep, self.exit1 = nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, x):
+        first = self.one(x).relu()
+        early, deep = self.exit1(first), self.deep(self.two(first).relu())
+        return {"tuple": (early, deep), "list": [deep, early], "dict": {"a": early, "b": deep}}[self.kind]
+
+
+def samples(n: int = 200, seed: int = 0) -> Samples:
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 4
+    return Samples(torch.randn(n, 8, generator=g) * 0.5 + 3 * torch.eye(4, 8)[y], y)
+
+
+HEADS = "exit1,deep"
+
+
+def trained(seed: int, data: Samples, kind: str = "tuple") -> Exits:
+    with seeded(seed):
+        network = Network(Exits(kind), head=HEADS)
+        network.locate(data.batch(torch.arange(2))[0])
+        fit(network, data, phase="train", lr=0.01, epochs=15, batch=32)
+    return network.module.eval()
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return Split.by_class(samples(), samples(80, 1), forget=[3])
+
+
+@pytest.fixture(scope="module")
+def original(split) -> Exits:
+    return trained(1, split.retain + split.forget)
+
+
+def recall(module: nn.Module, head: str, part: Samples) -> float:
+    view = Network(module, head=head)
+    view.locate(part.batch(torch.arange(2))[0])
+    out, y, _ = predict(view, part)
+    return float((out.argmax(1) == y).double().mean())
+
+
+@pytest.mark.parametrize("kind", ["tuple", "list", "dict"])
+def test_each_exit_is_found_by_its_head_however_it_is_answered(kind):
+    module, x = Exits(kind).eval(), samples(6).batch(torch.arange(6))[0]
+    network = Network(module, head=HEADS)
+    assert network.locate(x) == 4
+    early, deep = network.answers(x)
+    first = module.one(x).relu()
+    assert early.equal(module.exit1(first))
+    assert deep.equal(module.deep(module.two(first).relu()))
+    assert network(x).equal(deep)
+    assert [head.name for head in network.heads] == ["exit1", "deep"]
+    # What is copied keeps them, and the last name is the one that counts.
+    assert network.teacher().answers(x)[0].equal(early)
+    other = Network(module, head="deep,exit1")
+    other.locate(x)
+    assert other(x).equal(early)
+
+
+def test_a_network_without_exits_has_one_answer():
+    x = torch.randn(3, 8)
+    network = Network(nn.Sequential(nn.Linear(8, 4)))
+    (only,) = network.answers(x)
+    assert only.equal(network(x))
+    assert network.heads == (network.head,)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("exit1,nope", "no linear layer or convolution 'nope'"),
+        ("one,deep", "the layer 'one' gives none of the model's 2 answers; an exit is"),
+        ("deep,deep", "the layer 'deep' is named twice"),
+        (None, "of exits that answer the same question all of them, with commas between"),
+    ],
+)
+def test_names_that_are_no_exits_are_refused(split, head, said):
+    with pytest.raises(BadArgument) as error:
+        untrain.unlearn(Exits(), split, HeadOnly(), head=head)
+    assert said in str(error.value)
+
+
+def test_answers_of_several_widths_are_no_exits():
+    class Two(Exits):
+        def __init__(self):
+            super().__init__()
+            self.exit1 = nn.Linear(16, 7)
+
+    with pytest.raises(BadArgument, match=r"7 \(exit1\), 4 \(deep\) classes"):
+        Network(Two(), head=HEADS).locate(torch.randn(2, 8))
+
+
+def test_fit_is_the_mean_over_exits_and_counts_one_forward(split):
+    module = Exits()
+    by_hand, x, y = copy.deepcopy(module), *split.retain.batch(torch.arange(32))
+    out = by_hand(x)
+    ((F.cross_entropy(out[0], y) + F.cross_entropy(out[1], y)) / 2).backward()
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    optimizer.step()
+    with seeded(0) as run:
+        network = Network(module, head=HEADS)
+        network.locate(x)
+        run.passes = 0
+        fit(network, split.retain[torch.arange(32)], phase="fit", lr=0.1, epochs=1, batch=32, optimizer="sgd", momentum=0.0)
+    assert run.passes == 3 * 32
+    for a, b in zip(module.parameters(), by_hand.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+class Digits(nn.Module):
+    """Two convolutions over digits, with an exit after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = untrain.Norm((0.5,), (0.5,))
+        self.one = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.exit1, self.deep = nn.Linear(256, 10), nn.Linear(128, 10)
+
+    def forward(self, x):
+        first = self.one(x)
+        return self.exit1(first.flatten(1)), self.deep(self.two(first).flatten(1))
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Digits, Split]:
+    data = untrain.load("digits")
+    split = Split.by_class(data.train.first(60), data.test, forget=[7]).prepared(Digits().norm)
+    with seeded(1):
+        network = Network(Digits(), head=HEADS)
+        network.locate((split.retain + split.forget).batch(torch.arange(2))[0])
+        fit(network, split.retain + split.forget, phase="train", lr=0.01, epochs=8, batch=64)
+    return network.module.eval(), split
+
+
+SMALL = UNSIR(noise_steps=10, floor=120)
+
+
+@pytest.mark.parametrize("repair", ["distill", "labels"])
+def test_unsir_forgets_at_every_exit_named_and_at_no_other(digits, repair):
+    original, split = digits
+    gone, kept = split.test[split.test.y == 7], split.test[split.test.y != 7]
+    assert min(recall(original, head, gone) for head in ("exit1", "deep")) > 0.8
+    both = untrain.unlearn(original, split, replace(SMALL, repair=repair), head=HEADS).model
+    assert max(recall(both, head, gone) for head in ("exit1", "deep")) <= 0.05
+    assert min(recall(both, head, kept) for head in ("exit1", "deep")) > 0.8
+    assert not both.exit1.weight[7].equal(original.exit1.weight[7])
+    # Told of the deep exit alone it leaves the early one's head as it was.
+    if repair == "distill":
+        one = untrain.unlearn(original, split, SMALL, head="deep").model
+        assert one.exit1.weight.equal(original.exit1.weight)
+        assert recall(one, "deep", gone) <= 0.05
+
+
+def test_a_mask_silences_every_exit_named(split, original):
+    gone = split.test[split.test.y == 3]
+    masked = untrain.unlearn(original, split, HeadOnly(), head=HEADS).model
+    assert max(recall(masked, head, gone) for head in ("exit1", "deep")) == 0
+
+
+def test_an_exit_that_still_knows_is_caught(split, original):
+    """The known truth: a retrained network whose early exit is the original's, first layer and all; its deep exit never saw the class."""
+    retrained = [trained(seed, split.retain) for seed in (2, 3)]
+    leaking = trained(4, split.retain)
+    with torch.no_grad():
+        for part in ("one", "exit1"):
+            getattr(leaking, part).load_state_dict(getattr(original, part).state_dict())
+    with seeded(5):
+        leaking.one.requires_grad_(False)
+        leaking.exit1.requires_grad_(False)
+        network = Network(leaking, head="deep")
+        network.locate(split.retain.batch(torch.arange(2))[0])
+        fit(network, split.retain, phase="train", lr=0.01, epochs=15, batch=32)
+    leaking.eval()
+    some = [Accuracy()]
+
+    def record(model):
+        how = {"original": original, "retrained": retrained}
+        return {
+            "request": {"forget": "class:3", "classes": [3], "names": ["3"]},
+            "run": {"marks": []},
+            "audits": audit(model, split, some, head=HEADS, **how),
+            "exits": [{"name": "exit1", "audits": audit(model, split, some, head="deep,exit1", **how)}],
+        }
+
+    found = record(leaking)
+    alone = judged({k: v for k, v in found.items() if k != "exits"})
+    assert alone["code"] != "RESIDUE"
+    whole = judged(found)
+    assert whole["code"] == "RESIDUE"
+    assert whole["reasons"][0].startswith("exit1: ")
+    assert judged(record(trained(6, split.retain)))["code"] != "RESIDUE"
+    json.dumps(whole)
+
+
+def test_levels_are_shared_among_exits():
+    """Where each of four exits is judged, what was found at 5 % in one alone has to be found at 1.25 %."""
+    values = {"original": [{"value": 0.9, "n": 100}], "unlearned": [{"value": 0.5, "n": 100}], "retrained": [{"value": v, "n": 100} for v in (0.1, 0.2, 0.3, 0.15)]}
+    row = {"name": "one-shot prototype", "ideal": "as retrained", "unit": "share", "knows": 1, "what": "", "looks": "features", "judged": True, "values": values}
+    audits = [{"name": "prototype", "question": "", "settings": {}, "rows": [row], "figures": [], "skipped": None}]
+    p = judge(audits, [], "it")["tests"]["one-shot prototype"]["p"]
+    assert FAMILIES["recovery"].level / 4 < p < FAMILIES["recovery"].level
+    assert judge(audits, [], "it")["code"] == "RESIDUE"
+    assert judge(audits, [], "it", of=4)["code"] != "RESIDUE"
+
+
+def test_a_run_is_judged_at_every_exit_in_its_record_and_on_its_page(tmp_path):
+    """By the verbs, on tones: a mask at one exit alone is no exit's clean bill, and the record holds together."""
+    rows = [(8000 * np.sin(2 * np.pi * (300 + 500 * (i % 4)) * np.arange(600) / 8000 + i)).astype(np.int16) for i in range(64)]
+    columns = {"pcm": pa.array([r.tolist() for r in rows], pa.list_(pa.int16())), "label": [i % 4 for i in range(64)], "split": ["train"] * 48 + ["test"] * 16}
+    pq.write_table(pa.table(columns), tmp_path / "tones.parquet")
+    (tmp_path / "nets.py").write_text("from untrain.zoo.speech import SelfDistilled\ndef recipe(classes):\n    return SelfDistilled('net', classes, epochs=6, batch=16)\n")
+    heads = "exit1,exit2,deep"
+    asked = Inputs(model="untrain.zoo.speech:net", data=str(tmp_path / "tones.parquet"), rate=8000, length=0.075, head=heads, forget="class:3")
+    train(replace(asked, forget=None, recipe=f"{tmp_path / 'nets.py'}:recipe"), tmp_path / "original")
+    unlearn(HeadOnly(), replace(asked, weights=tmp_path / "original" / "model.safetensors"), tmp_path / "run")
+    skip = ("relearn", "strangeness", "descent", "predictions")
+    record = auditing.audit(tmp_path / "run", elsewhere={"model": asked.model}, skip=skip)
+    assert [exit["name"] for exit in record["exits"]] == ["exit1", "exit2"]
+    assert records.read(tmp_path / "run") == record
+    assert seal.edited(record) == []
+    named = {exit["name"]: row["values"]["unlearned"][0]["value"] for exit in record["exits"] for a in exit["audits"] for row in a["rows"] if row["name"] == "forgotten, test"}
+    assert named == {"exit1": 0.0, "exit2": 0.0}
+    # A mask at every exit is a mask at each: outside of all heads the model is the original.
+    assert {exit["verdict"]["code"] for exit in record["exits"]} == {record["verdict"]["code"]} == {"SUPPRESSED"}
+    assert "Every exit" in render(record)
+    forged = copy.deepcopy(record)
+    forged["exits"][0]["audits"][0]["rows"][0]["values"]["unlearned"][0] |= {"value": 1.0, "low": 0.8, "high": 1.0}
+    assert any("verdict" in fact for fact in seal.edited(seal.sealed(forged)))
+    with pytest.raises(BadArgument, match="its verdict is on all of them; leave out --head"):
+        auditing.audit(tmp_path / "run", elsewhere={"model": asked.model, "head": "deep"})
