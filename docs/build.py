@@ -386,6 +386,17 @@ def members(name: str, cls: type[Any]) -> Iterator[tuple[str, str]]:
 # Results and notebooks.
 
 
+def peers_table(_: str) -> str:
+    """Methods of other toolkits and the laws that each breaks, from the record."""
+    told = json.loads((ROOT / "benchmarks" / "records" / "peers.json").read_text(encoding="utf-8"))
+    rows = []
+    for row in told["rows"]:
+        broken = "<br>".join(f"*{b['law']}*: {b['fact']}" for b in row["broken"])
+        rows.append((code(row["name"]), row["version"], row["method"], len(row["asked"]), broken or "none"))
+    heads = ("method, as it is called there", "version", "which is", "laws asked", "laws it breaks")
+    return f"Asked on {told['date']}, with torch {told['torch'].partition('+')[0]}.\n\n" + table(heads, rows)
+
+
 def measured(_: str) -> str:
     """What README says was measured, whose tables are drawn from records."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -427,6 +438,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "norms": norms_table,
     "membership": membership_table,
     "measured": measured,
+    "peers": peers_table,
 }
 
 MADE: dict[str, Callable[[], str | None]] = {
