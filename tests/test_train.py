@@ -23,6 +23,7 @@ from untrain.core.engine import current, seeded
 from untrain.core.errors import Diverged, Resources
 from untrain.core.lean import lean
 from untrain.core.network import Network
+from untrain.core.site import site_of
 from untrain.core.train import fit, minimize, predict, rate
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
@@ -196,7 +197,7 @@ def test_noise_is_learned_by_input_gradients_alone():
     module = WatchedNet()
     before = copy.deepcopy(module.state_dict())
     with seeded(0):
-        UNSIR(noise_steps=3).learn_noise(Network(module), blobs(), (1,))
+        UNSIR(noise_steps=3).learn_noise(site_of(Network(module), blobs()), blobs(), (1,))
     assert len(module.log) == 3 * 2
     assert set(module.log) == {(True, False)}
     assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())

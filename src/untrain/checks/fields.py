@@ -7,6 +7,7 @@ import itertools
 import re
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal
 
@@ -95,9 +96,14 @@ def check_every_field_is_used(method: Method, case: Case | None = None) -> None:
     settings = [s for s in dict.fromkeys(map(shrunk, [cls(), method, *cls.presets.values()])) if type(s) is cls]
     for name in [f.name for f in fields(method) if f.init]:
         # One other value in each of the settings before a second: a field that matters at all mostly matters in some setting, whatever its value.
-        tried = [(s, value) for turn in itertools.zip_longest(*([(s, v) for v in _others(hints[name], getattr(s, name))] for s in settings)) for s, value in filter(None, turn)]
+        layers = [layer for layer, _ in case.model.named_modules() if layer]
+        tried = [
+            (s, value) for turn in itertools.zip_longest(*([(s, v) for v in _others(hints[name], getattr(s, name), layers)] for s in settings)) for s, value in filter(None, turn)
+        ]
         if not tried:
-            raise LawBroken(law, method, f"has a field {name} of type {hints[name]}, of which no other value is known; number, bool, Literal or a tuple of them")
+            raise LawBroken(
+                law, method, f"has a field {name} of type {hints[name]}, of which no other value is known; number, bool, Literal, the name of a layer or a tuple of them"
+            )
         if not any(_matters(law, s, {name: value}, case, bits) for s, value in tried):
             raise LawBroken(law, method, f"never uses {name}: changed alone, it changes no bit of {len(settings)} setting(s)")
 
@@ -121,13 +127,15 @@ def _matters(law: Law, method: Method, change: dict[str, Any], case: Case, bits:
         return False
 
 
-def _others(hint: Any, value: Any) -> list[Any]:
-    """Other values of a field."""
+def _others(hint: Any, value: Any, layers: Sequence[str] = ()) -> list[Any]:
+    """Other values of a field; text names one of these layers."""
+    if hint is str:
+        return [layer for layer in layers if layer != value]
     options = list(typing.get_args(hint))
     if typing.get_origin(hint) is Literal:
         return [v for v in options if v != value]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return [v for option in options for v in ([None] if option is type(None) else _others(option, 1 if value is None else value)) if v != value]
+        return [v for option in options for v in ([None] if option is type(None) else _others(option, 1 if value is None else value, layers)) if v != value]
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
@@ -135,5 +143,5 @@ def _others(hint: Any, value: Any) -> list[Any]:
     if isinstance(value, float):
         return [v for v in dict.fromkeys([value / 2, value * 1.5, 0.1, 0.0]) if v != value]
     if isinstance(value, tuple) and value:
-        return [value[:-1], *((v, *value[1:]) for v in _others(type(value[0]), value[0]))]
+        return [value[:-1], *((v, *value[1:]) for v in _others(type(value[0]), value[0], layers))]
     return []

@@ -58,7 +58,7 @@ class Network:
         """What is picked of the module's output."""
         run = going_on()
         n = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
-        wants_input, x = isinstance(x, Tensor) and x.requires_grad, self._ready(x)
+        x = self._ready(x)
         if run is None:
             return pick(_called(self.module, x))
         with run.engine.autocast():
@@ -67,8 +67,8 @@ class Network:
             return out
         run.passes += n
         if out.requires_grad:
-            # A backward is counted where one is made, and as often: 2 where a weight wants its gradient, 1 to the input alone.
-            backward = 2 if any(p.requires_grad for p in self.module.parameters()) else int(wants_input)
+            # A backward is counted where one is made, and as often: 2 where a weight wants its gradient, 1 to the input, or to what is put in its place, alone.
+            backward = 2 if any(p.requires_grad for p in self.module.parameters()) else 1
             cast(Any, out).register_hook(lambda _: _count(run, n * backward))
         return out
 

@@ -7,7 +7,7 @@ call is read back, the current one goes on from its saved state, and the end is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -110,12 +110,16 @@ def fit(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     schedule: Schedule = "constant",
+    answers: Callable[[Inputs], tuple[Tensor, ...]] | None = None,
 ) -> Phase:
-    """Train on labels by cross-entropy, mean over the exits where there are several, in training mode (BatchNorm follows these samples)."""
+    """Train on labels by cross-entropy, mean over the exits where there are several, in training mode (BatchNorm follows these samples).
+
+    `answers` gives the logits of each exit where it is not the model as it is that does, such as `Site.answers`.
+    """
     model.train()
 
     def loss(x: Inputs, y: Tensor) -> Tensor:
-        return torch.stack([F.cross_entropy(out, y) for out in model.answers(x)]).mean()
+        return torch.stack([F.cross_entropy(out, y) for out in (answers or model.answers)(x)]).mean()
 
     batches = samples.batches(batch, epochs=epochs, augment=augment)
     return minimize(loss, model.parameters(), batches, phase=phase, lr=lr, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay, schedule=schedule)

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrain.core.data import Inputs, Samples
-from untrain.core.errors import BadData
+from untrain.core.data import Inputs, Samples, take
+from untrain.core.errors import BadArgument, BadData
 from untrain.core.fresh import renew, shrink_and_perturb, statistics
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
+from untrain.core.site import Site, site_of
 from untrain.core.trace import phase
 from untrain.core.train import Phase, Schedule, Trace, fit, minimize
 
@@ -43,6 +44,9 @@ class UNSIR(Method):
         shrink  theta <- (1 - alpha) theta + alpha N   for weights of two dimensions and more outside the head, N drawn as a new layer is,
 
     BatchNorm's statistics renewed after it: the more, the harder the class is to relearn, and the longer the repair that keeps what is retained (UNDO, arXiv:2506.06278).
+
+    Where the input is not one tensor of floats (token ids, rows of numbers and categories), N is the output of a layer, of D elements: f(N; theta) runs
+    from there on, and the layers ahead of it learn from the retained samples alone. Which layer that is `core.site.site_of` finds, or `site` names.
 
     The paper repairs by labels and keeps the row: that is the preset `paper`. The default's repair, its rates and the
     new row are ours; benchmarks/README.md holds the records. `notebook` is the official code with its faults, `benchmarks`
@@ -79,6 +83,7 @@ class UNSIR(Method):
         batch: Batch size of impair and repair; 256 in the published code.
         floor: Steps of the repair at least. Retained samples that are too few for it are gone over in batches of about 64 until it has taken so many, and the impair a
             sixth of them. From 4,500 samples on passes are what they are asked to be. Not in the paper; 0 is none.
+        site: The layer whose output the noise is; where none is named the input, if that is continuous, or the layer that is found. The paper's is the input.
     """
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
@@ -112,6 +117,7 @@ class UNSIR(Method):
     batch: int = 256
     floor: int = field(default=350, metadata={"later": True})
     shrink: float = field(default=0.0, metadata={"later": True})
+    site: str | None = field(default=None, metadata={"later": True})
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """The rows of the forgotten classes in the head of every exit, where they are drawn anew; what is shrunk and perturbed, and BatchNorm's statistics."""
@@ -128,9 +134,11 @@ class UNSIR(Method):
         classes = tuple(sorted(classes))
         teacher = model.teacher()
         kept = self.enough(retain.at_most(self.samples))
-        noise, learned = self.learn_noise(model, kept, classes)
-        epochs, batch = self.passes(len(kept + noise), self.impair_epochs, self.floor // 6)
-        impair = fit(model, kept + noise, phase="impair", lr=self.impair_lr, epochs=epochs, batch=batch)
+        site = self.site_in(model, kept)
+        noise, learned = self.learn_noise(site, kept, classes)
+        both = site.beside(kept) + noise
+        epochs, batch = self.passes(len(both), self.impair_epochs, self.floor // 6)
+        impair = fit(model, both, phase="impair", lr=self.impair_lr, epochs=epochs, batch=batch, answers=site.answers)
         shrunk = self.shrunk(model, kept)
         for head in model.heads if self.new_row else ():
             head.redraw(classes)
@@ -156,6 +164,17 @@ class UNSIR(Method):
             raise BadData(f"UNSIR repairs on what is retained, and {len(kept)} samples of it are too few for BatchNorm; give {LEAST} or more, or set floor to 0")
         return kept
 
+    def site_in(self, model: Network, kept: Samples) -> Site:
+        """Where the noise goes in.
+
+        Raises:
+            BadArgument: a layer that will not do, or aimed images where that is a layer.
+        """
+        site = site_of(model, kept, self.site)
+        if site.layer is not None and self.aimed:
+            raise BadArgument(f"aimed samples are moved in a continuous input, and noise goes in at {site.layer!r} here; leave out aimed (--aimed 0)")
+        return site
+
     def passes(self, n: int, epochs: int, floor: int) -> tuple[int, int]:
         """How often and in what batches a phase goes over n samples: as it is asked to, or so that they give a floor of steps."""
         small = min(self.batch, FEW)
@@ -165,24 +184,25 @@ class UNSIR(Method):
         pieces = max(1, round(n / small))
         return max(epochs, -(-floor // pieces)), -(-n // pieces)
 
-    def learn_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
+    def learn_noise(self, site: Site, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise images with the class that each is for as its label, and what learning them did."""
         if self.notebook:
-            return self.notebook_noise(model, kept, classes)
+            return self.notebook_noise(site, kept, classes)
         total, k = round(self.noise * len(kept)), len(classes)
         counts = [total // k + (i < total % k) for i in range(k)]
         distinct = [-(-count // max(1, self.copies)) for count in counts]
         labels = torch.tensor(classes).repeat_interleave(torch.tensor(distinct))
         # Evaluation mode: in training mode the noise would overwrite BatchNorm's running statistics.
-        with model.frozen():
-            images, phases = self.learned(model, kept, labels)
+        with site.model.frozen():
+            images, phases = self.learned(site, kept, labels)
         starts = [sum(distinct[:i]) for i in range(k)]
         rows = [start + torch.arange(count) % max(1, d) for start, count, d in zip(starts, counts, distinct, strict=True)]
-        return Samples(images, labels)[torch.cat(rows)], phases
+        return site.samples(images, labels, kept)[torch.cat(rows)], phases
 
-    def learned(self, model: Network, kept: Samples, labels: Tensor) -> tuple[Tensor, list[Phase]]:
-        """One noise image for each of these labels, of the shape of the retained samples."""
-        images = torch.randn(len(labels), *kept.shape, dtype=model.dtype).to(model.device)
+    def learned(self, site: Site, kept: Samples, labels: Tensor) -> tuple[Tensor, list[Phase]]:
+        """One noise image for each of these labels, of the shape of the site."""
+        model, carried = site.model, site.carried(kept, len(labels))
+        images = torch.randn(len(labels), *site.shape, dtype=model.dtype).to(model.device)
         if self.kind == "black":
             return images.zero_().cpu(), []
         images.requires_grad_()
@@ -190,22 +210,22 @@ class UNSIR(Method):
 
         def loss(places: Tensor, label: Tensor) -> Tensor:
             x = images[places]
-            return scale * x.square().flatten(1).sum(1).mean() + sign * F.cross_entropy(model(x), label)
+            return scale * x.square().flatten(1).sum(1).mean() + sign * F.cross_entropy(site(site.batch(x, take(carried, places))), label)
 
         batches = Samples(torch.arange(len(labels)), labels).batches(max(1, len(labels)), epochs=self.noise_steps, shuffle=False)
         phases = [minimize(loss, [images], batches, phase="noise", lr=self.noise_lr)] if len(labels) else []
         return images.detach().cpu(), phases
 
-    def notebook_noise(self, model: Network, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
+    def notebook_noise(self, site: Site, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise as the official notebook learns and labels it, faults and all."""
         images, phases = [], []
-        model.train()
+        site.model.train()
         for label in classes if self.noise else ():
-            learned, did = self.learned(model, kept, torch.full((self.batch,), label))
-            images.append(learned[:3].repeat(self.copies, *[1] * len(kept.shape)))
+            learned, did = self.learned(site, kept, torch.full((self.batch,), label))
+            images.append(learned[:3].repeat(self.copies, *[1] * len(site.shape)))
             phases += did
-        x = torch.cat(images) if images else torch.empty(0, *kept.shape)
-        return Samples(x, torch.full((len(x),), classes[0])), phases
+        x = torch.cat(images) if images else torch.empty(0, *site.shape)
+        return site.samples(x, torch.full((len(x),), classes[0]), kept), phases
 
     def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
         """Repair on the retained samples alone."""

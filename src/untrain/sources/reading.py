@@ -22,6 +22,7 @@ from untrain.sources import cache, images, sounds
 from untrain.sources.blobs import Blobs, Decoded
 from untrain.sources.forms.finding import found
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part
+from untrain.sources.forms.tabular import encoded
 from untrain.sources.images import Fit
 from untrain.sources.sounds import Clip
 
@@ -51,7 +52,7 @@ def read(
         size: Height and width that images are brought to; where none is given images of one size stay as they are.
         expects: What the model says of its images: the size where the data have several, its names of the classes.
         augment: The random change that suits the data; shifts by an eighth where none is named.
-        columns: Which columns of the data, and of those for testing, hold the image and the label.
+        columns: Which columns of the data, and of those for testing, hold the image and the label, or are read as numbers and categories.
         mirror: Whether that change mirrors half of the images too. Not unless it is asked for: a mirrored digit, letter or traffic
             sign is another one, or none, and nothing here can tell.
         rate: Samples in a second that the model reads: the data are sounds, each of this rate.
@@ -68,7 +69,7 @@ def read(
     look = expects or Expects()
     main = found(data, columns)
     train, chosen = _chosen(main, test, holdout, columns)
-    named = {"train": train, **chosen}
+    named = encoded({"train": train, **chosen})
     names, numbers = _numbered(main, named, look.names)
     bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
     made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}

@@ -213,6 +213,7 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
         length=float(own["length"]) if own["length"] else None,
         image_column=own["image_column"],
         label_column=own["label_column"],
+        columns=own["columns"],
         norm=None if norm is None else "/".join(",".join(map(repr, norm[side])) for side in ("mean", "std")),
         head=own["head"],
         data=_spec(own["data"] or record["data"]["name"], noted.get("data")),

@@ -80,6 +80,7 @@ def given_data(
     expects: Expects | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    columns: str | None = None,
     mirror: bool = False,
     outside: bool = False,
     rate: int | None = None,
@@ -88,8 +89,8 @@ def given_data(
     """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
 
     Args:
-        data: `digits`, `cifar10`, `cifar100`; a folder of class folders, a CSV of paths and labels, parquet, `hf:...`, `torchvision:...`, `package.module:function`,
-            `path/data.py:function`; or a Dataset, Samples, or a pair (train, test) of either.
+        data: `digits`, `cifar10`, `cifar100`; a folder of class folders, a CSV of paths and labels or of numbers, categories and a label, parquet, `hf:...`,
+            `torchvision:...`, `package.module:function`, `path/data.py:function`; or a Dataset, Samples, or a pair (train, test) of either.
         test: Another of these for testing, or `split:NAME` for a part of the data. Where there is none, a fifth of each class is set aside.
         holdout: The same for samples that no model was trained on; they become the part `holdout` of a split.
         size: Height and width that images are brought to; where none is given, images of one size stay as they are and others take the model's.
@@ -97,6 +98,7 @@ def given_data(
         expects: What the model says of its images, see `expects`.
         image_column: Which column, or entry of an item, holds the image (or the sound) or the path to it.
         label_column: Which holds the label.
+        columns: Which columns of a table are read as numbers and categories, with commas between; all but the label where there are no images and none is named.
         mirror: Whether a mirrored image is one of the same class; the known data say it themselves.
         outside: Whether files may lie outside of the folder of the data, as a table or a link can name them.
         rate: Samples in a second that the model reads, where the data are sounds; those of another rate are refused.
@@ -109,9 +111,9 @@ def given_data(
     """
     if data_root is not None and not data_root.is_dir():
         raise BadData(f"no folder {data_root} that --data-root could name")
-    columns, known = Columns(image_column, label_column, outside), isinstance(data, str) and data in zoo_data.KNOWN
-    if known and columns.named:
-        raise BadArgument(f"{data} has columns of its own; leave out --image-column and --label-column")
+    asked, known = Columns(image_column, label_column, outside, columns), isinstance(data, str) and data in zoo_data.KNOWN
+    if known and asked.named:
+        raise BadArgument(f"{data} has columns of its own; leave out --image-column, --label-column and --columns")
     if known:
         refuse_lengths(size, rate, length)
     if known and rate is not None:
@@ -125,7 +127,7 @@ def given_data(
     else:
         mirror = mirror or (known and zoo_data.mirrors(data))
         found = reading.read(
-            zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=columns, mirror=mirror, rate=rate, length=length
+            zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=asked, mirror=mirror, rate=rate, length=length
         )
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
@@ -142,6 +144,7 @@ def load(
     expects: Expects | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    columns: str | None = None,
     mirror: bool = False,
     rate: int | None = None,
     length: float | None = None,
@@ -157,6 +160,7 @@ def load(
         expects: What the model says of its images.
         image_column: Which column holds the image or the sound.
         label_column: Which holds the label.
+        columns: Which columns of a table are read as numbers and categories, with commas between; all but the label where there are no images and none is named.
         mirror: Whether a mirrored image is one of the same class.
         rate: Samples in a second, where the data are sounds.
         length: How many seconds long sounds are made.
@@ -170,6 +174,7 @@ def load(
         expects=expects,
         image_column=image_column,
         label_column=label_column,
+        columns=columns,
         mirror=mirror,
         rate=rate,
         length=length,

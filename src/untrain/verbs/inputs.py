@@ -38,7 +38,8 @@ class Inputs:
         model: digits, resnet20, resnet32, resnet18, allcnn; torchvision:NAME or timm:NAME with --weights; hf:FOLDER or hf:owner/name of transformers;
             package.module:function or path/nets.py:function, which runs your code.
         data: digits, cifar10, cifar100; a folder of class folders (or train/ and test/ of them); labels.csv with path,label; a parquet file or folder;
-            hf:NAME_OR_FOLDER[:config]; torchvision:NAME; package.module:function or path/data.py:function, which runs your code.
+            a CSV (or .csv.gz) of numbers and categories with a label; hf:NAME_OR_FOLDER[:config]; torchvision:NAME;
+            package.module:function or path/data.py:function, which runs your code.
         test: Data to test on, where the data has no such part; a fifth is set aside where none is named.
         holdout: Data of the same kind that the model was never trained on.
         size: Height and width that images are brought to; the model's own where they have several sizes.
@@ -46,6 +47,7 @@ class Inputs:
         length: How many seconds long sounds are made, cut at their end or padded there with silence; those of one length stay as they are where none is named.
         image_column: Which column of a table, or entry of an item, holds the image (or the sound) or the path to it, where it is not called as usual.
         label_column: Which column of a table, or entry of an item, holds the label.
+        columns: Which columns of a table are read as numbers and categories, with commas between; all but the label where there is none of images.
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
         outside: Files of the data may lie outside of its folder, where a table or a link names them there; with data that others made those could be your own.
         forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
@@ -71,6 +73,7 @@ class Inputs:
     length: float | None = None
     image_column: str | None = None
     label_column: str | None = None
+    columns: str | None = None
     mirror: bool = False
     outside: bool = False
     forget: str | None = None
@@ -213,6 +216,7 @@ class Opened:
             expects=replace(look, norm=self.norm or look.norm),
             image_column=ask.image_column,
             label_column=ask.label_column,
+            columns=ask.columns,
             mirror=ask.mirror,
             outside=ask.outside,
             rate=ask.rate,

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from untrain.checks.case import CLASSES, GONE, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
-from untrain.checks.nets import OF_KINDS
 from untrain.checks.plain import hold_replaced
 from untrain.checks.running import Law, LawBroken, bits_of, left_by, raw, several_batches, unequal, values, watched
-from untrain.core.data import Samples, mix
+from untrain.checks.sited import Ahead, Tokens, tokens
+from untrain.core.data import mix
 from untrain.core.engine import seeded
 from untrain.core.network import Network
+from untrain.core.site import ENTERS, INPUT, VALUES, site_of
 from untrain.core.train import Phase, rate
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
@@ -30,15 +31,15 @@ class Noise:
     """Noise as a method learns it, and the samples it stands beside.
 
     Args:
-        x: Noise images.
+        x: Noise images, or what stands in their place at a layer.
         y: Their labels.
-        kept: The retained samples that the method uses.
+        batch: The noise as the network is handed it.
         phases: What learning them did.
     """
 
     x: Tensor
     y: Tensor
-    kept: Samples
+    batch: Any
     phases: list[Phase] = field(default_factory=list)
 
 
@@ -52,14 +53,17 @@ def _noise(method: Any, case: Case, **change: Any) -> Noise:
     method = replace(method, **change)
     network, kept = Network(copy.deepcopy(case.model)), case.prepared.retain.at_most(method.samples)
     with seeded(0, network=network):
-        made, phases = method.learn_noise(network, kept, GONE)
+        made, phases = method.learn_noise(site_of(network, kept, method.site), kept, GONE)
     x, y = made.batch(torch.arange(len(made)))
-    return Noise(x, y, kept, phases)
+    return Noise(x[VALUES] if isinstance(x, dict) else x, y, x, phases)
 
 
-def _error(case: Case, x: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each image, in evaluation mode, the original model answering."""
-    return F.cross_entropy(copy.deepcopy(case.model).eval()(x), y, reduction="none")
+def _error(method: Any, case: Case, batch: Any, y: Tensor, x: Tensor | None = None) -> Tensor:
+    """Cross-entropy of each sample, in evaluation mode, the original model answering; of x in the place of the batch's noise, where it is given."""
+    network = Network(copy.deepcopy(case.model).eval())
+    if x is not None:
+        batch = batch | {VALUES: x} if isinstance(batch, dict) else x
+    return F.cross_entropy(site_of(network, case.prepared.retain, method.site)(batch), y, reduction="none")
 
 
 def check_learned_noise_is_what_the_model_errs_on(method: Any, case: Case | None = None) -> None:
@@ -68,14 +72,14 @@ def check_learned_noise_is_what_the_model_errs_on(method: Any, case: Case | None
     if not _learns(method):
         return
     began, learned = _noise(method, case, noise_steps=0), _noise(method, case)
-    images, labels = cast(tuple[Tensor, Tensor], case.prepared.forget.batch(torch.arange(len(case.split.forget))))
+    images, labels = case.prepared.forget.batch(torch.arange(len(case.split.forget)))
     scale = method.penalty * min(1.0, 3072 / began.x[0].numel())
     with torch.no_grad():
         for label in GONE:
-            first, last, seen = (float(_error(case, x, y)[y == label].mean()) for x, y in ((began.x, began.y), (learned.x, learned.y), (images, labels)))
+            first, last, seen = (float(_error(method, case, x, y)[y == label].mean()) for x, y in ((began.batch, began.y), (learned.batch, learned.y), (images, labels)))
             if not last > max(first, seen):
                 raise LawBroken(law, method, f"learned noise {label} with a cross-entropy of {last:.3f}; it began at {first:.3f}, and the forgotten images have {seen:.3f}")
-        start, end = (float(scale * n.x.square().flatten(1).sum(1).mean() - _error(case, n.x, n.y).mean()) for n in (began, learned))
+        start, end = (float(scale * n.x.square().flatten(1).sum(1).mean() - _error(method, case, n.batch, n.y).mean()) for n in (began, learned))
     told = [value for phase in learned.phases for value in phase.losses]
     if not (end < start and told and told[-1] < told[0]):
         raise LawBroken(law, method, f"began learning noise at an objective of {start:.3f} and ended at {end:.3f}")
@@ -92,7 +96,7 @@ def check_a_control_of_the_noise_is_what_it_says(method: Any, case: Case | None 
     if method.kind == "minimizing":
         began = _noise(method, case, noise_steps=0)
         with torch.no_grad():
-            first, last = (float(_error(case, n.x, n.y).mean()) for n in (began, made))
+            first, last = (float(_error(method, case, n.batch, n.y).mean()) for n in (began, made))
         if not last < first:
             raise LawBroken(law, method, f"learned class-like noise with a cross-entropy of {last:.3f}; it began at {first:.3f}")
 
@@ -107,7 +111,7 @@ def check_noise_carries_the_class_that_it_was_learned_for(method: Any, case: Cas
         raise LawBroken(law, method, "labels noise by how long it is learned")
     x = began.x.clone().requires_grad_()
     scale = method.penalty * min(1.0, 3072 / x[0].numel())
-    objective = scale * x.square().flatten(1).sum(1) - _error(case, x, began.y)
+    objective = scale * x.square().flatten(1).sum(1) - _error(method, case, began.batch, began.y, x)
     (slope,) = torch.autograd.grad(objective.sum(), x)
     agree = ((step.x - began.x).sign() == -slope.sign()).double().flatten(1).mean(1)
     for label in GONE:
@@ -142,6 +146,13 @@ def _key(x: Tensor) -> bytes:
     return raw(x) or b""
 
 
+def _rows(x: Any) -> list[Tensor]:
+    """What tells the samples of a batch apart: a sample's input, or the noise that stands for it at a layer."""
+    if not isinstance(x, dict):
+        return list(x)
+    return [value if bool(enters) else image for value, enters, image in zip(x[VALUES], x[ENTERS], x[INPUT], strict=True)]
+
+
 def _tally(noise: Noise) -> Counter[tuple[Any, Any]]:
     met: dict[tuple[bytes, int], tuple[Tensor, Tensor]] = {(_key(x), int(y)): (x, y) for x, y in zip(noise.x, noise.y, strict=True)}
     counts = Counter((_key(x), int(y)) for x, y in zip(noise.x, noise.y, strict=True))
@@ -156,7 +167,7 @@ def _met_in_impair(law: Law, method: Any, case: Case) -> Counter[tuple[bytes, in
 
     def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
         if phase == "impair":
-            met.update((_key(image), int(label)) for image, label in zip(x, y, strict=True))
+            met.update((_key(image), int(label)) for image, label in zip(_rows(x), y, strict=True))
 
     watched(method, case, watch=watch)
     for image, n in known.items():
@@ -348,8 +359,43 @@ def check_every_exit_loses_its_rows_and_is_repaired(method: Any, case: Case | No
             raise LawBroken(law, method, f"leaves the head {name} as it was in its repair")
 
 
+def check_noise_at_a_layer_that_hands_on_is_noise_at_the_input(method: Any, case: Case | None = None) -> None:
+    """Ahead of the network stands a layer that hands on what it is given: noise that goes in there leaves the very weights that noise at the input leaves."""
+    law, case = check_noise_at_a_layer_that_hands_on_is_noise_at_the_input, case or Case.fresh()
+    if method.aimed:
+        method = replace(method, aimed=0.0)
+    ahead = replace(case, model=Ahead(case.model))
+    inside, outside = (bits_of(law, replace(method, site=site), ahead) for site in ("door", None))
+    if inside != outside:
+        raise LawBroken(law, method, "leaves other weights where its noise goes in at a layer that hands on what it is given than where it goes in at the input")
+
+
+def check_noise_of_token_ids_is_learned_and_met_at_their_embedding(method: Any, case: Case | None = None) -> None:
+    """On a network of token ids the noise is of the shape of their embeddings, and keeps the laws of noise there; learning it moves neither a weight nor the table."""
+    law, case = check_noise_of_token_ids_is_learned_and_met_at_their_embedding, case if case is not None and isinstance(case.model, Tokens) else tokens()
+    if method.aimed or method.notebook:
+        return
+    if not method.noise:
+        # That it runs without any.
+        bits_of(law, method, case)
+        return
+    made = _noise(method, case)
+    if made.x.shape[1:] != (64, 3):
+        raise LawBroken(law, method, f"learns noise of shape {list(made.x.shape[1:])}, where the embeddings of a sample are of [64, 3]")
+    for each in (
+        check_learned_noise_is_what_the_model_errs_on,
+        check_a_control_of_the_noise_is_what_it_says,
+        check_noise_carries_the_class_that_it_was_learned_for,
+        check_the_count_of_noise_is_right,
+        check_the_noise_step_leaves_the_model_alone,
+    ):
+        try:
+            each(method, case)
+        except LawBroken as error:
+            raise LawBroken(law, method, f"{error.fact}, on token ids") from error
+
+
 EXCEPTIONS: dict[str, dict[Law, str]] = {
-    "*": {OF_KINDS["dicts_in_and_out"]: "it learns noise of the shape of one input, and of inputs by name it does not know which"},
     "paper": {check_it_forgets_what_it_is_told_to: "at its rates 48 images leave a network that names no class well, whatever it was told to forget"},
     "benchmarks": {check_it_forgets_what_it_is_told_to: "its rates are 200 times lower than the paper's: on 48 images they move next to nothing"},
     "notebook": {

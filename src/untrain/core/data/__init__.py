@@ -7,6 +7,7 @@ from untrain.core.data.batches import Plan as Plan
 from untrain.core.data.batches import moved as moved
 from untrain.core.data.batches import spread as spread
 from untrain.core.data.batches import take as take
+from untrain.core.data.dataset import Data as Data
 from untrain.core.data.naming import class_numbers as class_numbers
 from untrain.core.data.naming import distinct as distinct
 from untrain.core.data.naming import places_of_files as places_of_files
@@ -16,7 +17,6 @@ from untrain.core.data.pixels import CropFlip as CropFlip
 from untrain.core.data.pixels import Norm as Norm
 from untrain.core.data.pixels import Prepare as Prepare
 from untrain.core.data.samples import LABELS as LABELS
-from untrain.core.data.samples import Data as Data
 from untrain.core.data.samples import Samples as Samples
 from untrain.core.data.samples import Source as Source
 from untrain.core.data.split import Split as Split

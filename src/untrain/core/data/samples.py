@@ -294,8 +294,11 @@ class Samples:
 
     def prepared(self, prepare: Prepare | None) -> Samples:
         """The same samples, with this preparation where they have none of their own."""
-        sources = tuple(s if s.prepare is not None else replace(s, prepare=prepare) for s in self.sources)
-        return self._with(sources, self.which, self.index, self.columns, self.labels)
+        return self.changed(lambda source: source if source.prepare is not None else replace(source, prepare=prepare))
+
+    def changed(self, change: Callable[[Source], Source]) -> Samples:
+        """The same samples out of sources that were changed so."""
+        return self._with(tuple(map(change, self.sources)), self.which, self.index, self.columns, self.labels)
 
     def batches(self, size: int, *, epochs: int = 1, shuffle: bool = True, augment: bool = False) -> Batches:
         """A plan of batches; the seed comes from the work that runs it.
@@ -370,31 +373,3 @@ def _refuse_nan(x: Inputs, index: Tensor) -> None:
             if bad.any():
                 places = index[bad][:3].tolist()
                 raise BadData(f"{int(bad.sum())} samples hold pixels that are NaN or infinite, at places {places} of the data; remove or mend them")
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """A data set: its name, training and test samples, and a hash of its files.
-
-    Args:
-        name: Its name, or the name of its folder or file.
-        train: Training samples.
-        test: Test samples.
-        sha256: Hash of the bytes it was read from, with names and labels.
-        holdout: Samples of the same kind that no model was trained on, where there are any.
-        whole: What train and test were cut from, where the data had no test part of its own.
-        notes: How it was read, a sentence each: what was set aside, resized, left out.
-    """
-
-    name: str
-    train: Samples
-    test: Samples
-    sha256: str
-    holdout: Samples | None = None
-    whole: Samples | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> int:
-        """Number of classes: of their names, or up to the highest label."""
-        return len(self.train.names) or 1 + max(int(part.y.max()) for part in (self.train, self.test))

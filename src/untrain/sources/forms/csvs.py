@@ -1,17 +1,22 @@
-"""Tables of files: labels.csv, or any CSV with a path and a label in each line."""
+"""Tables: labels.csv, or any CSV with a path and a label in each line; without a path it is one of rows of numbers and categories."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from untrain.core import disk
 from untrain.core.data import LABELS
 from untrain.core.errors import BadData, wall
 from untrain.sources.blobs import Files
 from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, text_of
+from untrain.sources.forms.tabular import rows as rows_of
 
 PATHS = ("path", "file", "filename", "file_name", "image")
 """What a column of paths is usually called."""
@@ -20,10 +25,12 @@ PATHS = ("path", "file", "filename", "file_name", "image")
 def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Found:
     """A header with `path` and `label`, and where the data are divided `split`; further columns are kept. Paths are seen from the file's folder.
 
+    Where there is no column of paths, or columns to read are named, each line is a row of numbers and categories with a label.
+
     Args:
-        file: The table.
+        file: The table; may be packed as .gz.
         name: What the data are called; its own name where none is given.
-        columns: Which columns hold the path and the label.
+        columns: Which columns hold the path and the label, or which are read.
 
     Raises:
         BadArgument: it lacks a column that was named.
@@ -34,13 +41,18 @@ def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Foun
 
 
 def _table(file: Path, name: str | None, columns: Columns) -> Found:
-    lines = text_of(file).splitlines()
+    lines = (_unpacked(file) if file.suffix.lower() == ".gz" else text_of(file)).splitlines()
     delimiter = max(",;\t", key=(lines[0] if lines else "").count)
     rows = list(csv.reader(lines, delimiter=delimiter))
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     # As a header is read: without regard to capitals.
     columns = replace(columns, image=_lower(columns.image), label=_lower(columns.label))
-    if not (columns.image or set(PATHS) & set(head)) or not (columns.label or {*LABELS, "class"} & set(head)):
+    bare = not (columns.image or set(PATHS) & set(head))
+    told = columns.label in head if columns.label else bool({*LABELS, "class"} & set(head))
+    if told and (columns.features or bare):
+        label = head.index(columns.among(head, "label", file.name, (*LABELS, "class")))
+        return Found(name or file.resolve().name, rows_of(head, list(_whole(rows, head, file.name).values()), label, columns, file.name), listed_in(file.parent))
+    if bare or not (columns.label or {*LABELS, "class"} & set(head)):
         raise BadData(
             f"{file.name} begins with {', '.join(head[:6]) or 'nothing'}; its first line is to name the columns path and label, or name yours by --image-column and --label-column"
         )
@@ -48,12 +60,9 @@ def _table(file: Path, name: str | None, columns: Columns) -> Found:
     of = head.index(columns.among(head, "label", file.name, (*LABELS, "class")))
     parts: dict[str, tuple[list[str], list[str], dict[str, list[Any]]]] = {}
     extra = [i for i, column in enumerate(head) if i not in (at, of) and column and column != "split"]
-    for number, row in enumerate(rows[1:], 2):
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) != len(head) or not row[at].strip() or not row[of].strip():
-            what = f"has {len(row)} cells, the header {len(head)}" if len(row) != len(head) else f"names no {'label' if row[at].strip() else 'path'}"
-            raise BadData(f"{file.name}, line {number} {what}; mend or remove it")
+    for number, row in _whole(rows, head, file.name).items():
+        if not row[at].strip() or not row[of].strip():
+            raise BadData(f"{file.name}, line {number} names no {'label' if row[at].strip() else 'path'}; mend or remove it")
         part = (row[head.index("split")].strip() if "split" in head else "") or "all"
         paths, labels, more = parts.setdefault(part, ([], [], {head[i]: [] for i in extra}))
         paths.append(row[at].strip())
@@ -72,6 +81,32 @@ def _table(file: Path, name: str | None, columns: Columns) -> Found:
         for part, (paths, labels, more) in parts.items()
     }
     return Found(name or file.resolve().name, made, listed_in(root))
+
+
+def _whole(rows: Sequence[Sequence[str]], head: Sequence[str], shown: str) -> dict[int, Sequence[str]]:
+    """The lines below the header that hold anything, by their number.
+
+    Raises:
+        BadData: one has more or fewer cells.
+    """
+    found = {number: row for number, row in enumerate(rows[1:], 2) if any(cell.strip() for cell in row)}
+    odd = next((number for number, row in found.items() if len(row) != len(head)), None)
+    if odd is not None:
+        raise BadData(f"{shown}, line {odd} has {len(found[odd])} cells, the header {len(head)}; mend or remove it")
+    return found
+
+
+def _unpacked(file: Path) -> str:
+    """The text of a packed table."""
+    with gzip.GzipFile(fileobj=io.BytesIO(disk.read(file))) as packed:
+        data = packed.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise BadData(f"{file.name} unpacks to more than {LARGEST:,} bytes; give a smaller table")
+    return data.decode("utf-8-sig")
+
+
+LARGEST = 2**30
+"""Bytes of a table at most once it is unpacked."""
 
 
 def _lower(asked: str | None) -> str | None:

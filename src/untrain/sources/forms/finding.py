@@ -19,7 +19,7 @@ from untrain.sources.libraries.functions import call
 from untrain.sources.names import named
 
 FORMS = (
-    "a folder of class folders (or train/ and test/ of them), labels.csv (path,label), a parquet file or folder, "
+    "a folder of class folders (or train/ and test/ of them), labels.csv (path,label), a CSV of numbers and categories with a label, a parquet file or folder, "
     "hf:NAME_OR_FOLDER[:config], torchvision:NAME, package.module:function, path/data.py:function"
 )
 """How data are named that the zoo does not have."""
@@ -46,7 +46,7 @@ def found(data: Any, columns: Columns = PLAIN) -> Found:
     if path.is_dir():
         return _directory(path, columns)
     if path.is_file() and not name.endswith(".py"):
-        return table(path, columns=columns) if path.suffix.lower() in (".csv", ".tsv") else parquets(path, columns)
+        return table(path, columns=columns) if name.lower().removesuffix(".gz").endswith((".csv", ".tsv")) else parquets(path, columns)
     asked = named(name)
     if asked is not None and asked.runs_code:
         return Found(asked.shown, objects(call(name, None), asked.shown, replace(columns, outside=True)))
@@ -96,7 +96,7 @@ def _directory(path: Path, columns: Columns) -> Found:
     if (path / "labels.csv").is_file():
         return table(path / "labels.csv", name, columns)
     if columns.named:
-        raise BadArgument(f"{name} is a folder of class folders and has no columns; leave out --image-column and --label-column")
+        raise BadArgument(f"{name} is a folder of class folders and has no columns; leave out --image-column, --label-column and --columns")
     return class_folders(path, name, columns)
 
 

@@ -34,6 +34,7 @@ class Part:
         columns: Further facts by row.
         notes: What to tell of it.
         sizes: How many of its images have each height and width, where that is known.
+        cells: Of a table of numbers and categories the cells of each column that is read, as text; what they are made into, the training part says.
     """
 
     labels: Sequence[Any]
@@ -44,6 +45,7 @@ class Part:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     sizes: Mapping[tuple[int, int], int] | None = None
+    cells: Mapping[str, list[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,18 @@ class Columns:
         image: The image, or the path to it.
         label: The label.
         outside: Whether paths may lead out of the folder of the data.
+        features: Names, with commas between, of the columns of numbers and categories that are read.
     """
 
     image: str | None = None
     label: str | None = None
     outside: bool = False
+    features: str | None = None
 
     @property
     def named(self) -> bool:
         """Whether a column is named."""
-        return self.image is not None or self.label is not None
+        return self.image is not None or self.label is not None or self.features is not None
 
     def among(self, there: Sequence[str], which: Literal["image", "label"], shown: str, usual: Sequence[str] | None = None) -> str:
         """The column of this kind.
