@@ -42,7 +42,7 @@ class Scored(UNSIR):
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
         """Noise, impair, reset, repair."""
         classes, teacher, kept = tuple(sorted(classes)), model.teacher(), self.enough(retain.at_most(self.samples))
-        noise, learned = self.learn_noise(model, kept, classes)
+        noise, learned = self.learn_noise(self.site_in(model, kept), kept, classes)
         model.eval()
         found, scored = gradients(model, lambda x, y: F.cross_entropy(model(x), y), noise, phase="score", batch=self.batch)
         slopes = dict(zip([n for n, p in model.named_parameters().items() if p.requires_grad], found, strict=True))

@@ -2,8 +2,8 @@
 
     python benchmarks/inputs.py                       # every cell that has no line yet
     python benchmarks/inputs.py adult-mlp             # of these networks alone
-    python benchmarks/inputs.py --tune agnews 'unsir' 'unsir impair_lr=0.001'  # classes and a seed of no reported cell; to records/inputs/tuning.json
-    python benchmarks/inputs.py --page                # draws docs/inputs.md and its picture from the record
+    python benchmarks/inputs.py --tune agnews 'unsir' 'unsir impair_lr=0.001'  # classes and a seed of no reported cell; to inputs/tuning.json
+    python benchmarks/inputs.py --page                # draws docs/inputs.md and its pictures from the record
 
 A cell is a network, the class to forget, and a seed. The seed trains the original and the two retrained models, and runs the method.
 Needs the folder UNTRAIN_DATA; texts need transformers and pyarrow (the extras `hf` and `data`).
@@ -93,8 +93,8 @@ def digits() -> tuple[untrain.Samples, untrain.Samples]:
 
 
 CASES = {
-    "adult-mlp": Case("Adult, a perceptron", nets.adult, Recipe(nets.perceptron, lr=0.003, epochs=8), forget=(2,), tune=(4,)),
-    "adult-ft": Case("Adult, an FT-Transformer", nets.adult, Recipe(nets.ft_transformer, lr=0.003, epochs=6), forget=(2,), tune=(4,)),
+    "adult-mlp": Case("Adult, a perceptron", nets.adult, Recipe(nets.perceptron, lr=0.003, epochs=8), forget=(1,), tune=(4,)),
+    "adult-ft": Case("Adult, an FT-Transformer", nets.adult, Recipe(nets.ft_transformer, lr=0.003, epochs=6), forget=(1,), tune=(4,)),
     "agnews": Case("AG News, a BERT of transformers", nets.ag_news, Recipe(nets.bert, lr=0.002, epochs=4, batch=32), forget=(1,), tune=(0,)),
     "digits": Case("digits, the zoo's network", digits, Recipe(lambda: NETWORKS["digits"](10), lr=0.01, epochs=20), forget=(3,), tune=(7,)),
 }
@@ -268,7 +268,9 @@ def main(*arguments: str) -> None:
     if "--page" in arguments:
         import inputs_page
 
-        PAGE.write_text(inputs_page.page(read(RECORD)), encoding="utf-8")
+        text, pictures = inputs_page.page(read(RECORD))
+        for name, drawn in {PAGE.name: text, **pictures}.items():
+            (PAGE.parent / name).write_text(drawn, encoding="utf-8")
         return
     settings = [a for a in arguments if a.partition(" ")[0].partition(":")[0] in discover.found("methods")]
     run([a for a in arguments if a in CASES] or list(CASES), settings or list(SETTINGS), "--tune" in arguments)
