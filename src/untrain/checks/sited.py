@@ -12,6 +12,7 @@ from untrain.checks.case import CLASSES, GONE, Case
 from untrain.core.data import Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.network import Network
+from untrain.core.site import ENTERS, INPUT, VALUES
 from untrain.core.train import fit
 
 
@@ -64,3 +65,10 @@ def tokens() -> Case:
     model.load_state_dict(weights)
     case = Case.fresh()
     return replace(case, model=model.train(), split=Split.by_class(parts["forget"] + parts["retain"], parts["test"], forget=GONE))
+
+
+def told_apart(x: Any) -> list[Tensor]:
+    """What tells the samples of a batch apart: a sample's input, or the noise that stands for it at a layer."""
+    if not isinstance(x, dict):
+        return list(x)
+    return [value if bool(enters) else image for value, enters, image in zip(x[VALUES], x[ENTERS], x[INPUT], strict=True)]

@@ -16,11 +16,11 @@ from untrain.checks.case import CLASSES, GONE, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.plain import hold_replaced
 from untrain.checks.running import Law, LawBroken, bits_of, left_by, raw, several_batches, unequal, values, watched
-from untrain.checks.sited import Ahead, Tokens, tokens
+from untrain.checks.sited import Ahead, Tokens, tokens, told_apart
 from untrain.core.data import mix
 from untrain.core.engine import seeded
 from untrain.core.network import Network
-from untrain.core.site import ENTERS, INPUT, VALUES, site_of
+from untrain.core.site import VALUES, site_of
 from untrain.core.train import Phase, rate
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
@@ -146,13 +146,6 @@ def _key(x: Tensor) -> bytes:
     return raw(x) or b""
 
 
-def _rows(x: Any) -> list[Tensor]:
-    """What tells the samples of a batch apart: a sample's input, or the noise that stands for it at a layer."""
-    if not isinstance(x, dict):
-        return list(x)
-    return [value if bool(enters) else image for value, enters, image in zip(x[VALUES], x[ENTERS], x[INPUT], strict=True)]
-
-
 def _tally(noise: Noise) -> Counter[tuple[Any, Any]]:
     met: dict[tuple[bytes, int], tuple[Tensor, Tensor]] = {(_key(x), int(y)): (x, y) for x, y in zip(noise.x, noise.y, strict=True)}
     counts = Counter((_key(x), int(y)) for x, y in zip(noise.x, noise.y, strict=True))
@@ -167,7 +160,7 @@ def _met_in_impair(law: Law, method: Any, case: Case) -> Counter[tuple[bytes, in
 
     def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
         if phase == "impair":
-            met.update((_key(image), int(label)) for image, label in zip(_rows(x), y, strict=True))
+            met.update((_key(image), int(label)) for image, label in zip(told_apart(x), y, strict=True))
 
     watched(method, case, watch=watch)
     for image, n in known.items():
