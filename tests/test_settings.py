@@ -42,6 +42,15 @@ def test_what_is_not_said_is_the_presets_and_flags_go_before_it(tmp_path: Path) 
     assert untrain.read_settings(file) == replace(settings("unsir", "paper"), noise_steps=3)
 
 
+def test_a_field_that_may_be_unset_takes_its_kind_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('method = "unsir"\nvalues = {site = "embed"}\n')
+    assert untrain.read_settings(file) == replace(settings("unsir"), site="embed")
+    file.write_text('method = "unsir"\nvalues = {site = 3}\n')
+    with pytest.raises(UntrainError, match="site = 3; give text"):
+        untrain.read_settings(file)
+
+
 REFUSED: list[tuple[str, list[str]]] = [
     ('method = "unsir"\nlr = 1\n', ["'lr'", "[values]"]),
     ('method = "unsir"\n[values]\nnosuch = 1\n', ["'nosuch'", "impair_lr"]),

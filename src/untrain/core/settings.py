@@ -13,6 +13,7 @@ import json
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from untrain.core import disk
@@ -54,8 +55,8 @@ def read_settings(path: Path | str) -> Method:
 
 
 def written(method: Method) -> str:
-    """A method's settings as such a file: every value, and so the same whatever defaults become."""
-    values = [f"{f.name} = {json.dumps(getattr(method, f.name))}" for f in fields(method)]
+    """A method's settings as such a file: every value, and so the same whatever defaults become; what is not set (None) is left out, as TOML has no word for it."""
+    values = [f"{f.name} = {json.dumps(value)}" for f in fields(method) if (value := getattr(method, f.name)) is not None]
     return "\n".join([f'method = "{name_of(method)}"', *(["", "[values]"] if values else []), *values, ""])
 
 
@@ -63,6 +64,8 @@ def _of_kind(value: Any, kind: Any, where: str) -> Any:
     """A value as the field holds it: a whole number may stand for a float, and nothing else for anything."""
     if kind is float and type(value) is int:
         return float(value)
+    if NoneType in get_args(kind):
+        return _of_kind(value, next(k for k in get_args(kind) if k is not NoneType), where)
     choices = get_args(kind)
     if value in choices if choices else type(value) is kind:
         return value
