@@ -238,6 +238,33 @@ def membership_table(_: str) -> str:
     return f"{said}\n\n{false}\n\nShare of {power['draws']} draws in which a trace is found at 5 %, by {' / '.join(found['tests'])}; {how}.\n\n{table(heads, rows)}"
 
 
+def exposure_table(_: str) -> str:
+    """What attacks that know models with and without each sample see, from the record."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "exposure.json").read_text(encoding="utf-8"))
+    n, parts = found["counts"], []
+    heads = ("model", "accuracy: forgotten", "retained", *found["shown"], "told one by one")
+
+    def cells(rows: dict[str, Any]) -> list[str]:
+        shown = [f"{rows[name]['value']:.2f} (p {rows[name]['p']:.0e})" if rows[name]["p"] is not None else f"{rows[name]['value']:.2f}" for name in found["shown"] if name in rows]
+        blank = [""] * (len(found["shown"]) - len(shown))
+        return [*shown, *blank, f"{rows['told one by one']['value']:.0f}"]
+
+    for name in ("labels as they are", "labels at random"):
+        here = found[name]
+        rows = [(m["model"], f"{m['forgotten']:.2f}", f"{m['retained']:.2f}", *cells(m["rows"])) for m in here["models"]]
+        rows += [(method, f"{m['forgotten']:.2f}", f"{m['retained']:.2f}", *cells(m["rows"])) for method, m in here["methods"].items()]
+        left = [
+            (method, f"{m['left']['epsilon']:.2f}", f"{m['left']['quality']:.2f}", f"{m['left']['klom']:.2f}", f"{m['few']['LiRA']['value']:.2f}")
+            for method, m in here["methods"].items()
+        ]
+        left.append(("*models that do not differ*", *(f"{found['chance'][k]:.2f}" for k in ("epsilon", "quality", "klom")), ""))
+        known = table(("method", "median epsilon", "forgetting quality", "KLoM, 95 % below", f"LiRA by {n['few']} shadows"), left)
+        parts.append(f"**{name.capitalize()}**\n\n{table(heads, rows)}\n\n{known}")
+    told = f"{n['shadows']} shadows, {n['forget']} forgotten against {n['holdout']} never seen; AUC, where .5 means no trace, and its two-sided p."
+    told += " The original and the retrained models have no method, and so no U-LiRA."
+    return f"{told}\n\n" + "\n\n".join(parts)
+
+
 def errors_table(_: str) -> str:
     """What can go wrong, with its exit code."""
     kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.UntrainError) and e is not errors.UntrainError]
@@ -437,6 +464,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "schema": schema_table,
     "norms": norms_table,
     "membership": membership_table,
+    "exposure": exposure_table,
     "measured": measured,
     "peers": peers_table,
 }

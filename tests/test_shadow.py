@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,6 +247,22 @@ def test_the_most_exposed_are_told_by_place_and_are_the_same_in_every_column(tol
     assert all(0 <= int(place) < 60 for place in mine)
     assert list(mine.values()) == sorted(mine.values(), reverse=True)
     assert all(list(bar) == list(mine) for bars in figure["series"].values() for bar in bars)
+
+
+def test_what_the_page_says_of_exposed_digits_is_in_its_record():
+    found = json.loads((Path(__file__).parents[1] / "benchmarks" / "records" / "exposure.json").read_text())
+    plain, wrong = found["labels as they are"], found["labels at random"]
+    for here in (plain, wrong):
+        original, *retrained = (m["rows"] for m in here["models"])
+        assert original["LiRA"]["p"] < 1e-9
+        assert all(m["LiRA"]["p"] > 0.05 for m in retrained)
+        assert here["methods"]["random labels"]["rows"]["U-LiRA"]["p"] < 1e-3
+    original = plain["models"][0]["rows"]
+    assert original["membership"]["p"] > 0.05
+    assert original["membership"]["value"] < min(original[n]["value"] for n in ("membership, calibrated", "RMIA")) < original["LiRA"]["value"]
+    assert plain["methods"]["random labels"]["rows"]["LiRA"]["p"] > 0.05
+    assert wrong["models"][0]["rows"]["told one by one"]["value"] > 90
+    assert all(abs(m["left"]["epsilon"] - found["chance"]["epsilon"]) < 0.3 < m["left"]["klom"] - found["chance"]["klom"] for m in plain["methods"].values())
 
 
 def test_too_few_shadows_are_said(split, shadows):
