@@ -19,7 +19,7 @@ METHODS = list(found("methods"))
 @pytest.mark.parametrize("name", METHODS)
 def test_it_takes_a_list_of_samples_or_says_that_it_does_not(name):
     case, method = Case.fresh(), shrunk(settings(name))
-    split = Split.by_index(case.split.forget + case.split.retain, case.split.test, forget=[0, 5, 20, 40, 60])
+    split = Split.by_index(case.split.forget + case.split.retain, case.split.test, forget=[0, 5, 20, 40, 60], unseen=case.split.parts["unseen"])
     if "classes" in method.needs:
         with pytest.raises(BadArgument, match="forgets whole classes, and this is a list of samples"):
             unlearn(case.model, split, method, recipe=case.recipe)

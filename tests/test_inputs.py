@@ -86,7 +86,7 @@ def test_what_is_said_is_what_was_said_before(place: Path, monkeypatch: pytest.M
 
 
 VERBS = {
-    "train": ("forget", "weights", "head", "redact"),
+    "train": ("forget", "weights", "redact"),
     "check": ("seed", "epochs", "precision", "redact"),
     "suppress": ("epochs", "recipe"),
     "unlearn unsir": ("epochs", "recipe"),

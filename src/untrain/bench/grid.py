@@ -91,7 +91,7 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     opened: Opened = _once(held, replace(inputs, seed=0, forget=None), lambda: replace(inputs, seed=0, forget=None).open())
     data, given = opened.data, opened.model
     model, norm = given.module, given.norm
-    split: Split = _once(held, (cell.inputs.data, cell.classes, cell.after), lambda: Split.by_class(data.train, data.test, forget=(*cell.after, *cell.classes)))
+    split: Split = _once(held, (cell.inputs.data, cell.classes, cell.after), lambda: Split.by_class(data.train, data.test, forget=(*cell.after, *cell.classes), **data.beside))
     paths = scenario.references(split.classes)
     retrained = [_once(held, path, partial(filled, inputs.model, data.classes, path)) for path in paths]
     recipe = _recipe(inputs, data) if "recipe" in cell.method.needs else None
@@ -118,7 +118,7 @@ def _forgotten(cell: Cell, data: Data, given: Model, recipe: Recipe | None, held
     model, norm = given.module, given.norm
 
     def run(module: nn.Module, gone: tuple[int, ...]) -> Result:
-        split = Split.by_class(data.train, data.test, forget=gone)
+        split = Split.by_class(data.train, data.test, forget=gone, **data.beside)
         return unlearn(module, split, cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=norm, recipe=recipe)
 
     for i in range(1, len(cell.after) + 1):

@@ -60,7 +60,7 @@ def _documented(cls: type[Any]) -> dict[str, str]:
     return out
 
 
-OF_A_COMMAND = ("preset", "out", "json")
+OF_A_COMMAND = ("preset", "settings", "out", "json")
 """Flags of every method's command beside the fields of `Inputs`."""
 
 

@@ -40,7 +40,7 @@ def methods(
         out.append(row)
         try:
             running.given_to(method, split, recipe)
-        except BadArgument as error:
+        except (BadArgument, BadData) as error:
             row |= {"fits": False, "why_not": str(error).removeprefix(type(method).__name__).strip()}
             continue
         if model is None or blocked is not None:

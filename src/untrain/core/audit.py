@@ -273,6 +273,9 @@ def audit(
     audits = [lookup("audits", name)() for name in usual()] if audits is None else audits
     if len(split.parts.get("holdout", ())) and any("holdout" in (*asked.needs, *asked.wants) for asked in audits):
         refuse_shared(split.parts["holdout"], forget=split.forget, retain=split.retain)
+        if len(split.parts.get("unseen", ())):
+            # A method may have been shown what is in the part `unseen`, and matched it.
+            refuse_shared(split.parts["holdout"], unseen=split.parts["unseen"])
     probe = next(part for part in split.parts.values() if len(part))
     made: dict[int, Subject] = {} if subjects is None else subjects
 

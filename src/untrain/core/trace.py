@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from untrain.core.engine import current
 
@@ -64,3 +65,25 @@ def phase(name: str) -> Iterator[Phase]:
     # Filled in when the block has ended; who holds it holds it for the trace.
     object.__setattr__(done, "passes", run.passes - before)
     object.__setattr__(done, "seconds", time.perf_counter() - began)
+
+
+def phases(trace: Trace) -> list[dict[str, Any]]:
+    """The `run.phases` of a record."""
+    return [
+        {"name": p.name, "steps": p.steps, "passes": p.passes, "seconds": p.seconds, "losses": thinned(p.losses), "every": max(1, -(-len(p.losses) // POINTS))}
+        for p in trace.values()
+    ]
+
+
+POINTS = 200
+"""Points of a loss curve that a record keeps."""
+
+
+def thinned(losses: list[float]) -> list[float]:
+    """At most POINTS means of neighbouring steps.
+
+    >>> len(thinned([0.0] * 1001)), thinned([1.0, 2.0])
+    (167, [1.0, 2.0])
+    """
+    every = max(1, -(-len(losses) // POINTS))
+    return [sum(piece) / len(piece) for piece in (losses[i : i + every] for i in range(0, len(losses), every))]

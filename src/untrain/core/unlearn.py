@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from untrain.core.data import Norm, Prepare, Samples, Split, spread
+from untrain.core.data.overlap import refuse_shared
 from untrain.core.discover import found, name_of
 from untrain.core.engine import Engine, Precision, Progress, bits, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument, BadData, Diverged, UntrainError
@@ -22,6 +23,7 @@ from untrain.core.host import Host, bare, home, own_copy
 from untrain.core.marks import REMEMBERED, correct, marked
 from untrain.core.method import Method
 from untrain.core.network import Network, uncounted
+from untrain.core.trace import phases
 from untrain.core.train import Trace
 from untrain.core.wording import said
 
@@ -209,7 +211,8 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
         known["shape"] = next(part for part in split.parts.values() if len(part)).shape
     unknown = [n for n in method.needs if n not in known]
     if unknown:
-        raise BadArgument(f"{name} needs {unknown}, which this split does not have; it has {sorted(known)}")
+        way = "; it is shown samples like the others that the model was never trained on and that are not for testing: name some by --unseen" if "unseen" in unknown else ""
+        raise BadArgument(f"{name} needs {unknown}, which this split does not have; it has {sorted(known)}{way}")
     if "recipe" in method.needs and recipe is None:
         way = "name a function that gives build() and train(model, samples), by --recipe FILE:FUNCTION (recipe= in Python)"
         raise BadArgument(f"{name} needs to know how the model was trained: {way}")
@@ -219,6 +222,8 @@ def given_to(method: Method, split: Split, recipe: Any) -> dict[str, Any]:
         raise BadArgument(f"{name} forgets whole classes, and this is a list of samples; {', '.join(others)} take one")
     if empty:
         raise BadArgument(f"{name} needs {empty}, which this split leaves empty")
+    if "unseen" in method.needs:
+        refuse_shared(known["unseen"], called="unseen part", test=split.test)
     return {n: known[n] for n in method.needs}
 
 
@@ -345,14 +350,6 @@ def describe(result: Result) -> dict[str, Any]:
     }
 
 
-def phases(trace: Trace) -> list[dict[str, Any]]:
-    """The `run.phases` of a record."""
-    return [
-        {"name": p.name, "steps": p.steps, "passes": p.passes, "seconds": p.seconds, "losses": thinned(p.losses), "every": max(1, -(-len(p.losses) // POINTS))}
-        for p in trace.values()
-    ]
-
-
 def environment(engine: dict[str, Any]) -> dict[str, Any]:
     """The `environment` of a record: versions, kind of machine, and what the engine reports."""
     return {
@@ -363,17 +360,3 @@ def environment(engine: dict[str, Any]) -> dict[str, Any]:
         "machine": platform.machine(),
         **engine,
     }
-
-
-POINTS = 200
-"""Points of a loss curve that a record keeps."""
-
-
-def thinned(losses: list[float]) -> list[float]:
-    """At most POINTS means of neighbouring steps.
-
-    >>> len(thinned([0.0] * 1001)), thinned([1.0, 2.0])
-    (167, [1.0, 2.0])
-    """
-    every = max(1, -(-len(losses) // POINTS))
-    return [sum(piece) / len(piece) for piece in (losses[i : i + every] for i in range(0, len(losses), every))]

@@ -35,6 +35,7 @@ def read(
     *,
     test: Any = None,
     holdout: Any = None,
+    further: Mapping[str, Any] = {},
     size: int | None = None,
     expects: Expects | None = None,
     augment: CropFlip | None = None,
@@ -49,6 +50,7 @@ def read(
         data: A name (see FORMS), or a Dataset, Samples, or a pair (train, test) of either.
         test: Another of the same kind for testing, or `split:NAME` for a part of the data.
         holdout: The same for samples that no model was trained on.
+        further: The same for further parts, by the names that they have.
         size: Height and width that images are brought to; where none is given images of one size stay as they are.
         expects: What the model says of its images: the size where the data have several, its names of the classes.
         augment: The random change that suits the data; shifts by an eighth where none is named.
@@ -68,7 +70,7 @@ def read(
     refuse_lengths(size, rate, length)
     look = expects or Expects()
     main = found(data, columns)
-    train, chosen = _chosen(main, test, holdout, columns)
+    train, chosen = _chosen(main, test, {"holdout": holdout, **further}, columns)
     named = encoded({"train": train, **chosen})
     names, numbers = _numbered(main, named, look.names)
     bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
@@ -91,7 +93,7 @@ def read(
     if untested:
         some = f"{', '.join(untested[:5])}{', ...' if len(untested) > 5 else ''}"
         notes.append(f"{len(untested)} of {len(there)} classes have no test sample: {some}; what a model still knows of them cannot be measured")
-    return Data(main.name, made["train"], made["test"], digest, made.get("holdout"), whole, tuple(dict.fromkeys(notes)))
+    return Data(main.name, made["train"], made["test"], digest, made.get("holdout"), whole, tuple(dict.fromkeys(notes)), made.get("unseen"))
 
 
 def refuse_lengths(size: int | None, rate: int | None, length: float | None) -> None:
@@ -123,8 +125,8 @@ def aside(samples: Samples) -> Tensor:
     return kept
 
 
-def _chosen(main: Found, test: Any, holdout: Any, columns: Columns) -> tuple[Part, dict[str, Part]]:
-    """The training part, and the test and hold-out parts where there are any."""
+def _chosen(main: Found, test: Any, more: Mapping[str, Any], columns: Columns) -> tuple[Part, dict[str, Part]]:
+    """The training part, and where there are any the test part and those that no model was trained on."""
     parts = main.parts
     train = parts.get("train") or (next(iter(parts.values())) if len(parts) == 1 else None)
     if train is None:
@@ -135,10 +137,11 @@ def _chosen(main: Found, test: Any, holdout: Any, columns: Columns) -> tuple[Par
     else:
         own = next((parts[name] for name in TESTS if name in parts and parts[name] is not train), None)
         chosen |= {"test": own} if own is not None else {}
-    if holdout is not None:
-        chosen["holdout"] = _other(main, holdout, "holdout", ("holdout", "all", *TESTS, "train"), columns)
-    elif "holdout" in parts:
-        chosen["holdout"] = parts["holdout"]
+    for name, given in more.items():
+        if given is not None:
+            chosen[name] = _other(main, given, name, (name, "all", *TESTS, "train"), columns)
+        elif name in parts:
+            chosen[name] = parts[name]
     return train, chosen
 
 
@@ -289,7 +292,7 @@ def nameless(data: Data) -> Data:
         made.names = tuple(map(str, range(data.classes)))
         return made
 
-    parts: dict[str, Any] = {field: without(part) for field in ("train", "test", "holdout", "whole") if (part := getattr(data, field)) is not None}
+    parts: dict[str, Any] = {field: without(part) for field in ("train", "test", "holdout", "unseen", "whole") if (part := getattr(data, field)) is not None}
     named = sorted(enumerate(data.train.names), key=lambda pair: -len(pair[1]))
     notes = list(data.notes)
     for number, name in named:

@@ -33,7 +33,7 @@ def split(data: Data, forget: str) -> Split:
         BadData: a list that cannot be read.
     """
     kind, _, what = forget.partition(":")
-    parts = {} if data.holdout is None else {"holdout": data.holdout}
+    parts = data.beside
     if kind == "class":
         return Split.by_class(data.train, data.test, forget=classes_in(forget), **parts)
     if kind == "random":
@@ -44,7 +44,11 @@ def split(data: Data, forget: str) -> Split:
     if kind == "index" and what:
         places = _places(Path(what), len(pool))
     elif kind == "files" and what:
-        places = places_of_files(pool, _files(Path(what)), elsewhere={n: p for n, p in (("test", data.test), ("hold-out", data.holdout)) if p is not None and data.whole is None})
+        places = places_of_files(
+            pool,
+            _files(Path(what)),
+            elsewhere={n: p for n, p in (("test", data.test), ("hold-out", data.holdout), ("unseen part", data.unseen)) if p is not None and data.whole is None},
+        )
     elif kind == "where" and "=" in what:
         column, _, value = what.partition("=")
         places = _where(pool, column.strip(), value.strip())

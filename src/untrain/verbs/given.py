@@ -75,6 +75,7 @@ def given_data(
     *,
     test: Any = None,
     holdout: Any = None,
+    unseen: Any = None,
     size: int | None = None,
     data_root: Path | None = None,
     expects: Expects | None = None,
@@ -93,6 +94,7 @@ def given_data(
             `torchvision:...`, `package.module:function`, `path/data.py:function`; or a Dataset, Samples, or a pair (train, test) of either.
         test: Another of these for testing, or `split:NAME` for a part of the data. Where there is none, a fifth of each class is set aside.
         holdout: The same for samples that no model was trained on; they become the part `holdout` of a split.
+        unseen: The same for a method that is shown some of these; they become the part `unseen`.
         size: Height and width that images are brought to; where none is given, images of one size stay as they are and others take the model's.
         data_root: Where the known data lie, if not in UNTRAIN_DATA.
         expects: What the model says of its images, see `expects`.
@@ -121,13 +123,22 @@ def given_data(
     if known and size is None:
         with cache.public():
             found = zoo_data.load(data, data_root)
-        if test is not None or holdout is not None:
-            more = reading.read((found.train, found.test), test=test, holdout=holdout, expects=expects)
+        if any(part is not None for part in (test, holdout, unseen)):
+            more = reading.read((found.train, found.test), test=test, holdout=holdout, further={"unseen": unseen}, expects=expects)
             found = replace(more, name=found.name)
     else:
         mirror = mirror or (known and zoo_data.mirrors(data))
         found = reading.read(
-            zoo_data.folder_of(data, data_root) or data, test=test, holdout=holdout, size=size, expects=expects, columns=asked, mirror=mirror, rate=rate, length=length
+            zoo_data.folder_of(data, data_root) or data,
+            test=test,
+            holdout=holdout,
+            further={"unseen": unseen},
+            size=size,
+            expects=expects,
+            columns=asked,
+            mirror=mirror,
+            rate=rate,
+            length=length,
         )
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
@@ -140,6 +151,7 @@ def load(
     *,
     test: Any = None,
     holdout: Any = None,
+    unseen: Any = None,
     size: int | None = None,
     expects: Expects | None = None,
     image_column: str | None = None,
@@ -156,6 +168,7 @@ def load(
         root: Where the known data lie, if not in UNTRAIN_DATA.
         test: Data for testing.
         holdout: Data that no model was trained on.
+        unseen: Data that no model was trained on, for a method that is shown some.
         size: Height and width that images are brought to.
         expects: What the model says of its images.
         image_column: Which column holds the image or the sound.
@@ -169,6 +182,7 @@ def load(
         data,
         test=test,
         holdout=holdout,
+        unseen=unseen,
         size=size,
         data_root=root,
         expects=expects,
@@ -221,5 +235,5 @@ def code_of(named: Mapping[str, Any]) -> dict[str, naming.Named]:
     return {flag: what for flag, what in found.items() if what is not None and what.runs_code and (flag in ("model", "recipe") or not Path(named[flag]).exists())}
 
 
-CODE = ("model", "recipe", "data", "test", "holdout")
+CODE = ("model", "recipe", "data", "test", "holdout", "unseen")
 """Flags that may name a function of the user's."""

@@ -41,7 +41,8 @@ class Inputs:
             a CSV (or .csv.gz) of numbers and categories with a label; hf:NAME_OR_FOLDER[:config]; torchvision:NAME;
             package.module:function or path/data.py:function, which runs your code.
         test: Data to test on, where the data has no such part; a fifth is set aside where none is named.
-        holdout: Data of the same kind that the model was never trained on.
+        holdout: Data of the same kind that the model was never trained on, which no method is shown: audits compare with it.
+        unseen: Data of the same kind that the model was never trained on, for a method that is shown some (match); neither test data nor the hold-out.
         size: Height and width that images are brought to; the model's own where they have several sizes.
         rate: Samples in a second that the model reads: the data are sounds (wav, flac, or a column of samples). Those of another rate are refused.
         length: How many seconds long sounds are made, cut at their end or padded there with silence; those of one length stay as they are where none is named.
@@ -68,6 +69,7 @@ class Inputs:
     data: str
     test: str | None = None
     holdout: str | None = None
+    unseen: str | None = None
     size: int | None = None
     rate: int | None = None
     length: float | None = None
@@ -211,6 +213,7 @@ class Opened:
             ask.data,
             test=ask.test,
             holdout=ask.holdout,
+            unseen=ask.unseen,
             size=ask.size,
             data_root=ask.data_root,
             expects=replace(look, norm=self.norm or look.norm),
@@ -341,7 +344,7 @@ def _word(name: str, value: Any) -> Any:
         from untrain.verbs.given import shown_name
 
         return shown_name(value)
-    if name in ("data", "test", "holdout"):
+    if name in ("data", "test", "holdout", "unseen"):
         from untrain.sources.forms import finding
         from untrain.zoo.sets import KNOWN
 
@@ -359,7 +362,7 @@ def _path(name: str, value: Any) -> Path | None:
         from untrain.verbs.given import path_of_name
 
         return path_of_name(value)
-    if name in ("data", "test", "holdout"):
+    if name in ("data", "test", "holdout", "unseen"):
         from untrain.sources.forms import finding
         from untrain.zoo.sets import KNOWN
 

@@ -16,6 +16,7 @@ from untrain.core.data import Norm, Samples
 from untrain.core.engine import Progress, peak_memory, seeded, silent
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
+from untrain.core.trace import phases
 from untrain.core.train import Trace, predict
 from untrain.evidence import record as records
 from untrain.sources.libraries.transformers_nets import disk_names
@@ -78,7 +79,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                     "data": {"name": source.name, "sha256": source.sha256, "counts": {"train": int((~held).sum()), "held out": int(held.sum()), "test": len(source.test)}},
                     "model": {"name": name, "parameters": parameters(network.module), "norm": asdict(own) if isinstance(own, Norm) else None},
                     "run": {
-                        "phases": running.phases(Trace.of(phase)),
+                        "phases": phases(Trace.of(phase)),
                         "seconds": time.perf_counter() - began,
                         "passes": run.passes,
                         "peak_memory_bytes": peak_memory(engine),

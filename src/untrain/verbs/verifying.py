@@ -168,7 +168,7 @@ def _inputs(run: Path, record: Mapping[str, Any], others: Mapping[str, Any], loo
 
     with wall(f"the record of {run.name}", "make the run anew"):
         inputs = recorded(record, noted_inputs(run), kept(run, record["request"]["forget"]))
-    names = {name: getattr(inputs, name) for name in ("model", "data", "test", "holdout") if name not in others}
+    names = {name: getattr(inputs, name) for name in ("model", "data", "test", "holdout", "unseen") if name not in others}
     names |= {"recipe": _said(record, "recipe")} if "recipe" not in others else {}
     code = [f"--{flag} {what.shown}" for flag, what in code_of(names).items()]
     if code:
@@ -227,7 +227,7 @@ def _replayed(record: Mapping[str, Any], inputs: Inputs, replay: Replay) -> Look
         return Look("replay", "differs", "the recorded command gives other bytes")
 
 
-ASKED = ("model", "data", "test", "holdout", "forget", "weights", "recipe")
+ASKED = ("model", "data", "test", "holdout", "unseen", "forget", "weights", "recipe")
 """Flags whose value in a command is a name without the way to it."""
 
 

@@ -19,6 +19,7 @@ class Data:
         holdout: Samples of the same kind that no model was trained on, where there are any.
         whole: What train and test were cut from, where the data had no test part of its own.
         notes: How it was read, a sentence each: what was set aside, resized, left out.
+        unseen: The same as holdout, for a method that is shown some.
     """
 
     name: str
@@ -28,6 +29,12 @@ class Data:
     holdout: Samples | None = None
     whole: Samples | None = None
     notes: tuple[str, ...] = ()
+    unseen: Samples | None = None
+
+    @property
+    def beside(self) -> dict[str, Samples]:
+        """The parts that no model was trained on, by the names that a split has for them."""
+        return {name: part for name, part in (("holdout", self.holdout), ("unseen", self.unseen)) if part is not None}
 
     @property
     def classes(self) -> int:

@@ -29,11 +29,12 @@ def digests(samples: Samples) -> list[bytes]:
     return found
 
 
-def refuse_shared(holdout: Samples, **parts: Samples) -> None:
+def refuse_shared(holdout: Samples, *, called: str = "hold-out", **parts: Samples) -> None:
     """Refuse a hold-out that holds a sample of another part: what is compared with it would be compared with itself.
 
     Args:
         holdout: Samples that no model was trained on.
+        called: What they are called in a message.
         **parts: The others, by name; those that are read from a Dataset when asked are looked at where they are the forget set.
 
     Raises:
@@ -45,4 +46,4 @@ def refuse_shared(holdout: Samples, **parts: Samples) -> None:
             continue
         shared = sum(digest in held for digest in digests(part))
         if shared:
-            raise BadData(f"{shared} of the {len(part)} samples of {name} are in the hold-out too; it is to hold samples that no model was trained on: take them out of it")
+            raise BadData(f"{shared} of the {len(part)} samples of {name} are in the {called} too; it is to hold samples that no model was trained on: take them out of it")

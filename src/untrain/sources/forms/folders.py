@@ -28,7 +28,7 @@ def class_folders(path: Path, name: str, columns: Columns = PLAIN) -> Found:
         raise BadData(f"{len(loose)} {kind} such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
     if not divided:
         return Found(name, {"all": _classes(path, path, name, columns)}, listed_in(path))
-    known = [entry.name for entry in below if entry.name in ("train", "holdout", *TESTS)]
+    known = [entry.name for entry in below if entry.name in ("train", "holdout", "unseen", *TESTS)]
     extra = [entry.name for entry in below if entry.name not in known]
     parts = {part: _classes(path / part, path, f"{name}/{part}", columns) for part in known}
     if extra:

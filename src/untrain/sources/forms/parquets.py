@@ -33,7 +33,7 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
     if path.is_dir():
         for file in sorted(path.glob("*.parquet")):
             part = re.split(r"[-.]", file.name)[0]
-            by_part.setdefault(part if part in ("train", "holdout", *TESTS) else "all", []).append(file)
+            by_part.setdefault(part if part in ("train", "holdout", "unseen", *TESTS) else "all", []).append(file)
         if "train" in by_part and "all" in by_part:
             raise BadData(f"{path.name} holds train-*.parquet and also {by_part['all'][0].name}; call each file by its part, or take it away")
     else:
