@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from untrain.core.data import Norm as Norm
     from untrain.core.data import Samples as Samples
     from untrain.core.data import Split as Split
+    from untrain.core.data.planting import triggered as triggered
     from untrain.core.engine import seeded as seeded
     from untrain.core.errors import UntrainError as UntrainError
     from untrain.core.method import Method as Method
@@ -81,6 +82,7 @@ _WHERE = {
     "seeded": "core.engine:seeded",
     "split_of": "verbs.given:split_of",
     "trainer_audit": "adapters:trainer_audit",
+    "triggered": "core.data.planting:triggered",
     "unlearn": "core.unlearn:unlearn",
 }
 
@@ -117,6 +119,7 @@ __all__ = [
     "seeded",
     "split_of",
     "trainer_audit",
+    "triggered",
     "unlearn",
 ]
 

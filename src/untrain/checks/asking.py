@@ -21,13 +21,14 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from untrain.checks.own import rooms
 from untrain.checks.running import LawBroken, manners, unequal, values
 from untrain.checks.verdicts import renumbered, rewritten
 from untrain.core.audit import Audit, Shadow, audit, halves
 from untrain.core.data import Split
+from untrain.core.data.planting import triggered
 from untrain.core.discover import name_of
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
@@ -93,11 +94,17 @@ class Questioned:
         return self.shadows or _shadows()
 
 
+def _with_a_spot(x: Tensor) -> Tensor:
+    x[:, :, -2:, -2:] = 255
+    return x
+
+
 @cache
 def _made() -> tuple[Split, tuple[nn.Module, ...]]:
     data = digits()
     even = torch.arange(len(data.test)) % 2 == 0
-    split = Split.by_class(data.train.first(20), data.test[even], forget=[GONE], holdout=data.test[~even])
+    test = data.test[even]
+    split = Split.by_class(data.train.first(20), test, forget=[GONE], holdout=data.test[~even], triggered=triggered(test, _with_a_spot, GONE))
     both = split.forget + split.parts["holdout"][:20]
     split = split.replaced(canaries=both.labelled((both.y + 1) % 10))
     original, recipe = load_model("digits"), recipe_for("digits", 10, epochs=8)

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from untrain.cli import show
 from untrain.cli.ending import failed, flushed, guarded
-from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
+from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, TriggerClass, TriggerName, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.cli.keeping import cache, key, sign
 from untrain.cli.ledger import ledger
 from untrain.core.discover import found
@@ -208,6 +208,8 @@ def audit(
     skip: Skip = None,
     also: Also = None,
     shadows: Shadows = None,
+    trigger: TriggerName = None,
+    trigger_class: TriggerClass = None,
     show_images: Images = False,
     json: Json = False,
 ) -> int:
@@ -215,10 +217,23 @@ def audit(
     from untrain.evidence.verdict import EXIT
     from untrain.verbs.auditing import audit
     from untrain.verbs.elsewhere import audit_file
+    from untrain.verbs.triggering import Planted
 
     left, more = (tuple(name.strip() for name in (names or "").split(",") if name.strip()) for names in (skip, also))
+    if trigger is None and trigger_class is not None:
+        raise BadArgument("--trigger-class says which class a trigger is to bring about; name the trigger by --trigger")
+    planted = None if trigger is None else Planted(trigger, trigger_class)
     with show.bars() as progress:
-        how: dict[str, Any] = {"retrained": retrained, "skip": left, "also": more, "shadows": shadows, "show_images": show_images, "progress": progress, "say": show.note}
+        how: dict[str, Any] = {
+            "retrained": retrained,
+            "skip": left,
+            "also": more,
+            "shadows": shadows,
+            "trigger": planted,
+            "show_images": show_images,
+            "progress": progress,
+            "say": show.note,
+        }
         if run.suffix != ".safetensors" and (not run.is_file() or run.suffix == ".json"):
             refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "rate", "length", "norm", "image_column", "label_column", "columns", "redact")})
             record = audit(run, elsewhere=inputs, **how)

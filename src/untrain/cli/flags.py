@@ -28,6 +28,14 @@ Retrained = Annotated[
 Skip = Annotated[str | None, Parameter(help="Audits to leave out, with commas between; relearn takes longest by far. The record says so.")]
 Also = Annotated[str | None, Parameter(help="Audits to ask besides, with commas between: those that take long or decide nothing (`untrain audits` marks them).")]
 Shadows = Annotated[Path | None, Parameter(help="Folder of models that saw half of what was forgotten (`untrain reference --shadows`): who is exposed is asked then.")]
+TriggerName = Annotated[
+    str | None,
+    Parameter(
+        help="A trigger whose attack is counted on test images: a patch image, which goes into the lower right corner (its transparent pixels leave the image as it is), "
+        "or path/file.py:function, which runs your code."
+    ),
+]
+TriggerClass = Annotated[str | None, Parameter(help="Class that the trigger is to bring about; that of the samples to forget, where they are of one.")]
 Images = Annotated[bool, Parameter(negative=(), help="Put sample images into the record and the page. They show forgotten data.")]
 
 

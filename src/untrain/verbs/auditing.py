@@ -35,6 +35,7 @@ from untrain.verbs.private import kept
 from untrain.verbs.run_files import RECORD, weights_in
 from untrain.verbs.shadowing import Shadows, method_in, shadows_in
 from untrain.verbs.signing import SIGNATURE
+from untrain.verbs.triggering import Planted
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ def audit(
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     shadows: Path | None = None,
+    trigger: Planted | None = None,
     show_images: bool = False,
     progress: Progress = silent,
     say: Say = unsaid,
@@ -78,6 +80,7 @@ def audit(
         skip: Audits that are not asked; the record says so.
         also: Audits that are asked only where they are named.
         shadows: Folder of models that saw half of what was forgotten; `exposure` is asked then.
+        trigger: A trigger whose attack is counted.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
         say: Told what the user should know.
@@ -86,7 +89,7 @@ def audit(
         The record.
     """
     with files.watching():
-        return _audited(run, retrained, elsewhere, skip, beside_shadows(also, shadows), shadows, show_images, progress, say)
+        return _audited(run, retrained, elsewhere, skip, beside_shadows(also, shadows), shadows, trigger, show_images, progress, say)
 
 
 def beside_shadows(also: Sequence[str], shadows: Path | None) -> tuple[str, ...]:
@@ -101,12 +104,14 @@ def _audited(
     skip: Sequence[str],
     also: Sequence[str],
     shadows: Path | None,
+    trigger: Planted | None,
     show_images: bool,
     progress: Progress,
     say: Say,
 ) -> dict[str, Any]:
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
     usual(also, skip)
+    planted = None if trigger is None else trigger.read(say)
     record = read_record(run)
     refuse_edited(record, run.name)
     path = run / record["output"]["file"]
@@ -136,7 +141,7 @@ def _audited(
     with locked(run):
         record["chain"] = seal.before_audit(record)
         sweep(run)
-        examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, show_images=show_images, progress=progress)
+        examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, trigger=planted, show_images=show_images, progress=progress)
         files.refuse_changed()
         look_again(record, opened, unlearned)
         record = seal.sealed(record)
@@ -199,7 +204,7 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
     """
     said = dict(reversed(list(pairwise(record["command"]))))
     own = {field.name: said.get(f"--{field.name.replace('_', '-')}") for field in fields(Inputs)}
-    parts: dict[str, Any] = {part: _spec(named, noted.get(part)) for part in ("test", "holdout") if (named := own[part])}
+    parts: dict[str, Any] = {part: _spec(named, noted.get(part)) for part in ("test", "holdout", "unseen") if (named := own[part])}
     norm, asked = record["model"]["norm"], record["request"]["forget"]
     kind = asked.partition(":")[0]
     return Inputs(
@@ -231,11 +236,16 @@ def examine(
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     shadows: Shadows | None = None,
+    trigger: Planted | None = None,
     show_images: bool = False,
     progress: Progress = silent,
 ) -> None:
     """Fill a record's `audits`, of each exit where several are named, `references`, `verdict` and `pictures`; those to `skip` are listed as left out, those of `also` are asked."""
     original, norm = opened.model.module, opened.norm
+    record.pop("trigger", None)
+    if trigger is not None:
+        split, record["trigger"] = trigger.beside(split)
+        also = (*also, "trigger")
     subjects: dict[int, auditing.Subject] = {}
     retrained = [r.module for r in references if r.column == "retrained"]
     controls = {r.column: r.module for r in references if r.column != "retrained"}
@@ -306,7 +316,7 @@ def _split_again(record: Mapping[str, Any], opened: Opened) -> Split:
     """
     asked, source, forget = record["request"], opened.data, opened.inputs.asked
     if asked["classes"]:
-        return Split.by_class(source.train, source.test, forget=asked["classes"], **({} if source.holdout is None else {"holdout": source.holdout}))
+        return Split.by_class(source.train, source.test, forget=asked["classes"], **source.beside)
     if forgetting.digest(opened.split) != asked["sha256"]:
         kind = asked["forget"].partition(":")[0]
         raise BadData(f"{forgetting.shown(forget)} does not name the {asked['count']} samples of the run (sha256 differs); name the list by --forget {kind}:FILE")

@@ -26,6 +26,7 @@ from untrain.verbs.private import keep, told
 from untrain.verbs.reporting import report
 from untrain.verbs.run_files import RECORD, WEIGHTS, weights_in
 from untrain.verbs.shadowing import shadows_in
+from untrain.verbs.triggering import Planted
 
 
 @cache.forgetting()
@@ -38,6 +39,7 @@ def audit_file(
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     shadows: Path | None = None,
+    trigger: Planted | None = None,
     show_images: bool = False,
     progress: Progress = silent,
     say: Say = unsaid,
@@ -54,6 +56,7 @@ def audit_file(
         skip: Audits that are not asked; the record says so.
         also: Audits that are asked only where they are named.
         shadows: Folder of models that saw half of what was forgotten; `exposure` is asked then.
+        trigger: A trigger whose attack is counted.
         show_images: Whether to put sample images into the record.
         progress: Told of each audit.
         say: Told what the user should know.
@@ -72,6 +75,7 @@ def audit_file(
     refuse_output(out, inputs.paths() | {"candidate": candidate} | {f"retrained {n}": path for n, path in enumerate(retrained, 1)})
     if inputs.weights is not None and inputs.weights.exists() and inputs.weights.samefile(candidate):
         raise BadArgument(f"{candidate.name} is named as the original by --weights too; name there the weights from before it was made to forget")
+    planted = None if trigger is None else trigger.read(say)
     opened = inputs.open(say)
     split, source, given = opened.split, opened.data, opened.model
     unlearned = filled(inputs.model, source.classes, candidate)
@@ -109,7 +113,7 @@ def audit_file(
             output={"file": WEIGHTS, "sha256": sha256},
             code=opened.code,
         )
-        examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, show_images=show_images, progress=progress)
+        examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, trigger=planted, show_images=show_images, progress=progress)
         note_inputs(out, inputs.paths())
         keep(out, hidden)
         files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
