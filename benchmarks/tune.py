@@ -50,6 +50,9 @@ def main(name_of_data: str, weights: str, out: str, *settings: str) -> None:
             if any(line["setting"] == text and line["class"] == label for line in lines):
                 continue
             split = Split.by_class(data.train[~held], data.train[held], forget=[label])
+            if "unseen" in method.needs:
+                # What it is shown is not what it is scored on.
+                split = split.replaced(unseen=split.test[::2], test=split.test[1::2])
             result = unlearn(model, split, method, seed=SEED, precision=precision, recipe=recipe)
             rows = {r["name"]: r["values"] for a in audit(result.model, split, audits, original=model, subjects=subjects) for r in a["rows"]}
             subjects.pop(id(result.model))

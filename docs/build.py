@@ -265,6 +265,29 @@ def exposure_table(_: str) -> str:
     return f"{told}\n\n" + "\n\n".join(parts)
 
 
+def triggers_table(_: str) -> str:
+    """What `match` does to planted triggers, wrong labels and samples drawn at random, from the record: means over networks, and the range."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "trigger" / "digits.json").read_text(encoding="utf-8"))
+    heads = ("to be forgotten", "samples", "model", "attack success", "clean accuracy", "forgotten named as labelled", "membership (AUC)")
+    rows = []
+    for kind, setting in dict.fromkeys((line["kind"], line["setting"]) for line in found):
+        lines = [line for line in found if (line["kind"], line["setting"]) == (kind, setting)]
+        for column in ("original", "unlearned", "retrained"):
+            shares = []
+            for name in ("attack success", "clean accuracy", "forgotten, training", "membership"):
+                values = [line[name][column]["value"] for line in lines if name in line]
+                scale, form = (1, ".2f") if name == "membership" else (100, ".1f")
+                low, mean, high = (scale * v for v in (min(values), sum(values) / len(values), max(values)))
+                shares.append(f"{mean:{form}} ({low:{form}} to {high:{form}})" + ("" if scale == 1 else " %"))
+            first = (f"{kind}, seeds {', '.join(str(line['seed']) for line in lines)}", str(lines[0]["counts"]["forget"])) if column == "original" else ("", "")
+            rows.append((*first, {"unlearned": code(setting)}.get(column, column), *shares))
+    cost = (min(line["seconds"] for line in found), max(line["seconds"] for line in found))
+    steps = (min(line["steps"] for line in found), max(line["steps"] for line in found))
+    runs = f"{steps[0]} to {steps[1]} steps and {cost[0]:.1f} to {cost[1]:.1f} seconds"
+    said = f"For each seed an original, a model retrained without the forgotten, and one run of {runs} on a busy core. Mean, lowest and highest."
+    return f"{said}\n\n{table(heads, rows)}"
+
+
 def errors_table(_: str) -> str:
     """What can go wrong, with its exit code."""
     kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.UntrainError) and e is not errors.UntrainError]
@@ -465,6 +488,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "norms": norms_table,
     "membership": membership_table,
     "exposure": exposure_table,
+    "triggers": triggers_table,
     "measured": measured,
     "peers": peers_table,
 }
