@@ -123,6 +123,11 @@ def test_names_that_are_no_exits_are_refused(split, head, said):
     assert said in str(error.value)
 
 
+def test_exits_that_were_not_looked_for_are_asked_for_in_words():
+    with pytest.raises(BadArgument, match=r"the exits exit1, deep are not found yet; call locate\(x\)"):
+        Network(Exits(), head=HEADS).answers(torch.randn(2, 8))
+
+
 def test_answers_of_several_widths_are_no_exits():
     class Two(Exits):
         def __init__(self):

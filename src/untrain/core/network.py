@@ -51,7 +51,7 @@ class Network:
         """Logits [n, C] of each exit, the one that counts last; of a network without exits its only ones. One forward, however many there are."""
         if not self._exits:
             return (self(x),)
-        places = [self._answers[name][0] for name in self._exits]
+        places = [place for place, _ in self._places().values()]
         return self._told(x, lambda output: torch.stack([logits(output, place) for place in places])).unbind()
 
     def _told(self, x: Inputs, pick: Callable[[Any], Tensor]) -> Tensor:
@@ -200,7 +200,13 @@ class Network:
     @property
     def heads(self) -> tuple[Head, ...]:
         """The head of each exit, the one that counts last; of a network without exits its only one."""
-        return tuple(self._headed(name, self._answers[name][1]) for name in self._exits) or (self.head,)
+        return tuple(self._headed(name, pool) for name, (_, pool) in self._places().items()) or (self.head,)
+
+    def _places(self) -> dict[str, tuple[int, Pool]]:
+        """Which answer is each exit's, and how it comes from its head."""
+        if self._exits and not self._answers:
+            raise BadArgument(f"the exits {', '.join(self._exits)} are not found yet; call locate(x) with an input or two")
+        return self._answers
 
     def _headed(self, name: str, pool: Pool) -> Head:
         layers = candidates(self.module)
