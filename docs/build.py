@@ -28,7 +28,7 @@ from untrain.cli.app import app
 from untrain.core import errors
 from untrain.core.discover import found
 from untrain.evidence.record import schema
-from untrain.evidence.verdict import EXIT, SENTENCES
+from untrain.evidence.verdict import EXIT, SENTENCES, what
 from untrain.sources.normalisation import NORMS
 from untrain.verbs.catalogue import field_help
 
@@ -288,6 +288,35 @@ def triggers_table(_: str) -> str:
     return f"{said}\n\n{table(heads, rows)}"
 
 
+def speech_table(name: str) -> str:
+    """What each exit of the speech network still names and recovers, from the record of a task."""
+    folder = ROOT / "benchmarks" / "records" / "speech"
+    record, heard = (json.loads((folder / f"{name}{more}.json").read_text(encoding="utf-8")) for more in ("", "-recall"))
+    exits, columns, rows = {exit["name"]: exit for exit in record["exits"]}, ("original", "unlearned", "retrained"), []
+    # The last is the record's own.
+    for exit in (*exits, *(name for name in heard["recall"]["original"][0] if name not in exits)):
+        audits = exits.get(exit, record)["audits"]
+        sides = {column: [_recalls(model[exit], heard["classes"]) for model in heard["recall"][column]] for column in columns}
+        shares = [" / ".join(f"{100 * sum(one[side] for one in sides[c]) / len(sides[c]):.1f}" for c in columns) for side in (0, 1)]
+        found = {row["name"]: row["values"] for audit in audits for row in audit["rows"]}
+        deep = [" / ".join(f"{sum(v['value'] for v in found[row][c]) / len(found[row][c]):.2f}" for c in columns) for row in RECOVERED]
+        alone = _recalls(heard["recall"]["the last exit alone"][0][exit], heard["classes"])[0]
+        rows.append((code(exit), shares[0], f"{100 * alone:.1f}", shares[1], *deep))
+    said = f"{what(record['request'])}; {len(heard['recall']['retrained'])} retrained models, seed {record['seed']}; original / unlearned / mean of the retrained."
+    judged = "; ".join(f"{code(exit)} {code(entry['verdict']['code'])}" for exit, entry in exits.items())
+    verdict, heads = record["verdict"], ("exit", "forgotten, %", "forgotten at the last exit alone, %", "UAR of the rest, %", *RECOVERED)
+    return f"{said}\n\n{table(heads, rows)}\n\nVerdict: {code(verdict['code'])} ({judged}). {verdict['sentence']}"
+
+
+RECOVERED = ("one-shot prototype", "head-reset relearning", "relearning recall, row reset")
+
+
+def _recalls(by_class: Sequence[float], gone: Sequence[int]) -> tuple[float, float]:
+    """Mean recall of the forgotten classes, and of the rest."""
+    sides = [[share for c, share in enumerate(by_class) if (c in gone) == forgotten] for forgotten in (True, False)]
+    return sum(sides[0]) / len(sides[0]), sum(sides[1]) / len(sides[1])
+
+
 def errors_table(_: str) -> str:
     """What can go wrong, with its exit code."""
     kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.UntrainError) and e is not errors.UntrainError]
@@ -491,6 +520,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "triggers": triggers_table,
     "measured": measured,
     "peers": peers_table,
+    "speech": speech_table,
 }
 
 MADE: dict[str, Callable[[], str | None]] = {
