@@ -21,8 +21,8 @@ from untrain.zoo.sets import data_root
 ROWS, TESTED = 8000, 2000
 """Lines of Adult that are trained and tested on: the first of each part."""
 
-WORDS, LENGTH, TEXTS = 4000, 48, 6000
-"""Words of the vocabulary, tokens of a text at most, and texts that are trained on; the other 1,600 are tested on."""
+WORDS, LENGTH, TEXTS, READ = 4000, 32, 4000, 1200
+"""Words of the vocabulary, tokens of a text at most, and texts that are trained and tested on."""
 
 # Rows of numbers and categories.
 
@@ -170,7 +170,7 @@ def ag_news() -> tuple[untrain.Samples, untrain.Samples]:
             ids[row, : len(some)] = torch.tensor(some)
         return untrain.Samples({"input_ids": ids, "attention_mask": (ids != 0).long()}, y[rows], names=names)
 
-    return part(order[:TEXTS]), part(order[TEXTS:])
+    return part(order[:TEXTS]), part(order[TEXTS : TEXTS + READ])
 
 
 def bert() -> nn.Module:

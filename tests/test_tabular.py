@@ -133,6 +133,11 @@ def test_a_class_of_a_table_is_trained_and_forgotten_by_commands(tmp_path, monke
     (tmp_path / "nets.py").write_text(NETS)
     named = ["--model", "nets.py:net", "--data", "rows.csv", "--recipe", "nets.py:recipe"]
     assert main(["train", *named, "--out", "trained"]) == 0
+    capsys.readouterr()
+    assert main(["check", *named[:4], "--weights", "trained/model.safetensors", "--forget", "class:fir", "--seconds", "2", "--json"]) == 0
+    looked = json.loads(capsys.readouterr().out)
+    assert set(looked["accuracy"]["own"]) == {"test", "train"}
+    assert looked["copies"]["skipped"] == "the data are no images"
     said = ["unlearn", "unsir", *named[:4], "--weights", "trained/model.safetensors", "--forget", "class:fir", "--noise-steps", "5", "--floor", "60", "--out"]
     assert main([*said, "gone"]) == 0
     record = json.loads((tmp_path / "gone" / "record.json").read_text())

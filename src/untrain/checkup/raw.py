@@ -17,4 +17,4 @@ def pixels(samples: Samples, rows: Tensor) -> Any:
         return samples.sources[int(which[0])].raw(index)
     # Each as the others are; where they differ in shape, stacking says so.
     rest: list[Any] = [samples.sources[int(w)].raw(i[None]) for w, i in zip(which, index, strict=True)]
-    return torch.cat(rest)
+    return {name: torch.cat([each[name] for each in rest]) for name in rest[0]} if isinstance(rest[0], dict) else torch.cat(rest)

@@ -89,8 +89,11 @@ def check(inputs: Inputs, *, seconds: float = 60.0, near: float | None = None, p
 
 def _own_size(inputs: Inputs, opened: Opened) -> dict[str, Any] | None:
     """What the model says at its own size, where that is known, is another than the data's, and none is named."""
-    size, found = opened.expects.size, opened.data.test.shape
-    if inputs.size is not None or size is None or size[0] != size[1] or len(found) != 3 or tuple(found[1:]) == size or not len(opened.data.test):
+    size = opened.expects.size
+    if inputs.size is not None or size is None or size[0] != size[1] or not len(opened.data.test):
+        return None
+    found = opened.data.test.shape
+    if len(found) != 3 or tuple(found[1:]) == size:
         return None
     try:
         other = replace(inputs, size=size[0]).open().data.test
