@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from untrain.core.data import Norm as Norm
     from untrain.core.data import Samples as Samples
     from untrain.core.data import Split as Split
+    from untrain.core.data.pairs import Pairs as Pairs
     from untrain.core.data.planting import triggered as triggered
     from untrain.core.engine import seeded as seeded
     from untrain.core.errors import UntrainError as UntrainError
+    from untrain.core.fmd import FMD as FMD
+    from untrain.core.fmd import Replacing as Replacing
+    from untrain.core.fmd import debias as debias
     from untrain.core.method import Method as Method
     from untrain.core.network import Network as Network
     from untrain.core.settings import read_settings as read_settings
@@ -52,10 +56,13 @@ if TYPE_CHECKING:
 _WHERE = {
     "Audit": "core.audit:Audit",
     "CropFlip": "core.data:CropFlip",
+    "FMD": "core.fmd:FMD",
     "Method": "core.method:Method",
     "Network": "core.network:Network",
     "Norm": "core.data:Norm",
+    "Pairs": "core.data.pairs:Pairs",
     "Recipe": "zoo.recipes:Recipe",
+    "Replacing": "core.fmd:Replacing",
     "Result": "core.unlearn:Result",
     "Samples": "core.data:Samples",
     "Shadow": "core.audit:Shadow",
@@ -66,6 +73,7 @@ _WHERE = {
     "audit": "core.audit:audit",
     "check": "verbs.checking:look",
     "draw_canaries": "core.canary:draw_canaries",
+    "debias": "core.fmd:debias",
     "fit": "core.train:fit",
     "given_data": "verbs.given:given_data",
     "given_model": "verbs.given:given_model",
@@ -87,12 +95,15 @@ _WHERE = {
 }
 
 __all__ = [
+    "FMD",
     "Audit",
     "CropFlip",
     "Method",
     "Network",
     "Norm",
+    "Pairs",
     "Recipe",
+    "Replacing",
     "Result",
     "Samples",
     "Shadow",
@@ -102,6 +113,7 @@ __all__ = [
     "UntrainError",
     "audit",
     "check",
+    "debias",
     "draw_canaries",
     "fit",
     "given_data",

@@ -28,6 +28,7 @@ from untrain.checks.running import LawBroken, manners, unequal, values
 from untrain.checks.verdicts import renumbered, rewritten
 from untrain.core.audit import Audit, Shadow, audit, halves
 from untrain.core.data import Split
+from untrain.core.data.pairs import Pairs
 from untrain.core.data.planting import triggered
 from untrain.core.discover import name_of
 from untrain.core.unlearn import unlearn
@@ -104,7 +105,10 @@ def _made() -> tuple[Split, tuple[nn.Module, ...]]:
     data = digits()
     even = torch.arange(len(data.test)) % 2 == 0
     test = data.test[even]
-    split = Split.by_class(data.train.first(20), test, forget=[GONE], holdout=data.test[~even], triggered=triggered(test, _with_a_spot, GONE))
+    # Pairs: each test image beside itself upside down.
+    pairs = Pairs.of(test, lambda x: x.flip(-2))
+    parts = {"holdout": data.test[~even], "triggered": triggered(test, _with_a_spot, GONE), "pairs": pairs.one, "twins": pairs.other}
+    split = Split.by_class(data.train.first(20), test, forget=[GONE], **parts)
     both = split.forget + split.parts["holdout"][:20]
     split = split.replaced(canaries=both.labelled((both.y + 1) % 10))
     original, recipe = load_model("digits"), recipe_for("digits", 10, epochs=8)
@@ -241,11 +245,12 @@ def check_the_same_seed_gives_the_same_numbers(asked: Audit, case: Questioned | 
 
 
 def check_the_order_of_samples_is_nothing_to_it(asked: Audit, case: Questioned | None = None) -> None:
-    """Parts in another order move no number further than the audit's own draws do."""
+    """Parts in another order, pairs in the same, move no number further than the audit's own draws do."""
     case, law = case or Questioned.fresh(), check_the_order_of_samples_is_nothing_to_it
     before, allowed = _draws(law, asked, case)
     g = torch.Generator().manual_seed(0)
-    mixed = case.split.replaced(**{name: part[torch.randperm(len(part), generator=g)] for name, part in case.split.parts.items()})
+    orders = {n: torch.randperm(n, generator=g) for n in sorted({len(part) for part in case.split.parts.values()})}
+    mixed = case.split.replaced(**{name: part[orders[len(part)]] for name, part in case.split.parts.items()})
     _same(law, asked, before, _asked(law, asked, case, split=mixed), "with the samples in another order", allowed)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from untrain.cli import show
+from untrain.cli.debias import debias
 from untrain.cli.ending import failed, flushed, guarded
 from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, TriggerClass, TriggerName, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.cli.keeping import cache, key, sign
@@ -353,6 +354,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(guarded(check))
     root.command(forget)
     root.command(guarded(suppress))
+    root.command(guarded(debias))
     root.command(guarded(reference))
     root.command(guarded(audit))
     root.command(guarded(report))

@@ -195,7 +195,8 @@ def refuse_bent(model: Network, read: Tensor, answers: Tensor) -> None:
     Raises:
         BadArgument: it is not.
     """
-    off, size = float((_linear(model, read) - answers).abs().max()), float(answers.abs().max())
+    with torch.no_grad():
+        off, size = float((_linear(model, read) - answers).abs().max()), float(answers.abs().max())
     if not off <= 1e-3 * max(size, 1e-3):
         raise BadArgument(
             f"the answers are not a linear function of what the head {model.head.name!r} reads (off by {off:.2g}, where they go up to {size:.2g}), "

@@ -1,6 +1,6 @@
 """The verdict of a record, and what rank tests against a hold-out say of a list of samples. Imports no torch.
 
-Of classes the verdict is that of `verdict.judge`. Of single samples no retrained model shows by one row what was left of
+Of classes the verdict is that of `verdict.judge`, of a bias that of `biased`. Of single samples no retrained model shows by one row what was left of
 them; samples of their kind that no model was trained on do, with a null that is exact.
 """
 
@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from untrain.evidence.biased import of_a_bias
 from untrain.evidence.verdict import SENTENCES, judge, what
 
 TESTS = (
@@ -57,6 +58,8 @@ def judged_exit(audits: list[dict[str, Any]], record: Mapping[str, Any]) -> dict
 
 def _judged(audits: list[dict[str, Any]], record: Mapping[str, Any], of: int) -> dict[str, Any]:
     request = record["request"]
+    if "bias" in request:
+        return of_a_bias(audits, record["run"]["marks"], request)
     found = judge(audits, record["run"]["marks"], what(request), of)
     return found if request["classes"] else of_a_list(found, audits, request, of)
 

@@ -21,11 +21,14 @@ SENTENCES = {
     "NO_RESIDUE": "No trace of {what} was found beyond what {m} retrained models show by chance, in {tests} tests that do see it in the original: {reasons}. "
     "Smaller traces are possible.",
     "INCONCLUSIVE": "Nothing can be said yet about {what}: {reasons}.",
+    "BIAS_GONE": "A tenth or less of the bias over {what} was measured after: {reasons}. On other pairs it may be more.",
+    "BIAS_LESS": "More than a tenth of the bias over {what} was measured after, and less than before: {reasons}.",
+    "BIAS_LEFT": "The bias over {what} was not found to be less: {reasons}.",
 }
 """One sentence for each verdict. None says more than was measured."""
 
-EXIT = {"NO_RESIDUE": 0, "RESIDUE": 3, "UNLIKE": 3, "SUPPRESSED": 3, "UNCHANGED": 3, "COLLAPSED": 4, "INCONCLUSIVE": 4}
-"""Exit codes of `untrain audit`: 0 nothing found, 3 something was found, 4 inconclusive."""
+EXIT = {"NO_RESIDUE": 0, "RESIDUE": 3, "UNLIKE": 3, "SUPPRESSED": 3, "UNCHANGED": 3, "COLLAPSED": 4, "INCONCLUSIVE": 4, "BIAS_GONE": 0, "BIAS_LESS": 3, "BIAS_LEFT": 3}
+"""Exit codes of `untrain audit`: 0 nothing found, 3 something was found, 4 inconclusive; of `untrain debias`: 0 gone, 3 not."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,11 @@ FAMILIES = {
 }
 """What is judged, and nothing else is: the row of another audit joins by being written here.
 
-None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all four what the original is. What reads them,
-answers and relearning with the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none.
-Nearly all retrained models relearn nothing with the head as it is and a few some of it, so that five that agree look surer than they are: on the digits 3 to 4 % of
-honest models were found at .005 by that row alone. So it must also go a tenth of the way to the original.
-A model whose lower half is the original's far more than any retrained model's is may hide the class above it, where the last layer shows none; that is
-no trace, but forbids to say that there is none.
-Relearning times are told and not judged, since one that ran out of steps is no value.
+None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all four what the original is. What reads them, answers and relearning with
+the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none. Nearly all retrained models relearn nothing with the head as it is
+and a few some of it, so that five that agree look surer than they are: on the digits 3 to 4 % of honest models were found at .005 by that row alone. So it must also go a
+tenth of the way to the original. A model whose lower half is the original's far more than any retrained model's is may hide the class above it, where the last layer
+shows none; that is no trace, but forbids to say that there is none. Relearning times are told and not judged, since one that ran out of steps is no value.
 """
 
 ANSWERED = "forgotten, test"
@@ -91,12 +92,10 @@ ROUNDING = 4e-3
 def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int = 1) -> dict[str, Any]:
     """A verdict from the audits of a record.
 
-    The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with
-    Holm's correction within each family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE
-    needs five of them, a row that is not about answers and that sees the original by the very same procedure, and a model that is not still
-    the original in its lower half.
-    A forgotten class that is plainly still named is residue whatever stands beside it: a model that was trained without a
-    class has no sample to learn its name from.
+    The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with Holm's correction within each
+    family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE needs five of them, a row that is not about answers and that
+    sees the original by the very same procedure, and a model that is not still the original in its lower half. A forgotten class that is plainly still
+    named is residue whatever stands beside it: a model that was trained without a class has no sample to learn its name from.
 
     Args:
         audits: The `audits` of a record.
@@ -113,8 +112,7 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
     answers = [n for n in more if n in _names("answers")]
     other = table.number(("weights", "layers unlike the original's"), "unlearned") or 0.0
     others = table.numbers(("weights", "layers unlike the original's"), "retrained")
-    reasons: list[str] = []
-    flagged: list[str] = []
+    reasons, flagged = list[str](), list[str]()
     if hidden == "unchanged" and _same_answers(table):
         code = "UNCHANGED"
     elif "collapsed" in marks:
@@ -151,13 +149,15 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
 
 
 def what(request: Mapping[str, Any]) -> str:
-    """What was to be forgotten, in words.
+    """What was to be forgotten, or over what a bias was to be removed, in words.
 
     >>> what({"forget": "class:3", "classes": [3, 5], "names": ["cat", "dog"]}), what({"forget": "class:3", "classes": [3], "names": ["3"]})
     ('classes 3 (cat), 5 (dog)', 'class 3')
     >>> what({"forget": "index:a.txt", "classes": [], "names": [], "count": 40}), what({"forget": "where:who=Ann", "classes": [], "names": [], "count": 1})
     ('40 samples (index:a.txt)', '1 sample (where:who=Ann)')
     """
+    if "bias" in request:
+        return str(request["bias"])
     numbers, names = request["classes"], request["names"]
     if not numbers:
         count = request.get("count")

@@ -38,7 +38,8 @@ def heading(record: dict[str, Any]) -> Markup:
 def verdict(record: dict[str, Any]) -> Markup:
     """What can be said, and as large as it what cannot. A mark of the run stands in the verdict's place."""
     code, sentence = said(record)
-    judged = None if in_its_place(record) else record["verdict"]
+    # Of a bias no retrained model and no test of a row stands behind the verdict.
+    judged = None if in_its_place(record) or "bias" in record["request"] else record["verdict"]
     advice = record["run"].get("advice") if record["run"]["marks"] else None
     return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
 
@@ -63,7 +64,16 @@ def table(record: dict[str, Any]) -> Markup:
     groups = [(a, [_line(r, given, record) for r in a["rows"]]) for a in record["audits"] if a["rows"]]
     at_hand = {c: max((len(r["values"].get(c, ())) for a in record["audits"] for r in a["rows"]), default=0) for c in given}
     controls = [(c, s, CONTROLS.get(c, OTHER_CONTROL)) for c, s in given.items() if s.startswith("control")]
-    return draw("table", groups=groups, slots=given, at_hand=at_hand, controls=controls, skipped=[a for a in record["audits"] if a["skipped"]], verdict=record["verdict"])
+    return draw(
+        "table",
+        groups=groups,
+        slots=given,
+        at_hand=at_hand,
+        controls=controls,
+        skipped=[a for a in record["audits"] if a["skipped"]],
+        verdict=record["verdict"],
+        bias="bias" in record["request"],
+    )
 
 
 def reach(record: dict[str, Any]) -> Markup:

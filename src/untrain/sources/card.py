@@ -24,10 +24,11 @@ def card(record: Mapping[str, Any]) -> str:
     method, model, data = record["method"], record["model"], record["data"]
     settings = "\n".join(f"- `{name}`: {value}" for name, value in sorted(method["settings"].items())) or "- none"
     marks = f" The run is marked: {', '.join(record['run']['marks'])}." if record["run"]["marks"] else ""
+    asked, done = ("remove the bias over", "debiased") if "bias" in record["request"] else ("forget", "unlearned")
     return f"""{_header(model["name"])}
-# {_title(model["name"])}, unlearned
+# {_title(model["name"])}, {done}
 
-This model was made from `{model["name"]}` by the method `{method["name"]}` of untrain {record["environment"]["untrain"]}, to forget {forgotten(record)}.{marks}
+This model was made from `{model["name"]}` by the method `{method["name"]}` of untrain {record["environment"]["untrain"]}, to {asked} {forgotten(record)}.{marks}
 
 ## What was found
 
@@ -62,6 +63,8 @@ def forgotten(record: Mapping[str, Any]) -> str:
     '40 training samples'
     """
     request = record["request"]
+    if "bias" in request:
+        return what(request)
     return what(request) if request["classes"] and str(request["forget"]).startswith("class:") else f"{record['data']['counts'].get('forget', 0):,} training samples"
 
 

@@ -114,6 +114,8 @@ def _audited(
     planted = None if trigger is None else trigger.read(say)
     record = read_record(run)
     refuse_edited(record, run.name)
+    if "bias" in record["request"]:
+        raise BadArgument(f"{run.name} is a run of `untrain debias`, which has measured and judged its model; `untrain report {run.name}` draws the page")
     path = run / record["output"]["file"]
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
         raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
@@ -209,7 +211,7 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
     kind = asked.partition(":")[0]
     return Inputs(
         model=name_at(record["model"]["name"], noted.get("model")),
-        forget=f"{kind}:{noted['forget']}" if "forget" in noted else told or asked,
+        forget=None if "bias" in record["request"] else f"{kind}:{noted['forget']}" if "forget" in noted else told or asked,
         redact="--redact" in record["command"],
         weights=noted.get("weights"),
         data_root=noted.get("data_root"),

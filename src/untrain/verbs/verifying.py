@@ -78,6 +78,8 @@ def verify(
         looks += _originals(record, inputs, say)
     if replay is not None and record["command"][:1] == ["audit"]:
         looks.append(Look("replay", "not looked at", "no run of untrain's made the model"))
+    elif replay is not None and record["command"][:1] == ["debias"] and not str(record["request"].get("bias")).startswith("flip:"):
+        looks.append(Look("replay", "not looked at", "where its pairs come from is not noted; call untrain debias again yourself, and compare"))
     elif replay is not None:
         looks.append(Look("replay", "not looked at", "what does not stand is not run again") if inputs is None else _replayed(record, inputs, replay))
     return {"run": run.resolve().name, "edited": any(look.found == "differs" for look in looks), "looks": [asdict(look) for look in looks]}
@@ -242,7 +244,7 @@ def again(command: Sequence[str], inputs: Inputs, out: Path) -> list[str]:
     Raises:
         BadData: it is no command that makes a run.
     """
-    if command[0] not in ("unlearn", "demo") or any(token.startswith("-o") or (token.startswith("--") and "=" in token) for token in command):
+    if command[0] not in ("unlearn", "debias", "demo") or any(token.startswith("-o") or (token.startswith("--") and "=" in token) for token in command):
         raise BadData(f"the record's command, {command[0]!r} and so on, is none that makes a run; make the run anew")
     told = list(command)
     for name in ASKED:

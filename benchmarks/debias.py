@@ -1,0 +1,327 @@
+"""What `untrain.debias` does on data with a bias: Coloured MNIST, Adult and COMPAS, beside what else could be done.
+
+    UNTRAIN_DATA=DIR python benchmarks/debias.py adult 0          # one case and seed; a record in benchmarks/records/debias/
+    UNTRAIN_DATA=DIR python benchmarks/debias.py mnist-.99 0
+    python benchmarks/debias.py --page                            # the tables and the picture of docs/debias.md, from the records
+
+Each model is made and measured on one thread. Seconds are of the processor, so that other work on the machine is not counted.
+Settings are the defaults, which were chosen on seed 10; records are of other seeds.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from untrain.audits.bias import Bias
+from untrain.core.audit import audit
+from untrain.core.data import Samples
+from untrain.core.data.pairs import Pairs
+from untrain.core.fmd import FMD, Replacing, debias, split_of_pairs
+from untrain.core.unlearn import environment
+from untrain.evidence import record as records
+from untrain.evidence.biased import of_a_bias
+
+HERE = Path(__file__).resolve().parent
+RECORDS, PAGE = HERE / "records" / "debias", HERE.parent / "docs" / "debias.md"
+PALETTE = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255], [0, 255, 255], [255, 128, 0], [128, 0, 255], [128, 255, 0], [0, 128, 255]])
+RATIOS = (".95", ".98", ".99", ".995")
+ADULT = (("age", "education_num", "capital_gain", "capital_loss", "hours_per_week"), ("workclass", "marital_status", "occupation", "relationship", "race", "sex", "native_country"))
+COMPAS = (("age", "juv_fel_count", "juv_misd_count", "juv_other_count", "priors_count"), ("sex", "race", "c_charge_degree"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Data, a network, pairs to step by and pairs to measure."""
+
+    train: Samples
+    test: Samples
+    steps: Pairs
+    measured: Pairs
+    training: Pairs
+    build: Callable[[], nn.Module]
+    epochs: int
+    balanced: Samples | None
+
+
+def root() -> Path:
+    return Path(os.environ["UNTRAIN_DATA"])
+
+
+# Coloured MNIST.
+
+
+def _idx(name: str) -> np.ndarray[Any, Any]:
+    data = gzip.decompress((root() / "MNIST" / "raw" / f"{name}.gz").read_bytes())
+    offset = 16 if data[3] == 3 else 8
+    return np.frombuffer(data, np.uint8, offset=offset).reshape((-1, 28, 28) if offset == 16 else -1)
+
+
+def painted(x: np.ndarray[Any, Any], colour: np.ndarray[Any, Any]) -> Tensor:
+    """Digits [n, 28, 28] in colours [n]: [n, 3, 28, 28] from 0 to 1."""
+    return torch.tensor((x[..., None] / 255 * PALETTE[colour][:, None, None]).astype(np.uint8)).permute(0, 3, 1, 2).float() / 255
+
+
+def coloured(ratio: float, seed: int, train: int = 10000, pairs: int = 2000, test: int = 4000) -> Case:
+    """Each training digit has the colour of its class with this chance, else one at random. Pairs: the colour of its class, and another; test colours are random."""
+    rng, x, y = np.random.default_rng(seed), _idx("train-images-idx3-ubyte"), _idx("train-labels-idx1-ubyte").astype(int)
+    xt, yt = _idx("t10k-images-idx3-ubyte")[:test], _idx("t10k-labels-idx1-ubyte")[:test].astype(int)
+    order = rng.permutation(len(y))
+    mine, theirs = order[:train], order[train : train + pairs]
+    colour = np.where(rng.random(train) < ratio, y[mine], rng.integers(0, 10, train))
+
+    def other(colour: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return (colour + rng.integers(1, 10, len(colour))) % 10
+
+    def samples(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], colour: np.ndarray[Any, Any]) -> Samples:
+        return Samples(painted(x, colour), torch.tensor(y), columns={"group": [str(c) for c in colour.tolist()]})
+
+    def pair(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], colour: np.ndarray[Any, Any]) -> Pairs:
+        return Pairs(samples(x, y, colour), samples(x, y, other(colour)))
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 5, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 49, 128), nn.ReLU(), nn.Linear(128, 10))
+
+    training = pair(x[mine], y[mine], colour)
+    tested = samples(xt, yt, rng.integers(0, 10, test))
+    balanced = samples(x[mine], y[mine], rng.integers(0, 10, train))
+    return Case(training.one, tested, pair(x[theirs], y[theirs], y[theirs]), pair(xt, yt, yt), training, build, 4, balanced)
+
+
+# Tables.
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with gzip.open(root() / "tabular" / f"{name}.csv.gz", "rt") as file:
+        return list(csv.DictReader(file))
+
+
+def tabular(name: str, seed: int) -> Case:
+    """The protected attribute flipped: sex of Adult, race (African-American or Caucasian, those rows alone) of COMPAS."""
+    rng, rows = np.random.default_rng(seed), _rows(name)
+    (numbers, kinds), group, label = (ADULT, "sex", "income") if name == "adult" else (COMPAS, "race", "two_year_recid")
+    if name == "compas":
+        rows = [row for row in rows if row["race"] in ("African-American", "Caucasian")]
+        test_rows = rng.permutation(len(rows)) < len(rows) // 3
+        train, test = ([row for row, away in zip(rows, test_rows, strict=True) if away == side] for side in (False, True))
+    else:
+        train, test = ([row for row in rows if row["split"] == part] for part in ("train", "test"))
+    order = rng.permutation(len(train))
+    away = min(2000, len(train) // 4)
+    train, steps = [train[i] for i in order[away:]], [train[i] for i in order[:away]]
+    values = {column: sorted({row[column] for row in train}) for column in kinds}
+    scale = {column: (np.mean([float(row[column]) for row in train]), np.std([float(row[column]) for row in train])) for column in numbers}
+    ends = sorted({row[group] for row in train})
+    truth = {value: i for i, value in enumerate(sorted({row[label] for row in train}))}
+
+    def samples(rows: list[dict[str, str]], flip: bool = False) -> Samples:
+        swap = {ends[0]: ends[1], ends[1]: ends[0]} if flip else {}
+        told = [[(float(row[c]) - scale[c][0]) / scale[c][1] for c in numbers] for row in rows]
+        marks = [[float(value == (swap.get(row[c], row[c]) if c == group else row[c])) for c in kinds for value in values[c]] for row in rows]
+        return Samples(
+            torch.tensor(np.hstack([told, marks]), dtype=torch.float32), torch.tensor([truth[row[label]] for row in rows]), columns={"group": [row[group] for row in rows]}
+        )
+
+    width = len(numbers) + sum(map(len, values.values()))
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+
+    def pair(rows: list[dict[str, str]]) -> Pairs:
+        return Pairs(samples(rows), samples(rows, flip=True))
+
+    training = pair(train)
+    return Case(training.one, samples(test), pair(steps), pair(test), training, build, 10, None)
+
+
+def case_of(name: str, seed: int) -> Case:
+    """A case by name."""
+    return coloured(float(name.removeprefix("mnist-")), seed) if name.startswith("mnist-") else tabular(name, seed)
+
+
+# What is done.
+
+
+def trained(model: nn.Module, x: Tensor, y: Tensor, epochs: int, seed: int, weights: Tensor | None = None, lr: float = 1e-3) -> nn.Module:
+    """Trained by Adam in batches of 128; losses weighted where that is asked for."""
+    torch.manual_seed(seed)
+    adam = torch.optim.Adam(model.train().parameters(), lr=lr)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(y)).split(128):
+            losses = F.cross_entropy(model(x[rows]), y[rows], reduction="none")
+            adam.zero_grad()
+            (losses if weights is None else losses * weights[rows]).mean().backward()
+            adam.step()
+    return model.eval()
+
+
+def even(samples: Samples) -> Tensor:
+    """Weights [n] under which each group has as many of each class as of its own share: n_y n_g / (n n_yg) (Kamiran and Calders, 2012)."""
+    groups = np.array(samples.columns["group"])
+    y, n = samples.y.numpy(), len(samples)
+    out = np.empty(n)
+    for c in np.unique(y):
+        for g in np.unique(groups):
+            cell = (y == c) & (groups == g)
+            out[cell] = (y == c).sum() * (groups == g).sum() / (n * max(1, cell.sum()))
+    return torch.tensor(out, dtype=torch.float32)
+
+
+def evened(samples: Samples, seed: int) -> Samples:
+    """As many of each group in each class: all of the smallest cell's number, drawn."""
+    rng, groups, y = np.random.default_rng(seed), np.array(samples.columns["group"]), samples.y.numpy()
+    cells = [np.flatnonzero((y == c) & (groups == g)) for c in np.unique(y) for g in np.unique(groups)]
+    least = min(map(len, cells))
+    return samples[torch.tensor(np.sort(np.concatenate([rng.choice(cell, least, replace=False) for cell in cells])))]
+
+
+def whole(samples: Samples) -> tuple[Tensor, Tensor]:
+    x, y = samples.batch(torch.arange(len(samples)))
+    assert isinstance(x, Tensor)
+    return x, y
+
+
+def run(name: str, seed: int) -> dict[str, Any]:
+    """Every model of a case, and the record of it."""
+    torch.set_num_threads(1)
+    case = case_of(name, seed)
+    x, y = whole(case.train)
+    seconds: dict[str, float] = {}
+    models: dict[str, nn.Module] = {}
+
+    def made(title: str, function: Callable[[], nn.Module]) -> nn.Module:
+        began = time.process_time()
+        models[title] = function()
+        seconds[title] = time.process_time() - began
+        print(f"{name}, seed {seed}: {title}, {seconds[title]:.1f} s", flush=True)
+        return models[title]
+
+    def fresh() -> nn.Module:
+        torch.manual_seed(seed)
+        return case.build()
+
+    original = made("original", lambda: trained(fresh(), x, y, case.epochs, seed))
+    even_part = case.balanced if case.balanced is not None else evened(case.train, seed)
+    made("retrained on balanced data", lambda: trained(fresh(), *whole(even_part), case.epochs, seed))
+    made("reweighting", lambda: trained(fresh(), x, y, case.epochs, seed, even(case.train)))
+    pairs = whole(case.steps.one + case.steps.other)
+
+    def tuned() -> nn.Module:
+        model = case.build()
+        model.load_state_dict(original.state_dict())
+        return trained(model, *pairs, 3, seed)
+
+    made("fine-tuning on the pairs", tuned)
+    made("FMD, one step of the paper", lambda: debias(original, case.steps, method=FMD(way="paper"), seed=seed).model)
+    made("FMD, training data", lambda: debias(original, case.steps, training=case.training, method=Replacing(), seed=seed).model)
+    made("FMD", lambda: debias(original, case.steps, method=FMD(), seed=seed).model)
+    parts = split_of_pairs(case.measured, test=case.test).replaced(retain=case.train)
+    others = {title: model for title, model in models.items() if title not in ("original", "FMD")}
+    found = audit(models["FMD"], parts, [Bias(group="group")], original=original, controls=others)
+    request = {"forget": "nothing", "classes": [], "names": [], "bias": name}
+    told: dict[str, Any] = records.finite(
+        {
+            "case": name,
+            "seed": seed,
+            "counts": {"train": len(case.train), "balanced": len(even_part), "pairs": len(case.steps), "measured": len(case.measured), "test": len(case.test)},
+            "settings": {"FMD": vars(FMD()), "FMD, training data": vars(Replacing())},
+            "epochs": case.epochs,
+            "seconds": seconds,
+            "audits": found,
+            "verdict": of_a_bias(found, (), request),
+            "environment": environment({"device": "cpu", "threads": 1}),
+        }
+    )
+    return told
+
+
+# The page.
+
+
+def value(record: dict[str, Any], row: str, title: str) -> dict[str, Any] | None:
+    """A row's value of a model."""
+    column = {"FMD": "unlearned"}.get(title, title)
+    rows = [r["values"].get(column, []) for a in record["audits"] for r in a["rows"] if r["name"] == row]
+    return rows[0][0] if rows and rows[0] else None
+
+
+SHOWN = (
+    "counterfactual bias",
+    "pairs with two answers",
+    "accuracy, test",
+    "accuracy, bias-conflicting",
+    "accuracy, worst group",
+    "demographic parity difference",
+    "equal opportunity difference",
+)
+
+
+def table(name: str) -> str:
+    """The models of a case: means over seeds, and the range."""
+    found = [json.loads(path.read_text()) for path in sorted(RECORDS.glob(f"{name}-s*.json"))]
+    if not found:
+        return "No record.\n"
+    lines = [f"| model | {' | '.join(SHOWN)} | seconds |", f"|{'---|' * (len(SHOWN) + 2)}"]
+    for title in found[0]["seconds"]:
+        cells = []
+        for row in SHOWN:
+            numbers = [v["value"] for r in found if (v := value(r, row, title)) is not None]
+            spread = f" ({100 * min(numbers):.1f} to {100 * max(numbers):.1f})" if len(numbers) > 1 else ""
+            one = value(found[0], row, title)
+            within = f" ({100 * one['low']:.1f} to {100 * one['high']:.1f})" if len(numbers) == 1 and one and one["low"] is not None else ""
+            cells.append(f"{100 * sum(numbers) / len(numbers):.1f}%{spread or within}" if numbers else "")
+        took = [r["seconds"][title] for r in found]
+        lines.append(f"| {title} | {' | '.join(cells)} | {sum(took) / len(took):.1f} |")
+    counts = found[0]["counts"]
+    said = ", ".join(f"{r['verdict']['code']} (seed {r['seed']})" for r in found)
+    return (
+        "\n".join(lines)
+        + f"\n\n{counts['train']:,} training samples, {counts['pairs']:,} pairs to step by, {counts['measured']:,} pairs measured, {counts['test']:,} test samples. "
+        + f"{'Means over' if len(found) > 1 else 'One seed:'} {f'{len(found)} seeds, with the range' if len(found) > 1 else found[0]['seed']}. Verdict: {said}.\n"
+    )
+
+
+MARK = re.compile(r"(<!-- debias (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def page(text: str) -> str:
+    """The page with its tables drawn from the records."""
+    return MARK.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text)
+
+
+def picture(file: Path) -> None:
+    """Pairs of coloured digits, one above the other."""
+    from PIL import Image
+
+    x, y = _idx("train-images-idx3-ubyte")[:60], _idx("train-labels-idx1-ubyte")[:60].astype(int)
+    at = [int(np.flatnonzero(y == c)[0]) for c in range(10)]
+    rows = [painted(x[at], (y[at] + shift) % 10) for shift in (0, 3)]
+    whole = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
+    pixels = (whole.permute(1, 2, 0) * 255).to(torch.uint8).numpy()
+    Image.fromarray(pixels).resize((pixels.shape[1] * 2, pixels.shape[0] * 2), Image.Resampling.NEAREST).save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--page":
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    elif sys.argv[1] == "--picture":
+        picture(PAGE.with_name("debias.png"))
+    else:
+        made = run(sys.argv[1], int(sys.argv[2]))
+        RECORDS.mkdir(parents=True, exist_ok=True)
+        (RECORDS / f"{sys.argv[1]}-s{sys.argv[2]}.json").write_bytes(records.dumps(made))
+        print(made["verdict"]["sentence"])

@@ -1,0 +1,185 @@
+"""`untrain debias`: find a bias by counterfactual pairs, remove it in the head, and judge."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from untrain.audits.bias import Bias
+from untrain.core import files
+from untrain.core import unlearn as running
+from untrain.core.audit import audit
+from untrain.core.data import Samples
+from untrain.core.data.pairs import Pairs
+from untrain.core.disk import sha256
+from untrain.core.engine import Progress, silent
+from untrain.core.errors import BadArgument
+from untrain.core.fmd import FMD, Replacing, debias, split_of_pairs
+from untrain.evidence import record as records
+from untrain.evidence import seal
+from untrain.evidence.listed import judged
+from untrain.sources import cache, pairing
+from untrain.sources import request as forgetting
+from untrain.sources.card import CARD, card
+from untrain.sources.forms import finding
+from untrain.sources.libraries.functions import file_of
+from untrain.sources.names import RUNS_CODE
+from untrain.verbs.about import about_data, about_model, about_weights, flags, is_foreign, machine, setting_flags
+from untrain.verbs.chaining import chain
+from untrain.verbs.folder import note_inputs, refuse_output, writing
+from untrain.verbs.given import path_of_name
+from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
+from untrain.verbs.run_files import RECORD, WEIGHTS
+
+
+def remove(
+    inputs: Inputs,
+    out: Path,
+    *,
+    pairs: str,
+    twins: str | None = None,
+    group: str | None = None,
+    count: int = 2000,
+    method: FMD | None = None,
+    progress: Progress = silent,
+    say: Say = unsaid,
+) -> dict[str, Any]:
+    """Remove a bias from a model; writes `model.safetensors` and `record.json`, audited and judged. The model that is given is left alone.
+
+    Pairs of test samples are measured, before and after. Steps and their lengths come from others: pairs of the hold-out where one is named, else of the
+    training part. Where both sides are data of the user's, a half that is drawn is stepped by and the other half measured.
+
+    Args:
+        inputs: What is named: model, weights, data, and so on.
+        out: The folder to write.
+        pairs: `flip:COLUMN`, `flip:COLUMN=A/B`, a function of the user's, or data that are one side of the pairs.
+        twins: Data that are the other side.
+        group: The column that says which group a sample is of; the flipped one where none is named.
+        count: Pairs to step by, at most, drawn by the seed.
+        method: `FMD`, or `Replacing` to go by the training data.
+        progress: Told of each step.
+        say: Told what the user should know.
+
+    Returns:
+        The record.
+
+    Raises:
+        BadArgument: pairs that are not named rightly.
+        BadData: pairs that do not pair.
+    """
+    chosen = method or FMD()
+    with files.watching(), cache.forgetting():
+        refuse_output(out, inputs.paths())
+        refuse_below(count=(count, 4))
+        code = pairing.runs(pairs) if twins is None else None
+        if code is not None:
+            say(RUNS_CODE.format(code.shown, "runs"))
+        opened = inputs.open(say)
+        source, given = opened.data, opened.model
+        opened.tell(say)
+        steps, measured, training = _pairs(opened, pairs, twins, count, isinstance(chosen, Replacing))
+        column = group if group is not None else pairs.removeprefix("flip:").partition("=")[0] if pairs.startswith("flip:") else ""
+        parts = split_of_pairs(measured, test=source.test, steps=steps.one)
+        parts = parts.replaced(retain=source.train)
+        asked = Bias(group=column)
+        named = _named(pairs, twins)
+        listed = split_of_pairs(steps).replaced(forget=steps.other)
+        hashes = dict(opened.code) | ({"pairs": sha256(file_of(code))} if code is not None else {})
+        arguments = {
+            "verb": "debias",
+            "pairs": named,
+            "group": column,
+            "count": count,
+            "settings": [type(chosen).__name__, asdict(chosen)],
+            "model": given.name,
+            "weights": given.sha256,
+        }
+        arguments |= {"data": source.sha256, "seed": inputs.seed, "norm": inputs.norm, "head": inputs.head, "training": training is not None, "code": hashes} | machine(
+            opened.engine
+        )
+        told = {"pairs": _word(pairs), "twins": None if twins is None else _word(twins), "group": group, "count": None if count == 2000 else count}
+        words = inputs.words(after={"data": told, "forget": {"out": out.name}})
+        command = ["debias", *flags(**words), *flags(training=True if training is not None else None), *setting_flags(chosen)]
+        room = 6 * sum(value.numel() * value.element_size() for value in (*given.module.parameters(), *given.module.buffers()))
+        with writing(out, arguments, room) as state:
+            result = debias(
+                given.module, steps, training=training, method=chosen, seed=inputs.seed, norm=given.norm, head=inputs.head, device=opened.device, progress=progress, store=state
+            )
+            files.refuse_changed()
+            record = records.compose(
+                running.describe(result),
+                command=command,
+                request={"forget": "nothing", "classes": [], "names": [], "bias": named, "count": len(steps), "sha256": forgetting.digest(listed)},
+                model=about_model(given),
+                data=about_data(source, parts),
+                output={"file": WEIGHTS, "sha256": ""},
+                code=hashes,
+            )
+            files.save_weights(out / WEIGHTS, given.state(result.model), about_weights(chosen, source, listed, inputs.seed))
+            record["output"]["sha256"] = files.sha256(out / WEIGHTS)
+            answers = audit(result.model, parts, [asked], original=given.module, norm=given.norm, head=inputs.head, device=opened.device, progress=progress)
+            record["audits"] = records.finite(answers)
+            record["verdict"] = records.finite(judged(record))
+            note_inputs(out, inputs.paths())
+            for name, path in given.beside.items():
+                files.write(out / name, path.read_bytes())
+            if is_foreign(record):
+                files.write(out / CARD, card(record).encode())
+            record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
+            files.write(out / RECORD, records.dumps(record))
+        return record
+
+
+def _pairs(opened: Opened, pairs: str, twins: str | None, count: int, training: bool) -> tuple[Pairs, Pairs, Pairs | None]:
+    """The pairs to step by, those that are measured, and training samples beside their counterfactuals where these are wanted.
+
+    Raises:
+        BadArgument: training data are wanted, and only two parts are named; or a hold-out beside those.
+    """
+    data, seed = opened.data, opened.inputs.seed
+    if twins is None:
+        made = [_made(opened, pairs, part, seed + n, most) for n, (part, most) in enumerate([(data.holdout or data.train, count), (data.test, None)])]
+        return made[0], made[1], _made(opened, pairs, data.train, seed + 2, None) if training else None
+    if training:
+        raise BadArgument("--training needs the counterfactual of each training sample: name a column or a function by --pairs, and no --twins")
+    if opened.inputs.holdout is not None:
+        raise BadArgument("--holdout says which samples pairs are made of, and --twins brings pairs of its own; leave one of them out")
+    whole = Pairs(*(_part(opened, name) for name in (pairs, twins)))
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))
+    half = len(whole) // 2
+    return whole[order[:half][:count].sort().values], whole[order[half:].sort().values], None
+
+
+def _made(opened: Opened, pairs: str, samples: Samples, seed: int, most: int | None) -> Pairs:
+    """Pairs of samples and what a flip, or the user's function, makes of them; at most so many, drawn by the seed."""
+    flip = pairing.ends(opened.data.train, pairs) if pairs.startswith("flip:") else None
+    samples = samples if flip is None else pairing.having(samples, flip)
+    if most is not None and most < len(samples):
+        samples = samples[torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:most].sort().values]
+    if flip is None:
+        return pairing.changed(samples, pairs, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "flipped.csv"
+        pairing.flipped(samples, flip, opened.inputs.label_column, file)
+        return Pairs(samples, _part(opened, str(file)))
+
+
+def _part(opened: Opened, name: str) -> Samples:
+    """Data by name, its classes numbered as those of the model's data."""
+    found = replace(opened.inputs, holdout=name).open().data.holdout
+    assert found is not None
+    return found
+
+
+def _word(name: str) -> str:
+    what = pairing.runs(name)
+    return what.shown if what is not None else name if name.startswith("flip:") else finding.shown(name)
+
+
+def _named(pairs: str, twins: str | None) -> str:
+    """What the record calls what is flipped."""
+    return _word(pairs) if twins is None else f"{_word(pairs)} and {_word(twins)}"

@@ -1,0 +1,402 @@
+"""Debiasing: a planted bias has the size that it was given and goes, a step is Newton's, and each rule goes red where it is broken."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import jsonschema
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import recall_score
+from torch import nn
+from torch.func import functional_call
+
+import untrain
+from untrain.audits.bias import Bias
+from untrain.cli.app import main
+from untrain.core import curvature, fmd
+from untrain.core.audit import audit
+from untrain.core.data import Samples
+from untrain.core.data.pairs import Pairs
+from untrain.core.engine import seeded
+from untrain.core.errors import BadArgument, BadData
+from untrain.core.fmd import FMD, Replacing, debias, split_of_pairs
+from untrain.core.network import Network
+from untrain.evidence.biased import of_a_bias
+from untrain.evidence.record import schema
+from untrain.metrics.bias import bootstrapped, conflicting, opportunity, parity, shifts, worst
+
+
+def flip(x):
+    """The colour, which is the last entry, turned round."""
+    return torch.cat([x[:, :-1], -x[:, -1:]], 1)
+
+
+def planted(n, seed, ratio=0.95):
+    """Two classes told by two numbers and, in so many of ten, by a colour of -1 or 1."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 2, (n,), generator=g)
+    colour = torch.where(torch.rand(n, generator=g) < ratio, y, 1 - y)
+    x = torch.cat([torch.randn(n, 2, generator=g) + (y[:, None] * 2 - 1), colour[:, None] * 2.0 - 1], 1)
+    return Samples(x, y, columns={"colour": [str(c) for c in colour.tolist()]})
+
+
+def trained(samples):
+    """A linear model, fitted by torch's own L-BFGS with a small ridge."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 2))
+    x, y = samples.batch(torch.arange(len(samples)))
+    solver = torch.optim.LBFGS(module.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def value():
+        solver.zero_grad()
+        found = F.cross_entropy(module(x), y) + 1e-3 * sum(p.square().sum() for p in module.parameters())
+        found.backward()
+        return found
+
+    solver.step(value)
+    return module.eval()
+
+
+def answers(model, pairs, **more):
+    (entry,) = audit(model, split_of_pairs(pairs), [Bias(**more)])
+    return {row["name"]: row["values"]["unlearned"][0] for row in entry["rows"]}
+
+
+@pytest.fixture(scope="module")
+def case():
+    train = planted(1500, 1)
+    return trained(train), train, Pairs.of(planted(600, 2, 1.0), flip), Pairs.of(planted(1000, 3, 1.0), flip)
+
+
+def test_a_planted_colour_bias_is_found_and_its_size_is_right():
+    """Logits (0, s + w c): of each pair the bias is |sigma(s + w) - sigma(s - w)|, whose mean over s is an integral."""
+    w = 0.7
+    module = nn.Sequential(nn.Linear(2, 2))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, w]]))
+        module[0].bias.zero_()
+    # The quantiles of the normal distribution in the place of draws, so that what is off is not chance.
+    s = torch.special.ndtri((torch.arange(4000, dtype=torch.float64) + 0.5) / 4000).float()
+    pairs = Pairs.of(Samples(torch.stack([s, torch.ones(4000)], 1), torch.arange(4000) % 2), flip)
+    grid = torch.linspace(-8, 8, 20001, dtype=torch.float64)
+    due = float(torch.trapezoid((torch.sigmoid(grid + w) - torch.sigmoid(grid - w)) * torch.exp(-(grid**2) / 2) / (2 * torch.pi) ** 0.5, grid))
+    found = answers(module.eval(), pairs)["counterfactual bias"]
+    assert found["low"] < due < found["high"]
+    assert found["high"] - found["low"] < 0.01
+    assert abs(found["value"] - due) < 1e-3
+
+
+def test_the_interval_of_the_bias_holds_the_mean_as_often_as_it_says(case):
+    """Of many small samples of pairs, about 95 of 100 intervals hold the mean of all."""
+    model, _, _, measured = case
+    x, y = (side.batch(torch.arange(1000)) for side in (measured.one, measured.other))
+    every = shifts(model(x[0]).detach(), model(y[0]).detach(), x[1])
+    g, hits = torch.Generator().manual_seed(0), 0
+    for _ in range(100):
+        low, high = bootstrapped(every[torch.randint(1000, (100,), generator=g)], 200)
+        hits += low < float(every.mean()) < high
+    assert 88 <= hits <= 99
+
+
+@pytest.mark.parametrize(
+    ("method", "left"),
+    [(FMD(), 0.1), (FMD(solver="cg"), 0.1), (FMD(solver="lissa", steps=3, solve_steps=20), 0.7), (FMD(way="paper"), 0.3), (Replacing(), 0.3)],
+    ids=["fit", "cg", "lissa", "paper", "training"],
+)
+def test_the_bias_goes_and_the_given_model_stays(case, method, left):
+    model, train, steps, measured = case
+    before, kept = answers(model, measured), copy.deepcopy(model.state_dict())
+    result = debias(model, steps, training=Pairs.of(train, flip) if isinstance(method, Replacing) else None, method=method)
+    after = answers(result.model, measured)
+    assert all(torch.equal(kept[name], value) for name, value in model.state_dict().items())
+    assert after["counterfactual bias"]["value"] < left * before["counterfactual bias"]["value"]
+    assert after["accuracy, other side"]["value"] > before["accuracy, other side"]["value"]
+
+
+def test_only_the_head_moves():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 2)).eval()
+    moved = debias(model, Pairs.of(planted(100, 4), flip)).model.state_dict()
+    assert [name for name, value in model.state_dict().items() if not torch.equal(value, moved[name])] == ["3.weight", "3.bias"]
+
+
+# The step.
+
+
+def _stepped(module, one, other, held, method):
+    """What one step makes of the head, and the length that it took; the step's direction by torch's own Hessian of the whole loss."""
+    network = Network(copy.deepcopy(module))
+    changed = one + other
+    x, y = changed.batch(torch.arange(len(changed)))
+    weights = {name: p.detach().double() for name, p in module.named_parameters()}
+    shapes = [w.shape for w in weights.values()]
+
+    def loss(flat, x, y):
+        parts = torch.split(flat, [s.numel() for s in shapes])
+        return F.cross_entropy(functional_call(module.double(), {n: p.view(s) for n, p, s in zip(weights, parts, shapes, strict=True)}, (x.double(),)), y)
+
+    flat = torch.cat([w.flatten() for w in weights.values()])
+    H = torch.autograd.functional.hessian(lambda f: loss(f, x, y), flat)
+    if method.way == "paper":
+        a, b = (torch.autograd.functional.jacobian(lambda f, s=side: loss(f, *s.batch(torch.arange(len(s)))), flat) for side in (one, other))
+        slope = b - a
+    else:
+        slope = torch.autograd.functional.jacobian(lambda f: loss(f, x, y), flat)
+    due = -torch.linalg.solve(H + method.damping * torch.eye(len(H), dtype=H.dtype), slope)
+    module.float()
+    with seeded(0):
+        alone = fmd._alone(network)
+        as_read = [Samples(s.batch(torch.arange(len(s)))[0].double(), s.y) for s in (one, other, *held)]
+        method.stepped(network, alone, as_read[0] + as_read[1], (as_read[0], as_read[1]), as_read[0] + as_read[1], (as_read[2], as_read[3]))
+    moved = torch.cat([p.detach().double().flatten() for p in network.module.parameters()]) - flat
+    return moved, due
+
+
+def check_a_step_is_newtons(method, case):
+    """It goes along -(H + damping I)^-1 g, by one of the lengths."""
+    model, _, steps, _ = case
+    moved, due = _stepped(model, steps.one[:400], steps.other[:400], (steps.one[400:], steps.other[400:]), replace(method, steps=1))
+    length = float(moved @ due / (due @ due))
+    assert float((moved - length * due).norm()) < 1e-4 * float(moved.norm())
+    assert min(abs(length - t) for t in fmd.LENGTHS) < 1e-4
+
+
+def check_the_bias_on_pairs_held_back_falls(method, case):
+    """Each step has less of it than the one before, and accuracy there is kept."""
+    model, _, steps, _ = case
+    held = split_of_pairs(steps)
+    result = debias(model, steps, method=method)
+    losses = result.trace["step"].losses
+    assert all(b < a for a, b in pairwise(losses))
+    assert losses[-1] < 0.05
+    assert answers(result.model, Pairs(held.parts["pairs"], held.parts["twins"]))["counterfactual bias"]["value"] < 0.05
+
+
+@pytest.mark.parametrize("method", [FMD(damping=0.05), FMD(damping=0.05, way="paper")], ids=repr)
+def test_a_step_is_newtons(method, case):
+    check_a_step_is_newtons(method, case)
+
+
+def test_the_bias_on_pairs_held_back_falls(case):
+    check_the_bias_on_pairs_held_back_falls(FMD(), case)
+
+
+def check_the_harmful_are_those_the_bias_comes_from(case):
+    """Without those that are called most harmful the model that is fitted anew has less bias than without as many of the others; most of them carry the colour of their class."""
+    model, train, _, measured = case
+    with seeded(0):
+        network = Network(model)
+        read = [Samples(s.batch(torch.arange(len(s)))[0].double(), s.y) for s in (train, measured.one, measured.other)]
+        alone = fmd._alone(network)
+        way, _ = FMD().solved(alone, read[0], fmd.bias_slope(alone, read[1], read[2]))
+        found, _ = curvature.influence(alone, F.cross_entropy, read[0], [-w for w in way], phase="influence", batch=500)
+    order = found.argsort(descending=True)
+    biases = [answers(trained(train[kept.sort().values]), measured)["counterfactual bias"]["value"] for kept in (order[150:], order[:-150])]
+    assert biases[0] < biases[1] - 0.02
+
+
+def test_the_harmful_are_those_the_bias_comes_from(case):
+    check_the_harmful_are_those_the_bias_comes_from(case)
+
+
+def _wrapped(function, change):
+    return lambda *a, **k: change(function(*a, **k))
+
+
+def _other_way(found):
+    return [-w for w in found[0]], found[1]
+
+
+def _positive(found):
+    return [g.abs() for g in found[0]], found[1]
+
+
+def _minus(found):
+    return -found[0], found[1]
+
+
+def _undamped(*a, damping, **k):
+    return curvature.exact(*a, damping=1e-9, **k)
+
+
+MUTANTS = {
+    "the step goes the other way": (fmd.FMD, "solved", _wrapped(fmd.FMD.solved, _other_way), check_a_step_is_newtons),
+    "the Hessian lacks its damping": (fmd, "exact", _undamped, check_a_step_is_newtons),
+    "the gradient without the Hessian": (fmd.FMD, "solved", lambda s, alone, samples, slope: (slope, fmd.Phase("hessian")), check_a_step_is_newtons),
+    "the absolute value of gradients": (fmd, "gradients", _wrapped(fmd.gradients, _positive), check_a_step_is_newtons),
+    "the changed data lack the other side": (Samples, "__add__", lambda a, b: a, check_the_bias_on_pairs_held_back_falls),
+    "influence with the other sign": (curvature, "influence", _wrapped(curvature.influence, _minus), check_the_harmful_are_those_the_bias_comes_from),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_break_goes_red(name, case, monkeypatch):
+    where, what, broken, law = MUTANTS[name]
+    monkeypatch.setattr(where, what, broken)
+    with pytest.raises((AssertionError, KeyError)):
+        law(case) if law is check_the_harmful_are_those_the_bias_comes_from else law(FMD(damping=0.05), case)
+
+
+# Measures, by hand and by scikit-learn.
+
+
+def test_measures_by_group_are_those_of_scikit_learn():
+    g = torch.Generator().manual_seed(0)
+    y, said, group = (torch.randint(0, 2, (300,), generator=g) for _ in range(3))
+    groups = [str(v) for v in group.tolist()]
+    rates = [float((said[group == v] == 1).double().mean()) for v in (0, 1)]
+    recalls = [recall_score(y[group == v].numpy(), said[group == v].numpy()) for v in (0, 1)]
+    assert parity(said, groups) == pytest.approx(abs(rates[0] - rates[1]))
+    assert opportunity(said, y, groups) == pytest.approx(abs(recalls[0] - recalls[1]))
+    cells = [(said == y)[(y == c) & (group == v)].double().mean() for c in (0, 1) for v in (0, 1)]
+    assert float(worst(said == y, y, groups).double().mean()) == pytest.approx(float(min(cells)))
+
+
+def test_of_three_classes_it_is_the_farthest():
+    said, y = torch.tensor([0, 1, 2, 0, 0, 2]), torch.tensor([0, 1, 2, 0, 1, 2])
+    assert parity(said, list("aaabbb")) == pytest.approx(1 / 3)
+    assert opportunity(said, y, list("aaabbb")) == pytest.approx(1.0)
+
+
+def test_conflicting_is_what_the_training_data_speak_against():
+    """Men are the larger group of both classes, and still stand out for class 1 alone."""
+    taught, groups = torch.tensor([0] * 70 + [1] * 30), ["m"] * 40 + ["w"] * 30 + ["m"] * 27 + ["w"] * 3
+    assert conflicting(torch.tensor([0, 0, 1, 1]), ["m", "w", "m", "w"], taught, groups).tolist() == [True, False, False, True]
+
+
+# What is refused.
+
+
+def test_pairs_that_do_not_pair_are_refused():
+    x = planted(10, 0)
+    with pytest.raises(BadData, match="10 samples on one side and 9 on the other"):
+        Pairs(x, x[:9])
+    with pytest.raises(BadData, match=r"10 of 10 have another label on the other side, the first at 0 \(0 and 1\)"):
+        Pairs(x, x.labelled(1 - x.y))
+    with pytest.raises(BadData, match="nothing was flipped"):
+        Pairs(x, x)
+    with pytest.raises(BadData, match="there are no pairs"):
+        Pairs(x[:0], x[:0])
+    with pytest.raises(BadArgument, match=r"gave float32 \[10, 2\] of float32 \[10, 3\]"):
+        Pairs.of(x, lambda x: x[:, :2])
+
+
+class Twice(nn.Module):
+    """Its answers are not linear in what its last layer reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(x) * 3
+
+
+def test_a_head_that_is_not_linear_and_too_few_pairs_are_refused(case):
+    with pytest.raises(BadArgument, match="not a linear function of what the head 'head' reads"):
+        debias(Twice(), case[2], head="head")
+    with pytest.raises(BadArgument, match="of 1 pairs 0 would be held back"):
+        debias(case[0], case[2][:1])
+    with pytest.raises(BadArgument, match="Replacing takes training samples"):
+        debias(case[0], case[2], method=Replacing())
+
+
+# The verdict, and the verb.
+
+
+def _rows(before, after, width=0.01):
+    value = lambda v: [{"value": v, "low": v - width, "high": v + width, "n": 100, "beyond": False}]  # noqa: E731
+    return [
+        {"name": "bias", "rows": [{"name": "counterfactual bias", "unit": "share", "knows": 0, "values": {"original": value(before), "unlearned": value(after)}}], "skipped": None}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "marks", "code"),
+    [
+        (0.5, 0.05, [], "BIAS_GONE"),
+        (0.5, 0.06, [], "BIAS_LESS"),
+        (0.5, 0.485, [], "BIAS_LEFT"),
+        (0.5, 0.6, [], "BIAS_LEFT"),
+        (0.01, 0.0005, [], "BIAS_LEFT"),
+        (0.5, 0.0, ["collapsed"], "COLLAPSED"),
+        (0.5, 0.5, ["unchanged"], "UNCHANGED"),
+    ],
+)
+def test_the_verdict_says_what_was_measured(before, after, marks, code):
+    found = of_a_bias(_rows(before, after), marks, {"forget": "nothing", "classes": [], "names": [], "bias": "flip:sex"})
+    assert found["code"] == code
+    assert code in ("COLLAPSED", "UNCHANGED") or (f"{after:.1%}" in found["sentence"] and "flip:sex" in found["sentence"])
+    assert of_a_bias([], [], {"forget": "nothing", "classes": [], "names": [], "bias": "flip:sex"})["code"] == "INCONCLUSIVE"
+
+
+def test_the_verb_writes_a_record_and_a_page_like_any_other(tmp_path, capsys):
+    (tmp_path / "darker.py").write_text("def darker(x):\n    y = x.clone()\n    y[..., :3] = 0\n    return y\n")
+    run = tmp_path / "run"
+    command = ["debias", "--model", "digits", "--data", "digits", "--pairs", f"{tmp_path / 'darker.py'}:darker", "--count", "600", "--out", str(run)]
+    code = main([*command, "--json"])
+    record = json.loads(capsys.readouterr().out)
+    jsonschema.validate(record, schema())
+    assert record["verdict"]["code"] in ("BIAS_LESS", "BIAS_GONE")
+    assert code == (0 if record["verdict"]["code"] == "BIAS_GONE" else 3)
+    assert record["request"]["bias"] == "darker.py:darker"
+    assert str(tmp_path) not in json.dumps(record)
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "Remove the bias over" in page
+    assert "counterfactual bias" in page
+    assert main(["verify", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["audit", str(run)]) == 2
+    assert "which has measured and judged its model" in capsys.readouterr().err
+    assert main([*command[:-1], str(tmp_path / "other"), "--pairs", "flip:sex"]) == 2
+
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(4, 2)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[-1.0, 0, 0, 0], [1.0, 0, -0.8, 0.8]]))
+    def forward(self, numbers, categories):
+        return self.head(torch.cat([numbers, nn.functional.one_hot(categories[:, 0], 3).float()], 1))
+
+def net():
+    return Net()
+"""
+
+
+def test_a_column_of_a_table_is_flipped(tmp_path, capsys):
+    """The model adds .8 to one logit for a man and takes it away for a woman; hours decide the label."""
+    g = torch.Generator().manual_seed(0)
+    hours, sex = torch.randn(600, generator=g), torch.randint(0, 2, (600,), generator=g)
+    lines = [f"{h:.4f},{'man' if m else 'woman'},{'rich' if h + 0.3 * e > 0 else 'poor'}" for h, m, e in zip(hours, sex.tolist(), torch.randn(600, generator=g), strict=True)]
+    (tmp_path / "people.csv").write_text("\n".join(["hours,sex,income", *lines]))
+    (tmp_path / "nets.py").write_text(NET)
+    run = tmp_path / "run"
+    command = ["debias", "--model", f"{tmp_path / 'nets.py'}:net", "--data", str(tmp_path / "people.csv"), "--label-column", "income", "--out"]
+    code = main([*command, str(run), "--pairs", "flip:sex", "--json"])
+    record = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row["values"] for row in record["audits"][0]["rows"]}
+    assert rows["counterfactual bias"]["original"][0]["value"] > 0.15
+    assert (code, record["verdict"]["code"]) == (0, "BIAS_GONE"), record["verdict"]["sentence"]
+    assert {"accuracy, worst group", "demographic parity difference", "equal opportunity difference"} <= rows.keys()
+    for pairs, said in (("flip:age", "no column 'age' of facts"), ("flip:sex=man/child", "holds no 'child'"), ("flip:hours", "say which two are flipped")):
+        assert main([*command, str(tmp_path / "other"), "--pairs", pairs]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_names_are_public():
+    assert untrain.debias is debias
+    assert untrain.Pairs is Pairs
+    assert untrain.FMD is FMD
