@@ -377,8 +377,8 @@ def test_a_class_is_given_by_number_or_by_name(named, numbers):
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        (["emu"], "no class 'emu'; there are 0 cat, 1 dog, 3 fox"),
-        ([2], "no class 2; there are 0 cat, 1 dog, 3 fox"),
+        (["elk"], "no class 'elk'; there are 0 cat, 1 dog, 3 fox"),
+        ([4], "no class 4; there are 0 cat, 1 dog, 3 fox"),
         ([-1], "no class -1"),
         ([True], "no class True"),
         (["1.0"], "no class '1.0'"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from untrain.cli import main
 from untrain.evidence import record as records
-from untrain.sources import cache, images
+from untrain.sources import blobs, cache
 from untrain.sources.keyed import keyed
 from untrain.verbs import private, verifying
 
@@ -120,7 +120,7 @@ def kept(place: Path) -> list[str]:
 
 
 def test_pictures_of_a_runs_data_are_gone_from_the_cache_when_it_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "KEEP", 1)
+    monkeypatch.setattr(blobs, "KEEP", 1)
     asked = (*ASKED, "--forget", "where:who=Ann Secret")
     assert ran("check", *asked, "--seconds", 1) == 0
     assert "npy" in kept(place)
@@ -137,7 +137,7 @@ def test_pictures_of_a_runs_data_are_gone_from_the_cache_when_it_ends(place: Pat
 
 
 def test_the_cache_is_listed_and_cleared_and_what_is_not_of_it_stays(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(images, "KEEP", 1)
+    monkeypatch.setattr(blobs, "KEEP", 1)
     assert ran("check", *ASKED, "--forget", "class:Ann Secret", "--seconds", 1) == 0
     others = [place / "cache" / "mine.txt", place / "cache" / "data" / "mine.npy", place / "cache" / "retrained-digits-0.safetensors"]
     for path in others:

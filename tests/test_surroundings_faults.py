@@ -407,7 +407,8 @@ def test_fault_71_a_ruined_model_is_marked_wherever_it_is_told_and_never_cleared
     """F30. It is written, since controls and the paper's own rates must run; so the mark is said, with the way out, and no audit of it ends in 0."""
     out = tmp_path / "run"
     shares = iter((0.99, 0.2) * 9)
-    monkeypatch.setattr("untrain.core.unlearn.correct", lambda *_: next(shares))
+    for place in ("marks", "unlearn"):
+        monkeypatch.setattr(f"untrain.core.{place}.correct", lambda *_: next(shares))
     assert ran("unlearn", "finetune", *DIGITS, "--samples", 64, "--epochs", 1, "--out", out) == 0
     told = capsys.readouterr().out
     assert records.read(out)["run"]["marks"] == ["collapsed"]

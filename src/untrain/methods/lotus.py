@@ -24,9 +24,9 @@ class LoTUS(Method):
     """Minimise CE(f(x; theta), s) over both sets, s being what the original says of x, made unsure by chance for forgotten x.
 
         s = softmax((f_o(x) + g) / tau),  g Gumbel noise drawn anew each time    for forgotten x,    the one class that the original names for retained x,
-        tau = exp(alpha (a - unseen)),    a = accuracy on the forget set as the epoch begins.
+        tau = exp(alpha (a - goal)),    a = accuracy on the forget set as the epoch begins.
 
-    It ends before its time where a - unseen is -0.01 or less, and where nothing of the forget set is named any more. `unseen` is the accuracy that a
+    It ends before its time where a - goal is -0.01 or less, and where nothing of the forget set is named any more. `goal` is the accuracy that a
     model has on images it never saw: 0 for classes, as the published code has it. For a list of samples give the original's accuracy on held-out
     images, or all of the list is to be missed. Accuracies are not rounded. The two sets are mixed in each batch, in training mode.
 
@@ -36,7 +36,7 @@ class LoTUS(Method):
 
     Args:
         alpha: How fast the temperature follows accuracy; 1 to 2 in the published code, at which the digits 1 and 7 are named as before.
-        unseen: Accuracy to come to on the forgotten; 0 for classes.
+        goal: Accuracy to come to on the forgotten; 0 for classes.
         share: Share of the retained samples that is used, the same number of each class; 0.3 in the paper.
         lr: Learning rate; 1e-4 in the published code. Ours was chosen on the digits 1 and 7.
         epochs: Passes over forgotten and retained samples, at most; the published code takes them from its command line.
@@ -51,7 +51,7 @@ class LoTUS(Method):
     knobs: ClassVar = {"remembers": {"alpha": +1, "lr": +1, "epochs": +1}}
 
     alpha: float = 6.0
-    unseen: float = 0.0
+    goal: float = 0.0
     share: float = 0.3
     lr: float = 1e-3
     epochs: int = 10
@@ -63,10 +63,10 @@ class LoTUS(Method):
     def temperature(self, named: float) -> float | None:
         """Tau where this share of the forget set is named, or None where it is to end.
 
-        >>> LoTUS(alpha=1.0, unseen=0.5).temperature(0.5), LoTUS(unseen=0.5).temperature(0.49), LoTUS().temperature(0.0)
+        >>> LoTUS(alpha=1.0, goal=0.5).temperature(0.5), LoTUS(goal=0.5).temperature(0.49), LoTUS().temperature(0.0)
         (1.0, None, None)
         """
-        return None if named - self.unseen <= STOP or named == 0 else math.exp(self.alpha * (named - self.unseen))
+        return None if named - self.goal <= STOP or named == 0 else math.exp(self.alpha * (named - self.goal))
 
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         """Distil, epoch by epoch, at the temperature that accuracy asks for."""

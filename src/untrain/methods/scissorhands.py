@@ -94,6 +94,10 @@ class Scissorhands(Method):
             raise BadArgument(f"Scissorhands(later={self.later}) reaches no weight of {len(run)} layers that may move; raise later")
         return found
 
+    def projected(self, slope: Sequence[Tensor], way: Sequence[Tensor]) -> list[Tensor]:
+        """A step's gradient, where it would oppose the way of forgetting brought to where it does not."""
+        return project(slope, way, self.margin)
+
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         """Cut, and repair."""
 
@@ -127,6 +131,6 @@ class Scissorhands(Method):
             lr=self.lr,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
-            combine=lambda both: project([a + b for a, b in zip(*both, strict=True)], way, self.margin),
+            combine=lambda both: self.projected([a + b for a, b in zip(*both, strict=True)], way),
         )
         return Trace.of(scored, done, looked, repaired)

@@ -68,13 +68,17 @@ class WDR(Method):
     optimizer: Optimizer = "adam"
     augment: bool = True
 
+    def away(self, weights: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
+        """How far the weights are from the old ones."""
+        return distance(weights, old, turned=self.turned)
+
     def __call__(self, model: Network, *, retain: Samples) -> Trace:
         """Fine-tune, away from the old weights."""
         weights = model.trainable()
         old = [w.detach().clone() for w in weights]
 
         def loss(x: Inputs, y: Tensor) -> Tensor:
-            return F.cross_entropy(model(x), y) - self.alpha * distance(weights, old, turned=self.turned)
+            return F.cross_entropy(model(x), y) - self.alpha * self.away(weights, old)
 
         model.train()
         batches = retain.at_most(self.samples).batches(self.batch, epochs=self.epochs, augment=self.augment)

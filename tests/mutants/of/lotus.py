@@ -37,7 +37,7 @@ class SurerTheMoreAreNamed(LoTUS):
 @dataclass(frozen=True)
 class NeverEnds(LoTUS):
     def temperature(self, named: float) -> float | None:
-        return math.exp(self.alpha * (named - self.unseen))
+        return math.exp(self.alpha * (named - self.goal))
 
 
 @breaks(laws.check_the_targets_are_those_of_a_plain_loop)

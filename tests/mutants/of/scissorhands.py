@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from unittest import mock
 
@@ -80,3 +81,10 @@ class ProjectsTheOtherWay(Scissorhands):
 class ScissorsPartsExchanged(Scissorhands):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         return super().__call__(model, forget=retain, retain=forget)
+
+
+@breaks(laws.check_no_step_opposes_forgetting)
+@dataclass(frozen=True)
+class OpposesForgetting(Scissorhands):
+    def projected(self, slope: Sequence[Tensor], way: Sequence[Tensor]) -> list[Tensor]:
+        return list(slope)

@@ -54,3 +54,17 @@ class RegularisesInEvaluationMode(WDR):
     def __call__(self, model: Network, *, retain: Samples) -> Trace:
         with mock.patch.object(model, "train", model.eval):
             return super().__call__(model, retain=retain)
+
+
+@breaks(laws.check_its_distance_is_of_directions_and_drives_away)
+@dataclass(frozen=True)
+class IsPaidForLonger(WDR):
+    def away(self, weights: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
+        return wdr.distance(weights, old, turned=False)
+
+
+@breaks(laws.check_its_distance_is_of_directions_and_drives_away)
+@dataclass(frozen=True)
+class DrivesBack(WDR):
+    def away(self, weights: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
+        return -super().away(weights, old)

@@ -16,22 +16,22 @@ from untrain.checks.running import LawBroken, several_batches
 
 
 def check_the_temperature_follows_accuracy_and_the_end_is_not_rounded(method: Any, case: Case | None = None) -> None:
-    """It is exp(alpha (a - unseen)) down to a hundredth below `unseen`, and there is none from there on, nor where nothing is named."""
+    """It is exp(alpha (a - goal)) down to a hundredth below `goal`, and there is none from there on, nor where nothing is named."""
     law = check_the_temperature_follows_accuracy_and_the_end_is_not_rounded
-    for unseen in (0.0, 0.6):
-        asked = replace(method, unseen=unseen)
+    for goal in (0.0, 0.6):
+        asked = replace(method, goal=goal)
         for named in (1.0, 0.75, 0.6, 0.5951, 0.59, 0.3, 0.004, 0.0):
-            told, ends = asked.temperature(named), named <= unseen - 0.01 or named == 0.0
+            told, ends = asked.temperature(named), named <= goal - 0.01 or named == 0.0
             if ends != (told is None):
-                raise LawBroken(law, method, f"{'goes on' if ends else 'ends'} where {named:g} of the forgotten are named and {unseen:g} are to be")
-            if told is not None and abs(math.log(told) - method.alpha * (named - unseen)) > 1e-9:
-                raise LawBroken(law, method, f"takes the temperature {told:g} where {named:g} of the forgotten are named and {unseen:g} are to be")
+                raise LawBroken(law, method, f"{'goes on' if ends else 'ends'} where {named:g} of the forgotten are named and {goal:g} are to be")
+            if told is not None and abs(math.log(told) - method.alpha * (named - goal)) > 1e-9:
+                raise LawBroken(law, method, f"takes the temperature {told:g} where {named:g} of the forgotten are named and {goal:g} are to be")
 
 
 def check_it_ends_where_it_says(method: Any, case: Case | None = None) -> None:
     """On a model that names no more of the forgotten than it is to, it takes no step."""
     law, case = check_it_ends_where_it_says, case or Case.fresh()
-    _, steps, _ = steps_of(replace(method, unseen=1.02), case, module=case.model)
+    _, steps, _ = steps_of(replace(method, goal=1.02), case, module=case.model)
     if steps:
         raise LawBroken(law, method, f"takes {len(steps)} steps where 1.00 of the forgotten are named and 1.02 are to be")
 
@@ -58,7 +58,7 @@ def check_the_targets_are_those_of_a_plain_loop(method: Any, case: Case | None =
     gone = {image.double().numpy().tobytes() for image in x}
     teacher, student = copy.deepcopy(module).eval(), module.train()
     with torch.no_grad():
-        tau = math.exp(method.alpha * (float((teacher(x.double()).argmax(1) == y).double().mean()) - method.unseen))
+        tau = math.exp(method.alpha * (float((teacher(x.double()).argmax(1) == y).double().mean()) - method.goal))
     if len(drawn) != len(steps):
         raise LawBroken(law, method, f"draws noise {len(drawn)} times in {len(steps)} steps")
     noise = iter(drawn)

@@ -14,7 +14,6 @@ from untrain.checks.case import GONE, Case
 from untrain.checks.plain import hold, stepper_of, steps_of
 from untrain.checks.running import LawBroken, left_by, several_batches
 from untrain.core.errors import BadArgument
-from untrain.methods.scissorhands import project
 
 
 def _scores(module: nn.Module, case: Case) -> dict[str, Tensor]:
@@ -65,7 +64,7 @@ def check_no_step_opposes_forgetting(method: Any, case: Case | None = None) -> N
         g, w = ([torch.randn(3, 4, generator=draw, dtype=torch.double), torch.randn(5, generator=draw, dtype=torch.double)] for _ in range(2))
         flat, way = (torch.cat([part.reshape(-1) for part in some]) for some in (g, w))
         for margin in (0.0, method.margin):
-            found = torch.cat([part.reshape(-1) for part in project(g, w, margin)])
+            found = torch.cat([part.reshape(-1) for part in replace(method, margin=margin).projected(g, w)])
             if float(found @ way) < -1e-9:
                 raise LawBroken(law, method, f"leaves a gradient that opposes forgetting by {-float(found @ way):.3g}")
             due = flat if float(flat @ way) >= 0 else flat + max(margin, -float(flat @ way / (way @ way))) * way

@@ -20,14 +20,14 @@ def check_its_distance_is_of_directions_and_drives_away(method: Any, case: Case 
     law, draw = check_its_distance_is_of_directions_and_drives_away, torch.Generator().manual_seed(0)
     old = [torch.randn(4, 3, 3, 3, generator=draw, dtype=torch.double), torch.randn(4, generator=draw, dtype=torch.double)]
     at = [o.clone().requires_grad_() for o in old]
-    slopes = torch.autograd.grad(wdr.distance(at, old, turned=method.turned), at)
+    slopes = torch.autograd.grad(method.away(at, old), at)
     if not all(bool(torch.isfinite(s).all()) for s in slopes):
         raise LawBroken(law, method, "has a slope of NaN or infinity at the old weights")
     near = [(o + 0.1 * torch.randn(o.shape, generator=draw, dtype=torch.double)).requires_grad_() for o in old]
-    here = wdr.distance(near, old, turned=method.turned)
-    out = torch.autograd.grad(here, near)
+    here = method.away(near, old)
+    out, here = torch.autograd.grad(here, near), here.detach()
     on = [n.detach() + 0.01 * s / torch.cat([t.reshape(-1) for t in out]).norm() for n, s in zip(near, out, strict=True)]
-    if not float(wdr.distance(on, old, turned=method.turned)) > float(here):
+    if not float(method.away(on, old)) > float(here) > float(method.away(old, old)):
         raise LawBroken(law, method, "drives back to the old weights")
     if not method.turned:
         due = (torch.cat([(n.detach() - o).reshape(-1) for n, o in zip(near, old, strict=True)]).square().mean() + 1e-8).sqrt()
@@ -35,8 +35,8 @@ def check_its_distance_is_of_directions_and_drives_away(method: Any, case: Case 
             raise LawBroken(law, method, f"measures {float(here):.6g}, where the weights are {float(due):.6g} away")
         return
     longer = [old[0] * torch.tensor([0.2, 1.0, 3.0, 9.0], dtype=torch.double).view(4, 1, 1, 1), old[1]]
-    if float(wdr.distance(longer, old, turned=True)) > 1.01e-4:
-        raise LawBroken(law, method, f"is paid {float(wdr.distance(longer, old, turned=True)):.3g} for filters that are longer, and not other")
+    if (paid := float(method.away(longer, old))) > 1.01e-4:
+        raise LawBroken(law, method, f"is paid {paid:.3g} for filters that are longer, and not other")
 
 
 def check_the_regularised_training_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
