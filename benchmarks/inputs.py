@@ -2,7 +2,6 @@
 
     python benchmarks/inputs.py                       # every cell that has no line yet
     python benchmarks/inputs.py adult-mlp             # of these networks alone
-    python benchmarks/inputs.py --tune agnews 'unsir' 'unsir impair_lr=0.001'  # classes and a seed of no reported cell; to inputs/tuning.json
     python benchmarks/inputs.py --page                # draws docs/inputs.md and its pictures from the record
 
 A cell is a network, the class to forget, and a seed. The seed trains the original and the two retrained models, and runs the method.
@@ -34,11 +33,10 @@ from untrain.core.train import Phase
 from untrain.zoo.networks import NETWORKS
 
 HERE = Path(__file__).resolve().parent
-RECORDS, PAGE = HERE / "records" / "inputs", HERE.parent / "docs" / "inputs.md"
-RECORD, TUNING = RECORDS / "inputs.json", RECORDS / "tuning.json"
+RECORD, PAGE = HERE / "records" / "inputs" / "inputs.json", HERE.parent / "docs" / "inputs.md"
 
 SEEDS, RETRAINED = (0, 1, 2), 2
-SETTINGS = ("unsir", "unsir:plain-noise", "unsir:no-noise")
+SETTINGS = ("unsir", "unsir:no-noise")
 AUDITS = ("accuracy", "prototype", "relearn")
 
 
@@ -76,14 +74,12 @@ class Case:
         data: Training and test samples.
         recipe: How the original and the retrained models come about.
         forget: Classes of the reported cells, one at a time.
-        tune: Classes that settings were looked at on.
     """
 
     title: str
     data: Callable[[], tuple[untrain.Samples, untrain.Samples]]
     recipe: Recipe
     forget: tuple[int, ...]
-    tune: tuple[int, ...]
 
 
 def digits() -> tuple[untrain.Samples, untrain.Samples]:
@@ -93,10 +89,10 @@ def digits() -> tuple[untrain.Samples, untrain.Samples]:
 
 
 CASES = {
-    "adult-mlp": Case("Adult, a perceptron", nets.adult, Recipe(nets.perceptron, lr=0.003, epochs=8), forget=(1,), tune=(4,)),
-    "adult-ft": Case("Adult, an FT-Transformer", nets.adult, Recipe(nets.ft_transformer, lr=0.003, epochs=6), forget=(1,), tune=(4,)),
-    "agnews": Case("AG News, a BERT of transformers", nets.ag_news, Recipe(nets.bert, lr=0.002, epochs=4, batch=32), forget=(1,), tune=(0,)),
-    "digits": Case("digits, the zoo's network", digits, Recipe(lambda: NETWORKS["digits"](10), lr=0.01, epochs=20), forget=(3,), tune=(7,)),
+    "adult-mlp": Case("Adult, a perceptron", nets.adult, Recipe(nets.perceptron, lr=0.003, epochs=8), forget=(1,)),
+    "adult-ft": Case("Adult, an FT-Transformer", nets.adult, Recipe(nets.ft_transformer, lr=0.003, epochs=6), forget=(1,)),
+    "agnews": Case("AG News, a BERT of transformers", nets.ag_news, Recipe(nets.bert, lr=0.002, epochs=4, batch=32), forget=(1,)),
+    "digits": Case("digits, the zoo's network", digits, Recipe(lambda: NETWORKS["digits"](10), lr=0.01, epochs=20), forget=(3,)),
 }
 
 
@@ -108,21 +104,19 @@ class Cell:
         case: Name of the network and its data.
         label: The class that is forgotten.
         seed: What trains, and runs the method.
-        tuning: Whether settings are looked at on it: a fifth of the training part is scored then, and not trained on.
     """
 
     case: str
     label: int
     seed: int
-    tuning: bool = False
 
 
-def cells(names: list[str], tuning: bool) -> Iterator[Cell]:
+def cells(names: list[str]) -> Iterator[Cell]:
     """The cells, a seed of every network before the next."""
-    for seed in (10,) if tuning else SEEDS:
+    for seed in SEEDS:
         for name in names:
-            for label in CASES[name].tune if tuning else CASES[name].forget:
-                yield Cell(name, label, seed, tuning)
+            for label in CASES[name].forget:
+                yield Cell(name, label, seed)
 
 
 def trained(recipe: Recipe, samples: untrain.Samples, seed: int) -> nn.Module:
@@ -145,9 +139,6 @@ def measured(cell: Cell, settings: list[str]) -> Iterator[dict[str, Any]]:
     """A line for each setting: what ran, where its noise went in, what is still answered, and what comes back."""
     case = CASES[cell.case]
     train, scored = case.data()
-    if cell.tuning:
-        held = torch.arange(len(train)) % 5 == 0
-        train, scored = train[~held], train[held]
     split = untrain.Split.by_class(train, scored, forget=[cell.label])
     original = trained(case.recipe, train, cell.seed).eval()
     retrained = [trained(case.recipe, split.retain, 1000 * (i + 1) + cell.seed).eval() for i in range(RETRAINED)]
@@ -175,7 +166,7 @@ def measured(cell: Cell, settings: list[str]) -> Iterator[dict[str, Any]]:
         for row in (row for entry in found for row in entry["rows"]):
             if row["unit"] == "share" and "less" not in row["name"]:
                 line["rows"][row["name"]] = {c: [(round(v["value"], 4), v["n"]) for v in vs] for c, vs in row["values"].items() if vs}
-        if text == "unsir" and cell.seed == 0 and not cell.tuning:
+        if text == "unsir" and cell.seed == 0:
             line["seen"] = seen(original, split, cell)
         yield line
 
@@ -220,15 +211,14 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
     return (*(line[f.name] for f in dataclasses.fields(Cell)), line["setting"])
 
 
-def run(names: list[str], settings: list[str], tuning: bool) -> None:
+def run(names: list[str], settings: list[str]) -> None:
     """Run what has no line yet."""
-    path = TUNING if tuning else RECORD
-    for cell in cells(names, tuning):
-        have = {key(line) for line in read(path)["lines"]}
+    for cell in cells(names):
+        have = {key(line) for line in read()["lines"]}
         left = [text for text in settings if (*dataclasses.astuple(cell), text) not in have]
         for line in measured(cell, left) if left else ():
             # Read again: another process may have added lines meanwhile.
-            kept = read(path)
+            kept = read()
             kept["lines"].append(line)
             kept["environment"] = {
                 "untrain": version("untrain"),
@@ -238,14 +228,14 @@ def run(names: list[str], settings: list[str], tuning: bool) -> None:
                 "precision": "fp32",
                 "threads": torch.get_num_threads(),
             }
-            path.parent.mkdir(parents=True, exist_ok=True)
-            disk.write(path, (json.dumps(kept, sort_keys=True) + "\n").replace('{"case"', '\n{"case"').encode())
+            RECORD.parent.mkdir(parents=True, exist_ok=True)
+            disk.write(RECORD, (json.dumps(kept, sort_keys=True) + "\n").replace('{"case"', '\n{"case"').encode())
             print(brief(line), flush=True)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read() -> dict[str, Any]:
     """The record; an empty one where there is none."""
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"lines": []}
+    found: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.is_file() else {"lines": []}
     return found
 
 
@@ -268,12 +258,12 @@ def main(*arguments: str) -> None:
     if "--page" in arguments:
         import inputs_page
 
-        text, pictures = inputs_page.page(read(RECORD))
+        text, pictures = inputs_page.page(read())
         for name, drawn in {PAGE.name: text, **pictures}.items():
             (PAGE.parent / name).write_text(drawn, encoding="utf-8")
         return
     settings = [a for a in arguments if a.partition(" ")[0].partition(":")[0] in discover.found("methods")]
-    run([a for a in arguments if a in CASES] or list(CASES), settings or list(SETTINGS), "--tune" in arguments)
+    run([a for a in arguments if a in CASES] or list(CASES), settings or list(SETTINGS))
 
 
 if __name__ == "__main__":

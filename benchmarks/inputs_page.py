@@ -133,8 +133,16 @@ untrain unlearn unsir --model nets.py:net --data rows.csv --weights trained/mode
 
 How rows and texts are read says [Your model, your data](yours.md#rows-and-texts).
 
+Of Adult the network tells a person's relationship in the family from all other columns, of the first 8,000 and 2,000 lines of its two parts;
+AG News is the test part of that data set, 4,000 texts to train on and 1,200 to test on, of 32 words at most, under a vocabulary of the training texts.
+
 What follows was run by `benchmarks/inputs.py` at UNSIR's defaults, which were chosen on images; nothing was tuned. The seed trains the original and two models
 without the class, and runs the method. Shares of test samples are pooled over the seeds, with the upper end of the 95 % interval; *change* is
 that of the retained ones, in points: it can be above nought, since with a class gone there is one less to take a sample for. The last four columns are
-what comes back, of the unlearned / of the retrained models. A line that is missing was not run.
+what comes back, of the unlearned / of the retrained models.
+
+With the default no test sample of a class is named in any of the four, and what is retained loses no more than a point. Without noise
+(`no-noise`) it is nearly the same: retained samples alone take the class from the answers here. So the tables show that noise can be
+learned and met at a layer, and not that it is what forgets. On texts more of the class comes back than in the models that never saw it,
+as on digits. On Adult a few samples hardly tell the class in the original either, so that what features hold is not seen there.
 """
