@@ -69,7 +69,7 @@ def test_the_cache_is_named_by_recipe_and_retained_data_and_not_by_their_number(
     assert len({first["folder"], *(reference(o, models=1, cost=True)["folder"] for o in others)}) == 3
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Stands for a kill."""
 
 

@@ -68,7 +68,7 @@ def test_of_models_that_do_not_differ_the_best_of_many_rules_tells_some_apart():
     assert few == by_chance(8, 100)
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """Stands for a kill."""
 
 
