@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -123,9 +122,3 @@ def tried(examples: int, steps: int, place: Path) -> None:
 def test_a_run_folder_comes_through_whatever_befalls_it(tmp_path: Path) -> None:
     """F01, F02, F05 and F14: some orders of kills, second calls and damage."""
     tried(2, 6, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_run_folder_comes_through_whatever_befalls_it_in_many_orders(tmp_path: Path) -> None:
-    """F01, F02, F05 and F14, the long form."""
-    tried(12, 12, tmp_path)
