@@ -16,7 +16,10 @@ from torch import nn
 from blobs import blobs, taught
 from untrain.audits.attack import Attack
 from untrain.core.audit import Finding, Value, audit
-from untrain.core.data import Split
+from untrain.core.data import Samples, Split
+from untrain.core.engine import seeded
+from untrain.core.network import Network
+from untrain.core.relearning import places, relearned
 from untrain.metrics.recovery import turned
 
 GONE = 2
@@ -172,3 +175,36 @@ def test_filters_are_compared_by_their_angle():
     nothing = torch.zeros(2, 3)
     assert turned(nothing, nothing).tolist() == [0, 0]
     assert turned(nothing, torch.ones(2, 3)).tolist() == [1, 1]
+
+
+class Shared(nn.Module):
+    """Its first layer and its head have one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 4, bias=False), nn.Linear(4, 4)
+        self.head.weight = self.first.weight
+
+    def forward(self, x):
+        return self.head(torch.relu(self.first(x)))
+
+
+@pytest.mark.parametrize("rows", ["mean", "drawn"])
+def test_rows_of_a_head_that_shares_its_weight_begin_anew(rows):
+    torch.manual_seed(0)
+    module, x = Shared(), torch.randn(40, 4)
+    begun, samples = module.head.weight.detach().clone(), Samples(x, torch.arange(40) % 4)
+    with seeded(0):
+        relearned(Network(module), samples, torch.empty(0, 4, dtype=torch.long), samples, (GONE,), rows=rows, every=1, lr=0.1, optimizer="sgd")
+    stay = [0, 1, 3]
+    assert module.first.weight is module.head.weight
+    assert torch.equal(module.head.weight[stay], begun[stay])
+    assert not torch.equal(module.head.weight[GONE], begun[GONE])
+    assert rows == "drawn" or torch.allclose(module.head.weight[GONE], begun[stay].mean(0))
+
+
+def test_batches_may_be_of_the_forgotten_alone():
+    order = places(5, 7, steps=4, batch=3, share=1.0)
+    assert order.shape == (4, 3)
+    assert sorted(order.flatten()[:5].tolist()) == list(range(5))
+    assert places(5, 7, steps=4, batch=1, share=0.1).shape == (4, 1)

@@ -87,7 +87,10 @@ class _Relative:
         self.begun = {n: p.detach().clone() for n, p in network.named_parameters().items() if p.is_floating_point()}
         self.sizes = {n: p.abs() for n, p in self.begun.items()}
         mine, others = list(classes), [i for i in range(network.head.width) if i not in classes]
-        for name in network.head.rows(classes) if rows != "kept" else ():
+        # A weight that the head shares with another layer goes by that layer's name.
+        names = {id(p): n for n, p in network.named_parameters().items()}
+        for row in network.head.rows(classes) if rows != "kept" else ():
+            name = names[id(network.module.get_parameter(row))]
             weight, size = self.begun[name], self.sizes[name]
             if rows == "drawn" and weight.ndim > 1:
                 # By each unit's own size, so that how large units are written is nothing to it; the square of its length is that of the others, on average.
@@ -131,4 +134,4 @@ class _Held(nn.Module):
 
 def _cycled(n: int, steps: int, each: int) -> Tensor:
     """Places [steps, each] of n samples, in one random order after the other."""
-    return torch.cat([torch.randperm(n) for _ in range(-(-steps * each // n))])[: steps * each].view(steps, each)
+    return torch.cat([torch.randperm(n) for _ in range(max(1, -(-steps * each // n)))])[: steps * each].view(steps, each)
