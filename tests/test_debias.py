@@ -118,6 +118,12 @@ def test_the_bias_goes_and_the_given_model_stays(case, method, left):
     assert after["accuracy, other side"]["value"] > before["accuracy, other side"]["value"]
 
 
+def test_a_network_in_double_precision_is_debiased_alike(case):
+    model, _, steps, _ = case
+    once, twice = (debias(m, steps).model.state_dict() for m in (model, copy.deepcopy(model).double()))
+    assert all(value.dtype == torch.float64 and torch.allclose(value.float(), once[name], rtol=1e-3, atol=1e-4) for name, value in twice.items())
+
+
 def test_only_the_head_moves():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 2)).eval()

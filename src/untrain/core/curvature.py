@@ -242,7 +242,7 @@ def _along(model: Network, x: Inputs, weights: Sequence[nn.Parameter], vector: S
 
 def _linear(model: Network, read: Tensor) -> Tensor:
     """What a linear head answers with to what it reads."""
-    made = read @ model.head.matrix.T
+    made = read.to(model.head.matrix) @ model.head.matrix.T
     return made if model.head.layer.bias is None else made + model.head.layer.bias
 
 
