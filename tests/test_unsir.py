@@ -15,6 +15,7 @@ from untrain.bench.scenario import Scenario
 from untrain.core.data import Samples, Split
 from untrain.core.errors import BadData
 from untrain.core.files import weights_hash
+from untrain.core.network import Network
 from untrain.core.unlearn import unlearn
 from untrain.methods.unsir import UNSIR
 
@@ -111,3 +112,19 @@ def test_the_page_of_few_images_is_what_its_record_gives():
         assert (ROOT / "docs" / "sizes.md").read_text(encoding="utf-8") == sizes.page()
     finally:
         del sys.modules["sizes"]
+
+
+class Shared(nn.Module):
+    """A head that has its weight together with an embedding, which goes by the embedding's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.mix, self.head = nn.Embedding(4, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+        self.head.weight = self.words.weight
+
+    def forward(self, x):
+        return self.head(torch.relu(self.mix(self.words(x).mean(1))))
+
+
+def test_a_head_that_shares_its_weight_is_not_shrunk():
+    assert list(UNSIR(shrink=0.5).body(Network(Shared()))) == ["mix.weight"]

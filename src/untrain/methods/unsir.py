@@ -126,8 +126,9 @@ class UNSIR(Method):
 
     def body(self, model: Network) -> dict[str, nn.Parameter]:
         """The weights of two dimensions and more outside every head, by name."""
-        heads = {name for head in model.heads for name in head.rows(())}
-        return {name: weight for name, weight in model.named_parameters().items() if weight.requires_grad and weight.ndim > 1 and name not in heads}
+        # By the weight and not by its name: one that a head shares with another layer goes by that layer's.
+        heads = {id(weight) for head in model.heads for weight in head.layer.parameters()}
+        return {name: weight for name, weight in model.named_parameters().items() if weight.requires_grad and weight.ndim > 1 and id(weight) not in heads}
 
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
         """Noise, impair, repair."""
