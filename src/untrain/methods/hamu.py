@@ -19,8 +19,8 @@ TINY = 1e-30
 """What a squared length is held above, so that no gradient of nothing divides by nothing."""
 
 
-def least_harm(g_r: Tensor, g_f: Tensor, Q: Tensor, R: Tensor) -> Tensor | None:
-    """The step with the least <g_r, step> among those with <g_f, step> >= Q and |step| <= R; None where there is none, as Q > R |g_f|.
+def least_harm(g_r: Tensor, g_f: Tensor, Q: Tensor, R: Tensor) -> Tensor:
+    """The step with the least <g_r, step> among those with <g_f, step> >= Q and |step| <= R; R g_f / |g_f|, up g_f as far as it may, where there is none, as Q > R |g_f|.
 
     It is -R g_r / |g_r| where that forgets enough, and else  Q g_f / |g_f|^2 - sqrt(R^2 - Q^2 / |g_f|^2) g_r' / |g_r'|,  g_r' the part of g_r across g_f.
 
@@ -28,27 +28,22 @@ def least_harm(g_r: Tensor, g_f: Tensor, Q: Tensor, R: Tensor) -> Tensor | None:
     tensor([-0.8000,  0.6000])
     """
     kept, gone, both = (g_r * g_r).sum(), (g_f * g_f).sum().clamp(min=TINY), (g_r * g_f).sum()
-    if bool(R * gone.sqrt() < Q):
-        return None
-    if bool(both * R <= -Q * kept.sqrt()):
-        return -R * g_r / kept.clamp(min=TINY).sqrt()
     across = g_r - both / gone * g_f
     length = (across * across).sum().clamp(min=TINY).sqrt()
-    return Q / gone * g_f - (R * R - Q * Q / gone).clamp(min=0).sqrt() * across / length
+    bound = Q / gone * g_f - (R * R - Q * Q / gone).clamp(min=0).sqrt() * across / length
+    # All three and then the one that counts, so that no step waits for the device, tensor after tensor.
+    step = torch.where(both * R <= -Q * kept.sqrt(), -R * g_r / kept.clamp(min=TINY).sqrt(), bound)
+    return torch.where(R * gone.sqrt() < Q, R * g_f / gone.sqrt(), step)
 
 
 def hamu_q(g_r: Tensor, g_f: Tensor, quota: float, cap: float) -> Tensor:
     """The direction that harms least among those that raise the forgotten's loss by the quota, no longer than |g_r|; where no such is that long enough, up g_f as far as it may."""
-    R = (g_r * g_r).sum().sqrt()
-    step = least_harm(g_r, g_f, torch.as_tensor(quota).to(g_r), R)
-    return R * g_f / (g_f * g_f).sum().clamp(min=TINY).sqrt() if step is None else step
+    return least_harm(g_r, g_f, torch.full_like(g_r.sum(), quota), (g_r * g_r).sum().sqrt())
 
 
 def hamu_u(g_r: Tensor, g_f: Tensor, quota: float, cap: float) -> Tensor:
     """With the roles exchanged: the direction that forgets most among those that raise the retained's loss by no more than the quota, no longer than |g_r|."""
-    step = least_harm(-g_f, -g_r, torch.as_tensor(-quota).to(g_r), (g_r * g_r).sum().sqrt())
-    assert step is not None  # no step at all harms nothing
-    return step
+    return least_harm(-g_f, -g_r, torch.full_like(g_r.sum(), -quota), (g_r * g_r).sum().sqrt())
 
 
 def pcgrad(g_r: Tensor, g_f: Tensor, quota: float, cap: float) -> Tensor:
