@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -382,6 +383,21 @@ def net():
 """
 
 
+SIDES = """
+from untrain.core.data import Samples
+from untrain.zoo.sets import digits
+
+def plain():
+    return digits().test[:80]
+
+def darker():
+    one = plain()
+    x = one.batch(range(80))[0].clone()
+    x[..., :3] = 0
+    return Samples(x, one.y, names=one.names)
+"""
+
+
 def test_a_column_of_a_table_is_flipped(tmp_path, capsys):
     """The model adds .8 to one logit for a man and takes it away for a woman; hours decide the label."""
     g = torch.Generator().manual_seed(0)
@@ -399,6 +415,27 @@ def test_a_column_of_a_table_is_flipped(tmp_path, capsys):
     assert {"accuracy, worst group", "demographic parity difference", "equal opportunity difference"} <= rows.keys()
     for pairs, said in (("flip:age", "no column 'age' of facts"), ("flip:sex=man/child", "holds no 'child'"), ("flip:hours", "say which two are flipped")):
         assert main([*command, str(tmp_path / "other"), "--pairs", pairs]) == 2
+        assert said in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "other"), "--pairs", "flip:sex", "--group", "age"]) == 2
+    assert "--group age: no column says which group a test sample is of" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_code_that_gives_a_side_of_the_pairs_is_told_of_and_hashed(tmp_path, capsys):
+    """Both sides by functions of the user's, which are run because the command names them."""
+    (tmp_path / "sides.py").write_text(SIDES)
+    pairs, twins = (f"{tmp_path / 'sides.py'}:{side}" for side in ("plain", "darker"))
+    command = ["debias", "--model", "digits", "--data", "digits", "--pairs", pairs, "--twins", twins, "--out", str(tmp_path / "run")]
+    assert main([*command, "--json"]) in (0, 3)
+    told = capsys.readouterr()
+    record = json.loads(told.out)
+    assert record["code"] == dict.fromkeys(("pairs", "twins"), hashlib.sha256(SIDES.encode()).hexdigest())
+    assert "sides.py:plain runs your code" in told.err
+    assert "sides.py:darker runs your code" in told.err
+    assert str(tmp_path) not in json.dumps(record)
+    for more, said in ((["--training"], "and no --twins"), (["--holdout", pairs], "leave one of them out")):
+        unread = [str(tmp_path / "never-read") if word == "digits" and command[n - 1] == "--data" else word for n, word in enumerate(command[:-1])]
+        assert main([*unread, str(tmp_path / "other"), *more]) == 2
         assert said in capsys.readouterr().err
 
 

@@ -15,25 +15,22 @@ from untrain.core import unlearn as running
 from untrain.core.audit import audit
 from untrain.core.data import Samples
 from untrain.core.data.pairs import Pairs
-from untrain.core.disk import sha256
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.core.fmd import FMD, Replacing, debias, split_of_pairs
 from untrain.evidence import record as records
-from untrain.evidence import seal
 from untrain.evidence.listed import judged
 from untrain.sources import cache, pairing
 from untrain.sources import request as forgetting
-from untrain.sources.card import CARD, card
 from untrain.sources.forms import finding
-from untrain.sources.libraries.functions import file_of
+from untrain.sources.libraries.functions import hash_of
 from untrain.sources.names import RUNS_CODE
-from untrain.verbs.about import about_data, about_model, about_weights, flags, is_foreign, machine, setting_flags
-from untrain.verbs.chaining import chain
-from untrain.verbs.folder import note_inputs, refuse_output, writing
-from untrain.verbs.given import path_of_name
+from untrain.verbs.about import about_data, about_model, about_weights, flags, machine, setting_flags
+from untrain.verbs.finishing import closed, room_of, weighed
+from untrain.verbs.folder import refuse_output, writing
+from untrain.verbs.given import code_of
 from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
-from untrain.verbs.run_files import RECORD, WEIGHTS
+from untrain.verbs.run_files import WEIGHTS
 
 
 def remove(
@@ -68,18 +65,24 @@ def remove(
         The record.
 
     Raises:
-        BadArgument: pairs that are not named rightly.
+        BadArgument: pairs that are not named rightly, or a group that the data have no column for.
         BadData: pairs that do not pair.
     """
     chosen = method or FMD()
     with files.watching(), cache.forgetting():
         refuse_output(out, inputs.paths())
         refuse_below(count=(count, 4))
-        code = pairing.runs(pairs) if twins is None else None
-        if code is not None:
-            say(RUNS_CODE.format(code.shown, "runs"))
+        if twins is not None:
+            _refuse_beside_twins(inputs, isinstance(chosen, Replacing))
+        # What `flip:` flips is a column, whatever it is called.
+        code = code_of({} if pairs.startswith("flip:") else {"pairs": pairs, "twins": twins})
+        for function in code.values():
+            say(RUNS_CODE.format(function.shown, "runs"))
+        hashes = {flag: hash_of(function) for flag, function in code.items()}
         opened = inputs.open(say)
         source, given = opened.data, opened.model
+        if group is not None and group not in source.test.columns:
+            raise BadArgument(f"--group {group}: no column says which group a test sample is of; there are {', '.join(source.test.columns) or 'none'}")
         opened.tell(say)
         steps, measured, training = _pairs(opened, pairs, twins, count, isinstance(chosen, Replacing))
         column = group if group is not None else pairs.removeprefix("flip:").partition("=")[0] if pairs.startswith("flip:") else ""
@@ -88,7 +91,7 @@ def remove(
         asked = Bias(group=column)
         named = _named(pairs, twins)
         listed = split_of_pairs(steps).replaced(forget=steps.other)
-        hashes = dict(opened.code) | ({"pairs": sha256(file_of(code))} if code is not None else {})
+        hashes |= opened.code
         arguments = {
             "verb": "debias",
             "pairs": named,
@@ -97,15 +100,18 @@ def remove(
             "settings": [type(chosen).__name__, asdict(chosen)],
             "model": given.name,
             "weights": given.sha256,
-        }
-        arguments |= {"data": source.sha256, "seed": inputs.seed, "norm": inputs.norm, "head": inputs.head, "training": training is not None, "code": hashes} | machine(
-            opened.engine
-        )
+            "data": source.sha256,
+            **inputs.brought,
+            "seed": inputs.seed,
+            "norm": inputs.norm,
+            "head": inputs.head,
+            "training": training is not None,
+            "code": hashes,
+        } | machine(opened.engine)
         told = {"pairs": _word(pairs), "twins": None if twins is None else _word(twins), "group": group, "count": None if count == 2000 else count}
         words = inputs.words(after={"data": told, "forget": {"out": out.name}})
         command = ["debias", *flags(**words), *flags(training=True if training is not None else None), *setting_flags(chosen)]
-        room = 6 * sum(value.numel() * value.element_size() for value in (*given.module.parameters(), *given.module.buffers()))
-        with writing(out, arguments, room) as state:
+        with writing(out, arguments, room_of(given.module)) as state:
             result = debias(
                 given.module, steps, training=training, method=chosen, seed=inputs.seed, norm=given.norm, head=inputs.head, device=opened.device, progress=progress, store=state
             )
@@ -119,35 +125,31 @@ def remove(
                 output={"file": WEIGHTS, "sha256": ""},
                 code=hashes,
             )
-            files.save_weights(out / WEIGHTS, given.state(result.model), about_weights(chosen, source, listed, inputs.seed))
-            record["output"]["sha256"] = files.sha256(out / WEIGHTS)
             answers = audit(result.model, parts, [asked], original=given.module, norm=given.norm, head=inputs.head, device=opened.device, progress=progress)
             record["audits"] = records.finite(answers)
             record["verdict"] = records.finite(judged(record))
-            note_inputs(out, inputs.paths())
-            for name, path in given.beside.items():
-                files.write(out / name, path.read_bytes())
-            if is_foreign(record):
-                files.write(out / CARD, card(record).encode())
-            record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
-            files.write(out / RECORD, records.dumps(record))
-        return record
+            weighed(out, record, opened, result.model, about_weights(chosen, source, listed, inputs.seed))
+            return closed(out, record, inputs)
+
+
+def _refuse_beside_twins(inputs: Inputs, training: bool) -> None:
+    """Refuse what pairs that are brought ready-made leave no room for.
+
+    Raises:
+        BadArgument: training data are wanted, or a hold-out is named.
+    """
+    if training:
+        raise BadArgument("--training needs the counterfactual of each training sample: name a column or a function by --pairs, and no --twins")
+    if inputs.holdout is not None:
+        raise BadArgument("--holdout says which samples pairs are made of, and --twins brings pairs of its own; leave one of them out")
 
 
 def _pairs(opened: Opened, pairs: str, twins: str | None, count: int, training: bool) -> tuple[Pairs, Pairs, Pairs | None]:
-    """The pairs to step by, those that are measured, and training samples beside their counterfactuals where these are wanted.
-
-    Raises:
-        BadArgument: training data are wanted, and only two parts are named; or a hold-out beside those.
-    """
+    """The pairs to step by, those that are measured, and training samples beside their counterfactuals where these are wanted."""
     data, seed = opened.data, opened.inputs.seed
     if twins is None:
         made = [_made(opened, pairs, part, seed + n, most) for n, (part, most) in enumerate([(data.holdout or data.train, count), (data.test, None)])]
         return made[0], made[1], _made(opened, pairs, data.train, seed + 2, None) if training else None
-    if training:
-        raise BadArgument("--training needs the counterfactual of each training sample: name a column or a function by --pairs, and no --twins")
-    if opened.inputs.holdout is not None:
-        raise BadArgument("--holdout says which samples pairs are made of, and --twins brings pairs of its own; leave one of them out")
     whole = Pairs(*(_part(opened, name) for name in (pairs, twins)))
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))
     half = len(whole) // 2

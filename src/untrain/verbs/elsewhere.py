@@ -13,18 +13,16 @@ from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.marks import marked
 from untrain.evidence import record as records
-from untrain.evidence import seal
 from untrain.sources import cache
 from untrain.sources import request as forgetting
 from untrain.verbs.about import about_data, about_model, flags, request
 from untrain.verbs.auditing import beside_shadows, examine, filled, reference
-from untrain.verbs.chaining import chain
-from untrain.verbs.folder import note_inputs, refuse_output, writing
-from untrain.verbs.given import path_of_name
+from untrain.verbs.finishing import closed
+from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.inputs import Inputs, Say, unsaid
-from untrain.verbs.private import keep, told
+from untrain.verbs.private import told
 from untrain.verbs.reporting import report
-from untrain.verbs.run_files import RECORD, WEIGHTS, weights_in
+from untrain.verbs.run_files import WEIGHTS, weights_in
 from untrain.verbs.shadowing import shadows_in
 from untrain.verbs.triggering import Planted
 
@@ -114,10 +112,7 @@ def audit_file(
             code=opened.code,
         )
         examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, trigger=planted, show_images=show_images, progress=progress)
-        note_inputs(out, inputs.paths())
-        keep(out, hidden)
         files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
-        record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
-        files.write(out / RECORD, records.dumps(record))
+        record = closed(out, record, inputs, hidden)
     report(out)
     return record

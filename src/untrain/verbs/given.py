@@ -235,5 +235,5 @@ def code_of(named: Mapping[str, Any]) -> dict[str, naming.Named]:
     return {flag: what for flag, what in found.items() if what is not None and what.runs_code and (flag in ("model", "recipe") or not Path(named[flag]).exists())}
 
 
-CODE = ("model", "recipe", "data", "test", "holdout", "unseen")
+CODE = ("model", "recipe", "data", "test", "holdout", "unseen", "pairs", "twins")
 """Flags that may name a function of the user's."""

@@ -13,18 +13,15 @@ from untrain.core.discover import name_of
 from untrain.core.engine import Progress, silent
 from untrain.core.method import Method
 from untrain.evidence import record as records
-from untrain.evidence import seal
 from untrain.sources import cache
 from untrain.sources import request as forgetting
-from untrain.sources.card import CARD, card
-from untrain.verbs.about import about_data, about_model, about_recipe, about_weights, flags, is_foreign, machine, request, setting_flags
-from untrain.verbs.chaining import chain
-from untrain.verbs.folder import note_inputs, refuse_output, writing
-from untrain.verbs.given import path_of_name
+from untrain.verbs.about import about_data, about_model, about_recipe, about_weights, flags, machine, request, setting_flags
+from untrain.verbs.finishing import closed, room_of, weighed
+from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.inputs import Inputs, Say, unsaid
-from untrain.verbs.private import keep, told
+from untrain.verbs.private import told
 from untrain.verbs.ranks import joined
-from untrain.verbs.run_files import RECORD, WEIGHTS
+from untrain.verbs.run_files import WEIGHTS
 
 
 def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = silent, say: Say = unsaid) -> dict[str, Any]:
@@ -73,9 +70,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
         if taught is None:
             words |= {"epochs": None, "recipe": None}
         command = ["unlearn", name_of(method), *flags(**words), *setting_flags(method)]
-        # Weights, and what a run keeps of them: a copy, two moments, each of them twice while it is written.
-        room = 6 * sum(value.numel() * value.element_size() for value in (*given.module.parameters(), *given.module.buffers()))
-        with writing(out, arguments, room) as state:
+        with writing(out, arguments, room_of(given.module)) as state:
             result = running.unlearn(
                 given.module,
                 split,
@@ -101,15 +96,6 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                 code=opened.code,
             )
             if engine.rank == 0:
-                # transformers 4 reads no file that does not say that it is PyTorch's.
-                files.save_weights(out / WEIGHTS, given.state(result.model), about, {"format": "pt"} if given.beside else {})
-                record["output"]["sha256"] = files.sha256(out / WEIGHTS)
-                note_inputs(out, inputs.paths())
-                keep(out, hidden)
-                for name, path in given.beside.items():
-                    files.write(out / name, path.read_bytes())
-                if is_foreign(record):
-                    files.write(out / CARD, card(record).encode())
-                record = seal.sealed(record | {"chain": chain(record, out, inputs.weights, path_of_name(inputs.model))})
-                files.write(out / RECORD, records.dumps(record))
+                weighed(out, record, opened, result.model, about)
+                record = closed(out, record, inputs, hidden)
         return record
