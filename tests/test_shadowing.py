@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import jsonschema
 import pytest
 
 from untrain.cli import main
 from untrain.core.errors import BadArgument, BadData
-from untrain.core.files import sha256
+from untrain.core.files import save_weights, sha256
 from untrain.evidence import record as records
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.reference import reference
-from untrain.verbs.shadowing import by_chance
+from untrain.verbs.shadowing import by_chance, shadows_in
 
 HELD = "from untrain.zoo.sets import digits\n\n\ndef held():\n    return digits().test[:120]\n"
 
@@ -112,6 +113,28 @@ def test_shadows_of_other_samples_are_refused(four, place, tmp_path):
     (place / "other.txt").write_text("\n".join(map(str, range(5, 95))))
     with pytest.raises(BadArgument, match="models of another recipe, or trained on other data"):
         reference(asked(place, forget=f"index:{place / 'other.txt'}"), place / "dark", models=4, shadows=True)
+
+
+def test_shadows_that_are_not_what_a_call_wrote_are_refused(four, place, tmp_path):
+    opened = asked(place).open()
+
+    def read(folder, forget=None):
+        split = opened.split if forget is None else asked(place, forget=forget).open().split
+        return shadows_in(folder, "digits", 10, split, None)
+
+    (place / "third.txt").write_text("\n".join(map(str, range(5, 95))))
+    with pytest.raises(BadData, match="of other samples to be forgotten"):
+        read(place / "dark", f"index:{place / 'third.txt'}")
+    # One under another's seed would be taken to have seen the other half.
+    wrong = shutil.copytree(place / "dark", tmp_path / "wrong")
+    (wrong / "seed-1.safetensors").rename(wrong / "seed-9.safetensors")
+    with pytest.raises(BadData, match="under other names than they were given"):
+        read(wrong)
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    save_weights(odd / "seed-1.safetensors", opened.model.module.state_dict(), {"shadows": "yes"})
+    with pytest.raises(BadData, match="what the shadows in odd say of themselves is not as it should be"):
+        read(odd)
 
 
 def test_shadows_take_a_hold_out_and_a_method_takes_shadows(place, run, tmp_path):

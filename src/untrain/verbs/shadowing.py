@@ -15,7 +15,7 @@ from untrain.core import files
 from untrain.core.audit import Shadow, halves
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.discover import lookup, name_of
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadArgument, BadData, wall
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import predict
@@ -75,24 +75,27 @@ def shadows_in(folder: Path, model: str, classes: int, split: Split, method: Met
         method: That of the run; what it made of the shadows stands beside them, where all are there.
 
     Raises:
-        BadData: there are none, or they are of other samples.
+        BadData: there are none, or they are of other samples or of several calls, or do not say what they are.
     """
     found = sorted(folder.glob("seed-*.safetensors"), key=lambda path: (len(path.name), path.name)) if folder.is_dir() else []
     abouts = [files.about(path) for path in found]
     if not found or any("shadows" not in about for about in abouts):
         raise BadData(f"{folder.name} holds no shadows; `untrain reference --shadows` trains them")
-    begin = int(abouts[0]["shadows"]["seed"])
-    if any(about["shadows"] != half_of(split, begin) for about in abouts):
-        raise BadData(f"the shadows in {folder.name} are of other samples to be forgotten, or another hold-out; train them by the same --forget and --holdout")
-    last = max(int(about["seed"]) for about in abouts) - begin
-    seen = dict(halves(split, last, begin))
-    after = [] if method is None else [file_of(after_in(folder, method), int(about["seed"])) for about in abouts]
+    with wall(f"what the shadows in {folder.name} say of themselves", "train them anew"):
+        begin, seeds = int(abouts[0]["shadows"]["seed"]), [int(about["seed"]) for about in abouts]
+        if any(about["shadows"] != half_of(split, begin) for about in abouts):
+            raise BadData(f"the shadows in {folder.name} are of other samples to be forgotten, or another hold-out; train them by the same --forget and --holdout")
+        if len({about["of"] for about in abouts}) > 1 or [path.name for path in found] != [file_of(folder, seed).name for seed in seeds]:
+            raise BadData(f"{folder.name} holds shadows of several calls, or under other names than they were given; name a folder as `untrain reference --shadows` wrote it")
+        drawn = dict(halves(split, max(seeds) - begin, begin))
+        seen = [drawn[seed] for seed in seeds]
+    after = [] if method is None else [file_of(after_in(folder, method), seed) for seed in seeds]
     whole = bool(after) and all(path.is_file() for path in after)
 
     def read(path: Path) -> nn.Module:
         return given_model(model, classes, weights=path).module
 
-    made = [Shadow(read(path), seen[int(about["seed"])], read(after[i]) if whole else None) for i, (path, about) in enumerate(zip(found, abouts, strict=True))]
+    made = [Shadow(read(path), half, read(after[i]) if whole else None) for i, (path, half) in enumerate(zip(found, seen, strict=True))]
     hashes = [files.sha256(path) for path in (*found, *(after if whole else ()))]
     return made, {"models": len(made), "after": whole, "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
 
