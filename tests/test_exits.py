@@ -1,6 +1,7 @@
 """Exits: each is found by its head, fit and UNSIR reach all of them, and one that still knows is caught."""
 
 import copy
+import itertools
 import json
 from dataclasses import replace
 
@@ -27,6 +28,8 @@ from untrain.evidence.verdict import FAMILIES, judge
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.unsir import UNSIR
 from untrain.report.page import render
+from untrain.report.sections import said
+from untrain.sources.card import found
 from untrain.verbs import auditing
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.training import train
@@ -250,6 +253,70 @@ def test_levels_are_shared_among_exits():
     assert FAMILIES["recovery"].level / 4 < p < FAMILIES["recovery"].level
     assert judge(audits, [], "it")["code"] == "RESIDUE"
     assert judge(audits, [], "it", of=4)["code"] != "RESIDUE"
+
+
+def rows(audit, **named):
+    """An entry of a record: by row's name its numbers in the original, the model and those of retrained models."""
+    made = []
+    for name, (original, unlearned, retrained) in named.items():
+        values = {"original": [original], "unlearned": [unlearned], "retrained": retrained}
+        told = {column: [{"value": v, "low": None, "high": None, "n": 100, "beyond": False} for v in found] for column, found in values.items()}
+        made.append({"name": name, "ideal": "as retrained", "unit": "share", "knows": 1, "what": "", "looks": "features", "judged": True, "values": told})
+    return {"name": audit, "question": "", "settings": {}, "rows": made, "figures": [], "skipped": None}
+
+
+FIVE = [0.10, 0.12, 0.11, 0.13, 0.12]
+
+
+def looked(prototype):
+    return [rows("prototype", **{"one-shot prototype": (0.9, prototype, FIVE)}), rows("descent", **{"unlike the original, halfway": (0.9, 0.12, FIVE)})]
+
+
+def of_a_class(last, *exits):
+    request = {"forget": "class:3", "classes": [3], "names": ["3"]}
+    return {"request": request, "run": {"marks": []}, "audits": last, "exits": [{"name": f"exit{n}", "audits": audits} for n, audits in enumerate(exits, 1)]}
+
+
+def test_the_worst_of_all_exits_counts_whichever_it_is_and_whatever_is_said_of_the_others():
+    clean, knows, hides, unasked = looked(0.12), looked(0.8), looked(-0.8), []
+    codes = {"NO_RESIDUE": clean, "RESIDUE": knows, "UNLIKE": hides, "INCONCLUSIVE": unasked}
+    assert {code: judged(of_a_class(audits))["code"] for code, audits in codes.items()} == {code: code for code in codes}
+    order = ("RESIDUE", "UNLIKE", "INCONCLUSIVE", "NO_RESIDUE")
+    for one, other in itertools.product(codes, codes):
+        found = judged(of_a_class(codes[one], codes[other]))
+        assert found["code"] == min(one, other, key=order.index), (one, other)
+    assert judged(of_a_class(knows, clean))["reasons"][0].startswith("the last exit: ")
+
+
+def test_what_is_said_of_exits_counts_the_tests_that_one_exit_alone_would():
+    """The row that looks halfway finds no trace, and is no test that none was found in: in the record, on the page and on the card."""
+    alone, whole = of_a_class(looked(0.12)), of_a_class(looked(0.12), looked(0.12))
+    assert "unlike the original, halfway" in judged(alone)["tests"]
+    for record in (alone, whole):
+        record["verdict"] = judged(record)
+        assert "in 1 tests that do see it" in record["verdict"]["sentence"]
+        assert "in 1 tests that do see it" in str(said(record)[1])
+        assert "in 1 tests that do see it" in found(record)
+
+
+def test_a_list_and_what_forbids_a_clean_bill_share_the_level_too():
+    """Of p = .03 both are something at one exit, and nothing at the third part of the level."""
+    values = {column: [{"value": 0.62, "low": 0.5, "high": 0.7, "n": 90, "beyond": False, "p": 0.03, "least": 0.1}] for column in ("unlearned", "original")}
+    row = {"name": "membership", "ideal": "as retrained", "unit": "share", "knows": 1, "what": "", "looks": "membership", "values": values}
+    audits = [{"name": "membership", "question": "", "settings": {}, "rows": [row], "figures": [], "skipped": None}]
+    request = {"forget": "index:list.txt", "classes": [], "names": [], "count": 90}
+    record = {"request": request, "run": {"marks": []}, "audits": audits}
+    assert judged(record)["code"] == "RESIDUE"
+    assert judged(record | {"exits": [{"name": name, "audits": audits} for name in ("exit1", "exit2")]})["code"] == "INCONCLUSIVE"
+    # The halfway row knows less the more it leaves untold, and lies so near the original that p is between .01 / 3 and .01.
+    spread = [0.50, 0.70, 0.60, 0.80, 0.65]
+    half = rows("descent", **{"unlike the original, halfway": (0.0, 0.06, spread)})
+    half["rows"][0]["knows"] = -1
+    both = [looked(0.12)[0], half]
+    p = judge(both, [], "it")["tests"]["unlike the original, halfway"]["p"]
+    assert FAMILIES["descent"].level / 3 < p < FAMILIES["descent"].level, p
+    assert judge(both, [], "it")["code"] == "INCONCLUSIVE"
+    assert judge(both, [], "it", of=3)["code"] == "NO_RESIDUE"
 
 
 def test_a_run_is_judged_at_every_exit_in_its_record_and_on_its_page(tmp_path):

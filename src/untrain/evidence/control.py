@@ -44,11 +44,12 @@ class Reach:
         return self.unit == "share" and not 0 <= self.seen <= 1
 
 
-def reaches(audits: list[dict[str, Any]]) -> list[Reach]:
+def reaches(audits: list[dict[str, Any]], of: int = 1) -> list[Reach]:
     """The reach of each row that looks behind the answers, beside two retrained models or more.
 
     Args:
         audits: The `audits` of a record.
+        of: How many exits of the network are judged beside each other.
     """
     table, out = Table(audits), []
     for family in (f for f in FAMILIES.values() if f.clears):
@@ -59,21 +60,22 @@ def reaches(audits: list[dict[str, Any]]) -> list[Reach]:
             mean = sum(references) / len(references)
             way = None if original is None else (original - mean) * knows
             left = at_most(value, references, knows, floor=floor) / way if way is not None and way > 0 else None
-            seen = seen_from(references, knows, family.level / (2 * len(whole)), floor=floor)
+            seen = seen_from(references, knows, family.level / (2 * of * len(whole)), floor=floor)
             out.append(Reach(row["name"], row["unit"], value, mean, original, seen, None if left is None else max(0.0, left)))
     return out
 
 
-def in_turn(audits: list[dict[str, Any]]) -> list[str]:
+def in_turn(audits: list[dict[str, Any]], of: int = 1) -> list[str]:
     """What would be said of each retrained model beside the others: none of them should be a finding. Nothing below five, of which four are beside each.
 
     Args:
         audits: The `audits` of a record.
+        of: How many exits of the network are judged beside each other.
     """
     m = Table(audits).retrained
     if m < ENOUGH:
         return []
-    return [judge(_beside(audits, i, m), (), "it")["code"] for i in range(m)]
+    return [judge(_beside(audits, i, m), (), "it", of)["code"] for i in range(m)]
 
 
 def _beside(audits: list[dict[str, Any]], i: int, m: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from untrain.evidence.biased import of_a_bias
-from untrain.evidence.verdict import SENTENCES, judge, what
+from untrain.evidence.verdict import SENTENCES, in_tests, judge, what
 
 TESTS = (
     ("membership", "membership"),
@@ -46,14 +46,19 @@ def judged(record: Mapping[str, Any]) -> dict[str, Any]:
     with_it = {name: verdict for name, verdict in found.items() if verdict["code"] == code}
     reasons = [f"{name}: {reason}" for name, verdict in with_it.items() for reason in verdict["reasons"]]
     worst: dict[str, Any] = next(iter(with_it.values()))
-    sentence = SENTENCES[code].format(what=what(record["request"]), reasons="; ".join(reasons), m=worst["retrained"], tests=len(set(worst["tests"]) - set(worst["without_power"])))
+    sentence = SENTENCES[code].format(what=what(record["request"]), reasons="; ".join(reasons), m=worst["retrained"], tests=in_tests(worst))
     flagged = list(dict.fromkeys(row for verdict in with_it.values() for row in verdict["flagged"]))
     return worst | {"sentence": sentence, "reasons": reasons, "flagged": flagged}
 
 
 def judged_exit(audits: list[dict[str, Any]], record: Mapping[str, Any]) -> dict[str, Any]:
     """The verdict on one exit of a record's network, from what its audits found; the levels are shared among its exits."""
-    return _judged(audits, record, 1 + len(record.get("exits") or []))
+    return _judged(audits, record, answers(record))
+
+
+def answers(record: Mapping[str, Any]) -> int:
+    """How many exits of a record's network are judged beside each other, the last among them."""
+    return 1 + len(record.get("exits") or [])
 
 
 def _judged(audits: list[dict[str, Any]], record: Mapping[str, Any], of: int) -> dict[str, Any]:

@@ -137,15 +137,14 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
         reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + left_out
     else:
         code, reasons = "INCONCLUSIVE", [*capped, *_too_little(table, seeing, tests), *doubtful, *unmeasured, *left_out]
-    return {
-        "code": code,
-        "sentence": SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=len([n for n in seeing if n not in _names("descent")])),
-        "reasons": reasons,
-        "flagged": flagged,
-        "retrained": m,
-        "tests": tests,
-        "without_power": sorted(n for n in tests if n not in seeing),
-    }
+    found = {"code": code, "reasons": reasons, "flagged": flagged, "retrained": m, "tests": tests, "without_power": sorted(n for n in tests if n not in seeing)}
+    return found | {"sentence": SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=in_tests(found))}
+
+
+def in_tests(verdict: Mapping[str, Any]) -> int:
+    """How many tests of a verdict see the original; what only caps is none, since it finds no trace."""
+    caps = {name for family in FAMILIES.values() if family.caps for _, name in family.rows}
+    return len(set(verdict["tests"]) - set(verdict["without_power"]) - caps)
 
 
 def what(request: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ from markupsafe import Markup
 from untrain.core.counting import interval
 from untrain.evidence import record as records
 from untrain.evidence.control import FOUND, in_turn, reaches
+from untrain.evidence.listed import answers
 from untrain.evidence.seal import EDITED, SENTENCE, chained
-from untrain.evidence.verdict import SENTENCES, what
+from untrain.evidence.verdict import SENTENCES, in_tests, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
 from untrain.report.markup import amount, chance, draw, embedded, name
 
@@ -41,7 +42,7 @@ def verdict(record: dict[str, Any]) -> Markup:
     # Of a bias no retrained model and no test of a row stands behind the verdict.
     judged = None if in_its_place(record) or "bias" in record["request"] else record["verdict"]
     advice = record["run"].get("advice") if record["run"]["marks"] else None
-    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=_seeing(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
+    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=in_tests(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
 
 
 def altered(record: dict[str, Any], facts: Sequence[str]) -> Markup:
@@ -78,7 +79,8 @@ def table(record: dict[str, Any]) -> Markup:
 
 def reach(record: dict[str, Any]) -> Markup:
     """What the judged rows could have seen, what they leave open, and what they say of the retrained models; nothing without two of these."""
-    found, codes = reaches(record["audits"]), in_turn(record["audits"])
+    of = answers(record)
+    found, codes = reaches(record["audits"], of), in_turn(record["audits"], of)
     if not found:
         return Markup()
     alarms = sum(code in FOUND for code in codes)
@@ -136,17 +138,13 @@ def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
     parts: dict[str, Any] = {"what": name(what(record["request"])), "reasons": "", "m": 0, "tests": 0}
     if found:
         reasons = Markup("; ").join(name(r) for r in found["reasons"])
-        parts |= {"reasons": reasons, "m": found["retrained"], "tests": _seeing(found)}
+        parts |= {"reasons": reasons, "m": found["retrained"], "tests": in_tests(found)}
     return code, Markup(SENTENCES[code]).format(**parts)
 
 
 def in_its_place(record: dict[str, Any]) -> list[str]:
     """Marks of the run that stand in the verdict's place: nothing moved, or too much did. What is remembered, the verdict finds."""
     return [mark for mark in record["run"]["marks"] if mark.upper() in SENTENCES]
-
-
-def _seeing(found: dict[str, Any]) -> int:
-    return len(set(found["tests"]) - set(found["without_power"]))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from untrain.evidence.verdict import SENTENCES, what
+from untrain.evidence.verdict import SENTENCES, in_tests, what
 
 CARD = "README.md"
 """The file it is written to, where model hubs look for it."""
@@ -73,8 +73,7 @@ def found(record: Mapping[str, Any]) -> str:
     verdict = record["verdict"]
     if verdict is None:
         return "No audit has looked at this model yet: how far it forgot is not known."
-    seeing = len(verdict["tests"]) - len(verdict["without_power"])
-    sentence = SENTENCES[verdict["code"]].format(what=forgotten(record), reasons="; ".join(verdict["reasons"]), m=verdict["retrained"], tests=seeing)
+    sentence = SENTENCES[verdict["code"]].format(what=forgotten(record), reasons="; ".join(verdict["reasons"]), m=verdict["retrained"], tests=in_tests(verdict))
     return f"`{verdict['code']}`: {sentence}"
 
 
