@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from blobs import blobs, taught
 from untrain.audits.exposure import Exposure
 from untrain.core.audit import Shadow, audit, halves
-from untrain.core.data import Split
+from untrain.core.data import Samples, Split
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 from untrain.metrics.ranked import ranked
@@ -263,6 +263,42 @@ def test_what_the_page_says_of_exposed_digits_is_in_its_record():
     assert plain["methods"]["random labels"]["rows"]["LiRA"]["p"] > 0.05
     assert wrong["models"][0]["rows"]["told one by one"]["value"] > 90
     assert all(abs(m["left"]["epsilon"] - found["chance"]["epsilon"]) < 0.3 < m["left"]["klom"] - found["chance"]["klom"] for m in plain["methods"].values())
+
+
+class Says:
+    """A model whose score of each sample is the one that stands in a list."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def on(self, samples):
+        phi = self.scores[samples.batch(torch.arange(len(samples)))[0][:, 0].long()] / 2
+        logits = torch.stack([phi, -phi], 1)
+        return torch.where((samples.y == 0)[:, None], logits, -logits), samples.y, None
+
+
+def test_of_known_scores_each_attack_goes_by_its_own_shadows_and_no_one_elses_samples():
+    """60 forgotten and 60 held out of class 0, 30 held out of class 1 that no shadow was asked of, 50 that are tested on; seen samples gain 2, and lose 4 by the method."""
+    g, n = torch.Generator().manual_seed(0), 200
+    whole = Samples(torch.arange(n)[:, None].float(), torch.tensor([0] * 120 + [1] * 30 + [0] * 50))
+    forget, holdout, rest = whole[torch.arange(60)], whole[torch.arange(60, 150)], whole[torch.arange(150, n)]
+    split = Split(forget, rest, rest, (), holdout=holdout)
+    shadows = []
+    for _, seen in halves(split, 8):
+        noise = torch.randn(n, generator=g) / 4
+        gain = torch.zeros(n).index_fill_(0, seen.batch(torch.arange(len(seen)))[0][:, 0].long(), 2.0)
+        shadows.append(Shadow(Says(noise + gain), seen, Says(noise - gain)))
+    own = torch.randn(n, generator=g) / 4
+    own[:60] += 2
+    asked = {"forget": forget, "holdout": holdout, "shadows": tuple(shadows)}
+    values = Exposure()(Says(own), test=rest, **asked).values
+    assert values["LiRA"].value > 0.95
+    assert values["U-LiRA"].value < 0.05
+    assert abs(values["gone of the way"].value) < 0.2
+    # The hold-out tests nobody: named among what is tested on it is not of the population.
+    assert Exposure()(Says(own), test=rest + holdout, **asked).values["RMIA"] == values["RMIA"]
+    told = Exposure()(Says(own), test=rest, forget=forget, holdout=holdout[torch.arange(60)], shadows=tuple(shadows)).values
+    assert told == values
 
 
 def test_too_few_shadows_are_said(split, shadows):
