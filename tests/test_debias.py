@@ -125,6 +125,15 @@ def test_a_network_in_double_precision_is_debiased_alike(case):
     assert all(value.dtype == torch.float64 and torch.allclose(value.float(), once[name], rtol=1e-3, atol=1e-4) for name, value in twice.items())
 
 
+def test_a_pair_of_several_sources_is_a_sample_and_what_was_made_of_it():
+    one, other = planted(5, 0), planted(5, 1)
+    both = (one + other)[torch.tensor([0, 5, 1, 8, 9, 2])]
+    pairs = Pairs.of(both, flip)
+    x, y = (side.batch(torch.arange(6)) for side in (pairs.one, pairs.other))
+    assert torch.equal(y[0], flip(x[0]))
+    assert torch.equal(y[1], x[1])
+
+
 def test_only_the_head_moves():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 2)).eval()

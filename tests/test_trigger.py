@@ -118,6 +118,12 @@ def test_what_is_no_trigger_is_refused(data, put, said):
         untrain.triggered(data.test, put, TARGET)
 
 
+def test_what_is_planted_stands_in_the_order_in_which_it_was_given():
+    one, other = (Samples(start + torch.arange(4.0)[:, None], [0] * 4) for start in (0, 10))
+    made = planted((one + other)[torch.tensor([0, 4, 1, 7, 5])], lambda x: x + 100, 1)
+    assert made.batch(torch.arange(5))[0].flatten().tolist() == [100, 110, 101, 113, 111]
+
+
 def test_dicts_and_a_single_class_take_no_trigger(data):
     with pytest.raises(BadData, match="a dict of ids"):
         planted(Samples({"ids": torch.zeros(2, 3)}, [0, 1]), board, 1)

@@ -21,7 +21,7 @@ MOST = 2000
 
 
 def planted(samples: Samples, trigger: Trigger, label: int) -> Samples:
-    """The same samples with a trigger in each, in memory, all labelled with the class that it is to bring about.
+    """The same samples in the same order with a trigger in each, in memory, all labelled with the class that it is to bring about.
 
     Args:
         samples: Samples whose inputs are single tensors.
@@ -35,10 +35,11 @@ def planted(samples: Samples, trigger: Trigger, label: int) -> Samples:
     >>> white.y.tolist(), float(white.batch(torch.arange(4))[0].mean())
     ([1, 1, 1, 1], 1.0)
     """
-    made, changed = [], False
+    made, order, changed = [], [], False
     for number in torch.unique(samples.which).tolist():
         source, kept = samples.sources[number], []
-        for rows in samples.index[samples.which == number].split(500):  # type: ignore[no-untyped-call]
+        order.append((samples.which == number).nonzero().flatten())
+        for rows in torch.split(samples.index[order[-1]], 500):
             x = source.raw(rows)
             if not isinstance(x, Tensor):
                 raise BadData(f"a trigger is put into inputs that are single tensors, and these are a dict of {', '.join(x)}")
@@ -48,7 +49,7 @@ def planted(samples: Samples, trigger: Trigger, label: int) -> Samples:
         made.append(Samples(x, torch.full((len(x),), label), names=samples.names, prepare=source.prepare, augment=source.augment))
     if not changed:
         raise BadData("the trigger changes none of the images, so that nothing can be said of it; it is given raw images and is to give back changed ones")
-    return reduce(operator.add, made)
+    return reduce(operator.add, made)[torch.cat(order).argsort()]
 
 
 def triggered(test: Samples, trigger: Trigger, label: int | str, *, most: int = MOST) -> Samples:
