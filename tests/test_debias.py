@@ -202,6 +202,36 @@ def test_the_bias_on_pairs_held_back_falls(case):
     check_the_bias_on_pairs_held_back_falls(FMD(), case)
 
 
+def test_pairs_held_back_are_none_of_those_stepped_by_and_stay_pairs(case):
+    model, _, steps, _ = case
+    with seeded(0):
+        sides, held, _ = FMD(held=0.25).reads(Network(model), steps.one[:40], steps.other[:40])
+    read = [[side.batch(torch.arange(len(side)))[0] for side in part] for part in (sides, held)]
+    assert [len(one) for one, _ in read] == [30, 10]
+    assert all(torch.equal(other, flip(one)) for one, other in read)
+    every = torch.cat([one for one, _ in read]).tolist()
+    assert sorted(every) == sorted(steps.one.batch(torch.arange(40))[0].double().tolist())
+
+
+def test_accuracy_on_pairs_held_back_is_given_up_as_far_as_it_may(case):
+    """The steps go by labels turned round, and lead away from what is right of the pairs held back."""
+    model, _, steps, _ = case
+    sides = [Samples(flip(x) if turned else x, y) for turned in (False, True) for x, y in [steps.one.batch(torch.arange(len(steps.one)))]]
+    sides = [Samples(s.batch(torch.arange(len(s)))[0].double(), s.y) for s in sides]
+    held, wrong = [s[400:] for s in sides], [s[:400].labelled(1 - s.y[:400]) for s in sides]
+
+    def right(give):
+        network = Network(copy.deepcopy(model))
+        with seeded(0):
+            FMD(give=give).stepped(network, fmd._alone(network), wrong[0] + wrong[1], tuple(wrong), wrong[0] + wrong[1], tuple(held))
+        with torch.no_grad():
+            return sum(float((network(x.float()).argmax(1) == y).double().mean()) for x, y in (s.batch(torch.arange(len(s))) for s in held)) / 2
+
+    was = sum(float((model(x.float()).argmax(1) == y).double().mean()) for x, y in (s.batch(torch.arange(len(s))) for s in held)) / 2
+    assert right(1.0) < was - 0.1
+    assert right(0.005) >= was - 0.005 - 1e-9
+
+
 def check_the_harmful_are_those_the_bias_comes_from(case):
     """Without those that are called most harmful the model that is fitted anew has less bias than without as many of the others; most of them carry the colour of their class."""
     model, train, _, measured = case
