@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from asked import placed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -563,8 +564,7 @@ def page() -> None:
     found = json.loads(RECORD.read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
     for name, table in (("alarms", alarms(found)), ("caught", caught(found)), ("rows", rows(found))):
-        before, _, rest = text.partition(f"<!-- truth {name} -->\n")
-        text = f"{before}<!-- truth {name} -->\n{table}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+        text = placed(text, f"truth {name}", table)
     PAGE.write_text(text, encoding="utf-8")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import audit_truth as truth
 import torch
+from asked import placed
 
 from untrain.audits.accuracy import Accuracy
 from untrain.audits.descent import Descent
@@ -132,10 +133,8 @@ def table(found: dict[str, Any]) -> str:
 
 def page() -> None:
     """Draw the table from the record."""
-    text = truth.PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition("<!-- truth matrix -->\n")
-    drawn = table(json.loads(RECORD.read_text(encoding="utf-8")))
-    truth.PAGE.write_text(f"{before}<!-- truth matrix -->\n{drawn}<!-- end -->{rest.partition('<!-- end -->')[2]}", encoding="utf-8")
+    text, drawn = truth.PAGE.read_text(encoding="utf-8"), table(json.loads(RECORD.read_text(encoding="utf-8")))
+    truth.PAGE.write_text(placed(text, "truth matrix", drawn), encoding="utf-8")
 
 
 if __name__ == "__main__":

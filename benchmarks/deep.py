@@ -10,23 +10,19 @@ classes and seeds are none that a verdict uses. `cifar10` needs the folder UNTRA
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import json
-import platform
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from asked import add, read, setting
 from deep_tried import TRIED
 from torch import nn
 
-from untrain.core import discover, disk, files
+from untrain.core import discover, files
 from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.unlearn import unlearn
@@ -117,13 +113,6 @@ CASES = {
 }
 
 
-def setting(text: str) -> Any:
-    """A method by its name, its preset and what differs: `unsir shrink=0.5`."""
-    name, *changes = text.split()
-    method = TRIED[name]() if name in TRIED else discover.settings(*name.split(":"))
-    return dataclasses.replace(method, **{k: ast.literal_eval(v) for k, v in (c.split("=") for c in changes)})
-
-
 def given(path: Path, network: str, classes: int) -> nn.Module:
     """A network of the zoo with the weights of a file."""
     module = NETWORKS[network](classes)
@@ -137,12 +126,12 @@ def measured(case: Case, label: int, wanted: list[tuple[str, int]]) -> Iterator[
     held = torch.arange(len(data.train)) % case.every == case.every - 1
     split = Split.by_class(data.train[~held], data.train[held], forget=[label])
     original, recipe = given(TUNING / case.weights, case.network, data.classes), recipe_for(case.network, data.classes)
-    known = next((line for line in read()["lines"] if (line["case"], line["class"]) == (case.data, label)), None)
+    known = next((line for line in read(RECORD)["lines"] if (line["case"], line["class"]) == (case.data, label)), None)
     retrained = [] if known else references(case, label, split)
     audits, subjects = [discover.lookup("audits", name)() for name in case.audits], {}  # type: ignore[var-annotated]
     for text, seed in wanted:
         began = time.process_time()
-        result = unlearn(original, split, setting(text), seed=seed, recipe=recipe)
+        result = unlearn(original, split, setting(text, TRIED), seed=seed, recipe=recipe)
         seconds = time.process_time() - began
         found = audit(result.model, split, audits, original=original, retrained=retrained, subjects=subjects)
         subjects.pop(id(result.model))
@@ -187,12 +176,6 @@ def attacks(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {f["name"]: {column: [{k: round(v, 4) for k, v in bars.items()} for bars in models] for column, models in f["series"].items()} for f in figures}
 
 
-def read() -> dict[str, Any]:
-    """The record; an empty one where there is none."""
-    found: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.is_file() else {"lines": []}
-    return found
-
-
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
     """What tells one line from another."""
     return line["case"], line["class"], line["setting"], line["seed"]
@@ -203,15 +186,10 @@ def run(names: list[str], classes: list[int], settings: list[str]) -> None:
     for name in names:
         case = CASES[name]
         for label in classes or case.classes:
-            have = {key(line) for line in read()["lines"]}
+            have = {key(line) for line in read(RECORD)["lines"]}
             wanted = [(text, seed) for seed in case.seeds for text in settings or case.settings if (name, label, text, seed) not in have]
             for line in measured(case, label, wanted) if wanted else ():
-                # Read again: another process may have added lines meanwhile.
-                kept = read()
-                kept["lines"].append(line)
-                kept["environment"] = {"untrain": version("untrain"), "torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
-                kept["environment"] |= {"precision": "fp32", "threads": torch.get_num_threads()}
-                disk.write(RECORD, (json.dumps(kept, sort_keys=True) + "\n").replace('{"attacks"', '\n{"attacks"').encode())
+                add(RECORD, line)
                 values = {row: [round(v, 3) for v in line["rows"].get(row, {}).get("unlearned", [])] for row in ROWS}
                 print(line["case"], label, line["setting"], line["seed"], line["passes"], line["seconds"], "s", values, line["marks"], flush=True)
 

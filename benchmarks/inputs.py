@@ -10,24 +10,20 @@ Needs the folder UNTRAIN_DATA; texts need transformers and pyarrow (the extras `
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import json
-import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import input_nets as nets
 import torch
+from asked import add, beside, read, setting, trained
 from torch import nn
 
 import untrain
-from untrain.core import discover, disk
+from untrain.core import discover
 from untrain.core.site import VALUES, site_of
 from untrain.core.train import Phase
 from untrain.zoo.networks import NETWORKS
@@ -119,22 +115,6 @@ def cells(names: list[str]) -> Iterator[Cell]:
                 yield Cell(name, label, seed)
 
 
-def trained(recipe: Recipe, samples: untrain.Samples, seed: int) -> nn.Module:
-    """A network trained on these samples."""
-    with untrain.seeded(seed) as run:
-        network = untrain.Network(recipe.build())
-        run.network = network
-        recipe.train(network, samples)
-    return network.module
-
-
-def setting(text: str) -> Any:
-    """A method by its name, its preset and what differs: `unsir impair_lr=0.001`."""
-    name, *changes = text.split()
-    method = discover.settings(*name.split(":"))
-    return dataclasses.replace(method, **{k: ast.literal_eval(v) for k, v in (c.split("=") for c in changes)})
-
-
 def measured(cell: Cell, settings: list[str]) -> Iterator[dict[str, Any]]:
     """A line for each setting: what ran, where its noise went in, what is still answered, and what comes back."""
     case = CASES[cell.case]
@@ -142,31 +122,11 @@ def measured(cell: Cell, settings: list[str]) -> Iterator[dict[str, Any]]:
     split = untrain.Split.by_class(train, scored, forget=[cell.label])
     original = trained(case.recipe, train, cell.seed).eval()
     retrained = [trained(case.recipe, split.retain, 1000 * (i + 1) + cell.seed).eval() for i in range(RETRAINED)]
-    audits, subjects = [discover.lookup("audits", name)() for name in AUDITS], {}  # type: ignore[var-annotated]
     site = site_of(untrain.Network(original), split.retain)
-    for text in settings:
-        began = time.perf_counter()
-        result = untrain.unlearn(original, split, setting(text), seed=cell.seed)
-        seconds = time.perf_counter() - began
-        found = untrain.audit(result.model, split, audits, original=original, retrained=retrained, subjects=subjects)
-        subjects.pop(id(result.model))
-        line = dataclasses.asdict(cell) | {
-            "setting": text,
-            "name": train.names[cell.label] if train.names else str(cell.label),
-            "site": site.layer,
-            "shape": list(site.shape),
-            "counts": {name: len(part) for name, part in split.parts.items()},
-            "classes": len(train.classes),
-            "phases": {name: phase.steps for name, phase in result.trace.items()},
-            "passes": result.passes,
-            "seconds": round(seconds, 2),
-            "marks": list(result.marks),
-            "rows": {},
-        }
-        for row in (row for entry in found for row in entry["rows"]):
-            if row["unit"] == "share" and "less" not in row["name"]:
-                line["rows"][row["name"]] = {c: [(round(v["value"], 4), v["n"]) for v in vs] for c, vs in row["values"].items() if vs}
-        if text == "unsir" and cell.seed == 0:
+    about = {"name": train.names[cell.label] if train.names else str(cell.label), "site": site.layer, "shape": list(site.shape)}
+    for told in beside(original, retrained, split, settings, AUDITS, seed=cell.seed):
+        line = dataclasses.asdict(cell) | about | told
+        if line["setting"] == "unsir" and cell.seed == 0:
             line["seen"] = seen(original, split, cell)
         yield line
 
@@ -214,29 +174,11 @@ def key(line: dict[str, Any]) -> tuple[Any, ...]:
 def run(names: list[str], settings: list[str]) -> None:
     """Run what has no line yet."""
     for cell in cells(names):
-        have = {key(line) for line in read()["lines"]}
+        have = {key(line) for line in read(RECORD)["lines"]}
         left = [text for text in settings if (*dataclasses.astuple(cell), text) not in have]
         for line in measured(cell, left) if left else ():
-            # Read again: another process may have added lines meanwhile.
-            kept = read()
-            kept["lines"].append(line)
-            kept["environment"] = {
-                "untrain": version("untrain"),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-                "precision": "fp32",
-                "threads": torch.get_num_threads(),
-            }
-            RECORD.parent.mkdir(parents=True, exist_ok=True)
-            disk.write(RECORD, (json.dumps(kept, sort_keys=True) + "\n").replace('{"case"', '\n{"case"').encode())
+            add(RECORD, line)
             print(brief(line), flush=True)
-
-
-def read() -> dict[str, Any]:
-    """The record; an empty one where there is none."""
-    found: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.is_file() else {"lines": []}
-    return found
 
 
 def brief(line: dict[str, Any]) -> str:
@@ -258,7 +200,7 @@ def main(*arguments: str) -> None:
     if "--page" in arguments:
         import inputs_page
 
-        text, pictures = inputs_page.page(read())
+        text, pictures = inputs_page.page(read(RECORD))
         for name, drawn in {PAGE.name: text, **pictures}.items():
             (PAGE.parent / name).write_text(drawn, encoding="utf-8")
         return

@@ -12,24 +12,20 @@ the two retrained models, and runs the method. `mobilenet` needs torchvision and
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import json
-import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from asked import add, beside, read, trained
 from torch import Tensor, nn
 
 import untrain
-from untrain.core import discover, disk, files
+from untrain.core import discover, files
 from untrain.core.train import Phase
 from untrain.evidence.statistics import interval
 from untrain.zoo.networks import NETWORKS, NORMS
@@ -317,52 +313,16 @@ def drawn(cell: Cell) -> tuple[untrain.Samples, untrain.Samples]:
     return untrain.Samples(fx, fy, augment=case.augment), untrain.Samples(tx, ty, augment=case.augment)
 
 
-def trained(recipe: Recipe, samples: untrain.Samples, norm: untrain.Norm, seed: int) -> nn.Module:
-    """A network trained on these samples."""
-    with untrain.seeded(seed) as run:
-        network = untrain.Network(recipe.build())
-        run.network = network
-        recipe.train(network, samples.prepared(norm))
-    return network.module
-
-
-def setting(text: str) -> Any:
-    """A method by its name, its preset and what differs: `unsir floor=0`."""
-    name, *changes = text.split()
-    method = discover.settings(*name.split(":"))
-    return dataclasses.replace(method, **{k: ast.literal_eval(v) for k, v in (c.split("=") for c in changes)})
-
-
 def measured(cell: Cell, settings: list[str]) -> Iterator[dict[str, Any]]:
     """A line for each setting: what ran, what is still answered, and what comes back."""
     case = CASES[cell.case]
     train, scored = drawn(cell)
     gone = CIFAR[cell.label].index(cell.label) if case.data is cifar else cell.label
     split, recipe = untrain.Split.by_class(train, scored, forget=[gone]), case.recipe(cell.label)
-    original = trained(recipe, train, case.norm, cell.seed)
-    retrained = [trained(recipe, split.retain, case.norm, 1000 * (i + 1) + cell.seed) for i in range(RETRAINED)]
-    audits, subjects = [discover.lookup("audits", name)() for name in AUDITS], {}  # type: ignore[var-annotated]
-    for text in settings:
-        began = time.perf_counter()
-        result = untrain.unlearn(original, split, setting(text), seed=cell.seed, norm=case.norm)
-        seconds = time.perf_counter() - began
-        found = untrain.audit(result.model, split, audits, original=original, retrained=retrained, norm=case.norm, subjects=subjects)
-        subjects.pop(id(result.model))
-        line = dataclasses.asdict(cell) | {
-            "setting": text,
-            "counts": {name: len(part) for name, part in split.parts.items()},
-            "classes": len(train.classes),
-            "phases": {name: phase.steps for name, phase in result.trace.items()},
-            "passes": result.passes,
-            "seconds": round(seconds, 2),
-            "marks": list(result.marks),
-            "rows": {},
-        }
-        for row in (row for entry in found for row in entry["rows"]):
-            if row["unit"] == "share" and "less" not in row["name"]:
-                columns = {c: [(round(v["value"], 4), v["n"]) for v in vs] for c, vs in row["values"].items() if vs}
-                line["rows"][row["name"]] = columns
-        yield line
+    original = trained(recipe, train.prepared(case.norm), cell.seed)
+    retrained = [trained(recipe, split.retain.prepared(case.norm), 1000 * (i + 1) + cell.seed) for i in range(RETRAINED)]
+    for told in beside(original, retrained, split, settings, AUDITS, seed=cell.seed, norm=case.norm):
+        yield dataclasses.asdict(cell) | told
 
 
 def key(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -377,25 +337,8 @@ def run(names: list[str], sizes: list[int], settings: list[str], tuning: bool) -
         have = {key(line) for line in read(path)["lines"]}
         left = [text for text in settings if (*dataclasses.astuple(cell), text) not in have]
         for line in measured(cell, left) if left else ():
-            # Read again: another process may have added lines meanwhile.
-            kept = read(path)
-            kept["lines"].append(line)
-            kept["environment"] = {
-                "untrain": version("untrain"),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-                "precision": "fp32",
-                "threads": torch.get_num_threads(),
-            }
-            disk.write(path, (json.dumps(kept, sort_keys=True) + "\n").replace('{"case"', '\n{"case"').encode())
+            add(path, line)
             print(brief(line), flush=True)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The record; an empty one where there is none."""
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"lines": []}
-    return found
 
 
 def brief(line: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ hold-out and reads no test image.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import sys
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 
 import torch
+from asked import setting
 
 from untrain.core import discover, files
 from untrain.core.audit import audit
@@ -92,12 +92,6 @@ def splits(data: Data, seed: int, target: int) -> dict[str, Split]:
         "wrong labels": Split(wrong, right, data.test, **parts),
         "drawn at random": Split(train[some], train[rest], data.test, **parts),
     }
-
-
-def setting(text: str):
-    """A method by name, preset and changes."""
-    name, *changes = text.split()
-    return dataclasses.replace(discover.settings(*name.split(":")), **{k: ast.literal_eval(v) for k, v in (c.split("=") for c in changes)})
 
 
 class Trainer:

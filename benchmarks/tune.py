@@ -9,13 +9,12 @@ For digits `untrain train --model digits --data digits --holdout-every 5 --seed 
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import torch
+from asked import setting
 
 from untrain.core import discover, files
 from untrain.core.audit import audit
@@ -43,9 +42,7 @@ def main(name_of_data: str, weights: str, out: str, *settings: str) -> None:
     subjects: dict = {}
     recipe = recipe_for(network, data.classes, None if name_of_data != "cifar100" else 24)
     for text in settings:
-        name, *changes = text.split()
-        method = discover.settings(*name.split(":"))
-        method = dataclasses.replace(method, **{k: ast.literal_eval(v) for k, v in (c.split("=") for c in changes)})
+        method = setting(text)
         for label in CLASSES[name_of_data]:
             if any(line["setting"] == text and line["class"] == label for line in lines):
                 continue
