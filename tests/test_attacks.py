@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "attacks"
-if not FOLDER.is_dir():
-    pytest.skip("the attacks are not in this copy", allow_module_level=True)
+from copies import folder
+
+FOLDER = folder("attacks")
 
 _spec = importlib.util.spec_from_file_location("attacks_run", FOLDER / "run.py")
 run = importlib.util.module_from_spec(_spec)

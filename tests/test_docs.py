@@ -18,16 +18,13 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 import untrain
+from copies import ROOT, folder
 from untrain import methods
 from untrain.cli.app import app
 from untrain.core.discover import every_setting, found
 from untrain.evidence import record as records
 
-ROOT = Path(__file__).parents[1]
-if not (ROOT / "docs").is_dir():
-    pytest.skip("the docs are not in this copy", allow_module_level=True)
-
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted(folder("docs").glob("*.md"))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^(?P<skip><!-- not run: .+ -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
