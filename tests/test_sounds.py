@@ -101,6 +101,16 @@ def test_samples_in_a_table_are_read_split_and_grouped(tmp_path):
     assert by_speaker.train.y.tolist() == [0, 1, 2] * 3
 
 
+def test_every_part_that_a_column_names_is_kept_apart(tmp_path):
+    part = [*["train"] * 6, "unseen", "unseen", "test", "holdout"]
+    table = table_of(tmp_path / "d.parquet", pa.array([tone(200 + i).tolist() for i in range(10)], pa.list_(pa.int16())), split=part)
+    data = given_data(str(table), rate=RATE)
+    for name in ("train", "unseen", "test", "holdout"):
+        rows = [i for i, said in enumerate(part) if said == name]
+        expected = np.array([tone(200 + i) for i in rows], np.float32) / 2**15
+        assert np.array_equal(getattr(data, name).batch(torch.arange(len(rows)))[0].numpy(), expected), name
+
+
 def test_a_table_that_tells_no_rate_is_taken_at_its_word(tmp_path):
     table = table_of(tmp_path / "d.parquet", pa.array([tone(300).tolist()] * 4, pa.list_(pa.int16())))
     assert "taken to be of 8,000 Hz" in read(str(table), rate=RATE).notes[0]

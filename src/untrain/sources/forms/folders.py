@@ -9,7 +9,7 @@ from pathlib import Path
 from untrain.core.errors import BadData
 from untrain.sources import sounds
 from untrain.sources.blobs import Files
-from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, hashed, listed_in, refuse_outside, visible
+from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, visible
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic")
 """How the names of images end."""
@@ -28,7 +28,7 @@ def class_folders(path: Path, name: str, columns: Columns = PLAIN) -> Found:
         raise BadData(f"{len(loose)} {kind} such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
     if not divided:
         return Found(name, {"all": _classes(path, path, name, columns)}, listed_in(path))
-    known = [entry.name for entry in below if entry.name in ("train", "holdout", "unseen", *TESTS)]
+    known = [entry.name for entry in below if entry.name in PARTS]
     extra = [entry.name for entry in below if entry.name not in known]
     parts = {part: _classes(path / part, path, f"{name}/{part}", columns) for part in known}
     if extra:

@@ -18,7 +18,7 @@ from untrain.core.errors import BadData, MissingExtra, UntrainError
 from untrain.core.wording import told
 from untrain.sources import blobs, cache
 from untrain.sources.blobs import Rows
-from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, listed_in
+from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, listed_in
 from untrain.sources.sounds import Wave
 
 
@@ -33,7 +33,7 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
     if path.is_dir():
         for file in sorted(path.glob("*.parquet")):
             part = re.split(r"[-.]", file.name)[0]
-            by_part.setdefault(part if part in ("train", "holdout", "unseen", *TESTS) else "all", []).append(file)
+            by_part.setdefault(part if part in PARTS else "all", []).append(file)
         if "train" in by_part and "all" in by_part:
             raise BadData(f"{path.name} holds train-*.parquet and also {by_part['all'][0].name}; call each file by its part, or take it away")
     else:
@@ -45,7 +45,7 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
 def _divided(whole: Part) -> dict[str, Part]:
     """The parts that a column `split` names, where it names train and no strange ones."""
     said, blobs = whole.columns.get("split", []), whole.blobs
-    if "train" not in said or blobs is None or set(said) - {"train", "holdout", *TESTS}:
+    if "train" not in said or blobs is None or set(said) - {*PARTS}:
         return {"all": whole}
     made = {}
     for part in dict.fromkeys(said):

@@ -20,6 +20,9 @@ from untrain.sources.hashes import Hashes
 TESTS = ("test", "val", "valid", "validation")
 """Names of a test part, the first that is there."""
 
+PARTS = ("train", "holdout", "unseen", *TESTS)
+"""Names of parts."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
