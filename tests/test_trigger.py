@@ -150,6 +150,19 @@ def test_a_patch_is_pasted_where_it_is_opaque(tmp_path):
         triggers.read(str(tmp_path / "clear.png"))
 
 
+def test_a_patch_runs_no_program_and_is_told_by_its_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("a program was started"))
+    (tmp_path / "patch.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\nshowpage\n")
+    with pytest.raises(BadData, match=r"patch\.png"):
+        triggers.read(str(tmp_path / "patch.png"))
+
+
+def test_a_patch_s_hash_is_that_of_its_file(tmp_path):
+    Image.fromarray(np.full((2, 2, 4), 255, dtype=np.uint8)).save(tmp_path / "patch.png")
+    found = triggers.read(str(tmp_path / "patch.png"))
+    assert (found.shown, found.sha256, found.notes) == ("patch.png", sha256(tmp_path / "patch.png"), ())
+
+
 def test_a_function_is_hashed_called_and_its_errors_are_refusals(tmp_path):
     file = tmp_path / "put.py"
     file.write_text("def spot(x):\n    x[:, :, -2:, -2:] = 255\n    return x\n\ndef ends(x):\n    raise SystemExit(3)\n")

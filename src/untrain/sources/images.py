@@ -101,8 +101,12 @@ def pillow() -> Any:
     return Image
 
 
-def _opened(found: Any) -> Any:
-    """A Pillow image out of bytes; only its header is read."""
+def opened_by_header(found: Any) -> Any:
+    """A Pillow image out of bytes; only its header is read.
+
+    Raises:
+        BadData: there are none, or it unfolds to too many pixels.
+    """
     image = pillow()
     if not isinstance(found, bytes | bytearray | memoryview):
         opened = found
@@ -132,7 +136,7 @@ def kept(found: Any) -> Any | None:
 
 def size_of(found: Any) -> tuple[int, int]:
     """Height and width, as the image is shown."""
-    opened = _opened(found)
+    opened = opened_by_header(found)
     _refuse_range(opened)
     return (opened.width, opened.height) if _turned(opened) > 4 else (opened.height, opened.width)
 
@@ -146,7 +150,7 @@ def _pixels(found: Any, fit: Fit | None, channels: int) -> np.ndarray[Any, Any]:
     """Pixels [channels, h, w], uint8: the first frame, upright; 16 bits become 8, and transparency is left out, as other libraries do."""
     from PIL import ImageOps
 
-    image, opened = pillow(), _opened(found)
+    image, opened = pillow(), opened_by_header(found)
     _refuse_range(opened)
     if _turned(opened) != 1:
         opened = ImageOps.exif_transpose(opened)

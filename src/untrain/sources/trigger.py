@@ -11,7 +11,7 @@ from torch import Tensor
 
 from untrain.core import disk
 from untrain.core.data.planting import Trigger
-from untrain.core.errors import BadArgument, BadCode, BadData, UntrainError, wall
+from untrain.core.errors import BadArgument, BadCode, BadData, UntrainError
 from untrain.core.wording import told
 from untrain.sources import images
 from untrain.sources.forms.folders import PICTURES
@@ -69,9 +69,13 @@ def patch(path: Path) -> Trigger:
     """
     import numpy as np
 
-    pillow = images.pillow()
-    with wall(path.name, "give an image file"):
-        found = pillow.open(path).convert("RGBA")
+    data = disk.read(path)
+    try:
+        found = images.opened_by_header(data).convert("RGBA")
+    except UntrainError:
+        raise
+    except Exception as error:  # what a decoder raises on a stranger's file has no common class
+        raise BadData(f"{path.name}: {images.why(error)}; give an image file") from error
     whole = torch.from_numpy(np.array(found)).permute(2, 0, 1)
     grey = torch.from_numpy(np.array(found.convert("L")))[None]
     shown = whole[3] >= 128
