@@ -125,6 +125,16 @@ def test_more_than_memory_is_streamed_and_the_same(tmp_path, monkeypatch):
     assert lazy.batch(rows)[0].equal(held.batch(rows)[0])
 
 
+def test_what_was_kept_decoded_is_of_one_length(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNTRAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(blobs, "KEEP", 1)
+    folder = str(folder_of(tmp_path / "d"))
+    long, short, again = (read(folder, rate=RATE, length=seconds).whole.batch(torch.arange(12))[0] for seconds in (0.1, 0.05, 0.1))
+    assert list((tmp_path / "cache").rglob("*.npy"))
+    assert short.equal(long[:, :400])
+    assert again.equal(long)
+
+
 STEREO = wav(np.stack([tone(300), tone(500)], 1), channels=2)
 
 
