@@ -148,6 +148,24 @@ def test_a_layer_that_is_named_is_taken_and_one_that_will_not_do_is_refused_with
         unlearn(model.module, Split.by_class(samples, samples, forget=[0]), UNSIR.presets["thorough"])
 
 
+class Both(nn.Module):
+    """Reads each row forwards and backwards through one table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.mix, self.head = nn.Embedding(TOKENS, 8), nn.Linear(8, 8), nn.Linear(8, CLASSES)
+
+    def forward(self, ids):
+        return self.head(self.mix(self.words(ids) * self.words(ids.flip(1))).mean(1))
+
+
+def test_a_layer_that_is_asked_twice_in_a_pass_is_no_place():
+    model, samples = Network(made(Both)), words()
+    with pytest.raises(BadArgument, match=r"'words' .*does not answer, once in a pass, with one float tensor for each sample; these would do: mix, head"):
+        site_of(model, samples, "words")
+    assert site_of(model, samples).layer == "mix"
+
+
 def test_what_enters_gets_the_answer_of_the_rest_of_the_network_and_what_does_not_its_own():
     """The oracle embeds by hand, and puts the sum through the layers one by one."""
     module, samples = made(Words).eval(), words(mask=True)
