@@ -64,6 +64,12 @@ def test_rows_say_what_they_see_and_what_they_leave_open():
     wide = reaches(audits(np.random.default_rng(0), 2, spread=0.2))
     assert any(r.never for r in wide)
     assert reaches(audits(np.random.default_rng(0), 1)) == []
+    # Three exits share the level, on the page as in the verdict; what is left hangs on none.
+    three = reaches(audits(np.random.default_rng(0), 8), 3)
+    assert [r.left for r in three] == [r.left for r in found]
+    assert all(a.seen < b.seen for a, b in zip(found, three, strict=True))
+    record = json.loads((Path(__file__).parent / "golden" / "record.json").read_text()) | {"audits": audits(np.random.default_rng(0), 8)}
+    assert str(reach(record)) != str(reach(record | {"exits": [{"name": "exit1", "audits": [], "verdict": None}] * 2}))
     # Who knows as much as the original may have all of it left.
     assert min(r.left for r in reaches(audits(np.random.default_rng(0), 8, unlearned=0.9))) > 1
 

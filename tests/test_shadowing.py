@@ -7,14 +7,19 @@ import shutil
 
 import jsonschema
 import pytest
+import torch
+from torch import nn
 
 from untrain.cli import main
+from untrain.core.audit import Shadow
+from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.files import save_weights, sha256
 from untrain.evidence import record as records
+from untrain.metrics.shadow import klom
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.reference import reference
-from untrain.verbs.shadowing import by_chance, shadows_in
+from untrain.verbs.shadowing import by_chance, left_by, shadows_in
 
 HELD = "from untrain.zoo.sets import digits\n\n\ndef held():\n    return digits().test[:120]\n"
 
@@ -67,6 +72,28 @@ def test_of_models_that_do_not_differ_the_best_of_many_rules_tells_some_apart():
     assert max(few["quality"], many["quality"]) < 0.3
     assert many["klom"] < few["klom"] / 5
     assert few == by_chance(8, 100)
+
+
+def test_what_a_method_leaves_is_that_of_models_which_forgot_a_sample_beside_those_that_never_saw_it():
+    """Scores that are known: those that forgot have a wide spread, those that never saw it a narrow one, and KLoM is no longer the same turned round."""
+    g, n = torch.Generator().manual_seed(0), 6
+    forget = Samples(torch.eye(n), torch.zeros(n, dtype=torch.long))
+    sides, shadows = ([], []), []
+    for number in range(16):
+        half = torch.arange(3) + 3 * (number % 2)
+        saw = torch.isin(torch.arange(n), half)
+        phi = torch.randn(n, generator=g) * torch.where(saw, 3.0, 0.3)
+        after = nn.Linear(n, 2, bias=False)
+        after.weight.data = torch.stack([phi / 2, -phi / 2])
+        shadows.append(Shadow(after, forget[half], after))
+        for side, which in zip(sides, (saw, ~saw), strict=True):
+            side.append(torch.where(which, phi, torch.nan))
+    forgot, never = (torch.stack(side).T for side in sides)
+    forgot, never = (torch.stack([row[row.isfinite()] for row in side]).T for side in (forgot, never))
+    told = left_by(shadows, forget, None)
+    assert told["models"] == 8
+    assert told["klom"] == pytest.approx(float(klom(forgot, never).quantile(0.95)), rel=1e-4)
+    assert told["klom"] != pytest.approx(float(klom(never, forgot).quantile(0.95)), rel=0.01)
 
 
 class Killed(BaseException):
