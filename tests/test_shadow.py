@@ -164,6 +164,11 @@ def test_what_is_told_apart_is_what_scipys_procedure_finds(seed, n, k):
     assert told_apart(torch.tensor(x), torch.tensor(y)).tolist() == (stats.false_discovery_control(p) <= 0.1).tolist()
 
 
+def test_who_lies_exactly_as_high_as_those_never_seen_is_not_told_apart():
+    assert not told_apart(torch.ones(5), torch.ones(40)).any()
+    assert told_apart(torch.ones(5) + 1e-6, torch.ones(40)).all()
+
+
 def test_one_that_never_saw_either_group_is_flagged_as_often_as_is_said():
     """Scores of any shape, shadows that saw random halves of both: the order of the two groups is as likely as any other. Binomial bounds of 99.9 %."""
     rng, draws, n, k, s = np.random.default_rng(0), 1500, 12, 25, 8
