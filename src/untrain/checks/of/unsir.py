@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from untrain.checks.case import CLASSES, GONE, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
-from untrain.checks.nets import OF_KINDS
+from untrain.checks.nets import OF_KINDS, EarlyExit
 from untrain.checks.plain import hold_replaced
 from untrain.checks.running import Law, LawBroken, bits_of, left_by, raw, several_batches, unequal, values, watched
 from untrain.checks.sited import Ahead, Tokens, tokens, told_apart
@@ -313,31 +313,10 @@ def check_the_body_is_shrunk_between_impair_and_repair(method: Any, case: Case |
     hold_replaced(law, method, before, seen["repair"], body, 1.0)
 
 
-class _EarlyExit(nn.Module):
-    """The case's network with an exit after its first convolution, drawn at a seed that no run of a law has.
-
-    Args:
-        model: The network.
-    """
-
-    heads = ("early", "model.linear")
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(model)
-        with seeded(99):
-            self.early = nn.Linear(16, CLASSES)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of both exits."""
-        first: Tensor = cast(Any, self.model).conv1(x)
-        return self.early(F.relu(first).mean((2, 3))), self.model(x)
-
-
 def check_every_exit_loses_its_rows_and_is_repaired(method: Any, case: Case | None = None) -> None:
     """Of a network with exits the forgotten rows of each head are drawn anew, and no others; and the repair moves each head."""
     case = case or Case.fresh()
-    law, given, head = check_every_exit_loses_its_rows_and_is_repaired, _EarlyExit(case.model), ",".join(_EarlyExit.heads)
+    law, given, head = check_every_exit_loses_its_rows_and_is_repaired, EarlyExit(case.model), ",".join(EarlyExit.heads)
 
     def rows(**change: Any) -> dict[str, set[int]]:
         asked = replace(method, noise=0.0, impair_epochs=0, floor=0, **change)
