@@ -15,7 +15,7 @@ from scipy.fft import dctn, idctn
 
 import untrain
 from untrain.checks.running import shrunk
-from untrain.checkup.estimate import methods
+from untrain.checkup.estimate import UNASKED, USUAL, methods, named
 from untrain.checkup.near import near_copies
 from untrain.checkup.norms import accuracies
 from untrain.cli import main
@@ -367,9 +367,19 @@ def test_a_rehearsal_looks_at_few_rows_of_a_slow_network():
     assert rows[10.0] == 200
 
 
+def test_those_that_are_named_are_timed_and_the_others_are_said_to_fit(model, by_class):
+    answer = quick(model, by_class, timed=named("neggrad, ssd"), seconds=120.0)
+    assert {m["method"] for m in answer["methods"] if m["seconds"] is not None} == {"neggrad", "ssd"}
+    assert all(m["untimed"] == UNASKED for m in answer["methods"] if m["fits"] and m["method"] not in ("neggrad", "ssd"))
+    assert named("all") == tuple(found("methods"))
+    assert set(USUAL) <= set(found("methods"))
+    with pytest.raises(untrain.BadArgument, match="no method 'negrad'"):
+        named("ssd,negrad")
+
+
 def test_where_time_runs_out_it_is_said(model, by_class):
     answer = quick(model, by_class, seconds=1e-6)
-    assert all(m["untimed"] and "--seconds" in m["untimed"] for m in answer["methods"] if m["fits"])
+    assert all(m["untimed"] and "--seconds" in m["untimed"] for m in answer["methods"] if m["fits"] and m["method"] in USUAL)
     looked = answer["copies"]["looked"]
     assert sum(n["looked"] for n in looked.values()) < sum(n["of"] for n in looked.values())
     assert answer["accuracy"]["own"]["test"]["n"] == 50  # one piece of the sample, whatever the time

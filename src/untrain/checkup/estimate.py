@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
 
 from untrain.core import unlearn as running
 from untrain.core.data import Split
-from untrain.core.discover import found
+from untrain.core.discover import found, settings
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.method import Method
 from untrain.core.rehearse import rehearsing
@@ -18,10 +19,40 @@ PAUSE = 0.05
 """Seconds that a rehearsed step is to take at most, where a minute is given in all."""
 
 
+UNASKED = "not asked; --time names methods to time"
+
+USUAL = ("unsir", "scrub", "ssd", "finetune", "retrain")
+"""Methods that are timed where none are named: what one starts with, beside the plainest that one would compare it with."""
+
+
+def named(timed: str) -> tuple[str, ...]:
+    """Methods by their names with commas between them, or `all`.
+
+    Raises:
+        BadArgument: there is no such method.
+    """
+    names = tuple(name.strip() for name in timed.split(",") if name.strip())
+    if names == ("all",):
+        return tuple(found("methods"))
+    for name in names:
+        settings(name)
+    return names
+
+
 def methods(
-    model: nn.Module | None, split: Split, recipe: Any, head: str | None, device: str | None, until: float, blocked: str | None, pause: float = PAUSE
+    model: nn.Module | None,
+    split: Split,
+    recipe: Any,
+    head: str | None,
+    device: str | None,
+    until: float,
+    blocked: str | None,
+    pause: float = PAUSE,
+    timed: Collection[str] = USUAL,
 ) -> list[dict[str, Any]]:
     """Each method in its default: whether it fits what is at hand, and what it would take by a rehearsal on this model.
+
+    Whether the network suits it too, which some ask, is known of those that are rehearsed.
 
     Args:
         model: The model.
@@ -32,6 +63,7 @@ def methods(
         until: When to stop timing, on `time.perf_counter`.
         blocked: Why no method can run, where that is so.
         pause: Seconds of a step beyond which it is not tried with more rows.
+        timed: Names of the methods that are rehearsed.
     """
     out = []
     for name, entry in found("methods").items():
@@ -45,6 +77,8 @@ def methods(
             continue
         if model is None or blocked is not None:
             row["untimed"] = "the model does not take this data"
+        elif name not in timed:
+            row["untimed"] = UNASKED
         elif time.perf_counter() > until:
             row["untimed"] = "there was no time left for it; give more by --seconds"
         else:

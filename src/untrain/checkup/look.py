@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
 
-from untrain.checkup.estimate import PAUSE, methods
+from untrain.checkup.estimate import PAUSE, USUAL, methods
 from untrain.checkup.fit import head_fit
 from untrain.checkup.forgotten import forgotten, holdout
 from untrain.checkup.near import near_copies
@@ -36,6 +36,7 @@ def look(
     head: str | None = None,
     device: str | None = None,
     seconds: float = 60.0,
+    timed: Collection[str] = USUAL,
     near: float | None = None,
     misfit: str | None = None,
     progress: Progress = silent,
@@ -51,6 +52,7 @@ def look(
         head: Name of the head's layer, where it is not the last linear layer or convolution.
         device: Where to compute.
         seconds: About how long it may take. What there was no time for is said.
+        timed: Names of the methods that are timed by a rehearsal.
         near: Correlation from which on two images count as near-copies; .97, and .99 for images below 16 pixels a side.
         misfit: Why there is no model.
         progress: Told of each question.
@@ -69,7 +71,7 @@ def look(
     ready = split.prepared(own or NORMS.get(accuracy["best"] or ""))
     fits = head_fit(model, ready, head, names, misfit)
     progress("methods, each by a rehearsal", 1, 3)
-    asked = methods(model, ready, recipe, head, device, began + SHARES["methods"] * seconds, fits["problem"], min(PAUSE, PAUSE * seconds / 60))
+    asked = methods(model, ready, recipe, head, device, began + SHARES["methods"] * seconds, fits["problem"], min(PAUSE, PAUSE * seconds / 60), timed)
     progress("copies that stay behind", 2, 3)
     copies = near_copies(split, near, began + seconds)
     progress("done", 3, 3)

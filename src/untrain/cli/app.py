@@ -136,15 +136,18 @@ def check(
     *,
     inputs: Inputs,
     seconds: Annotated[float, Parameter(help="About how long it may take; what there was no time for is said.")] = 60.0,
+    time: Annotated[str | None, Parameter(help="Methods to time by a rehearsal, names with commas or all; unsir, scrub, ssd, finetune and retrain where none are named.")] = None,
     near: Annotated[float | None, Parameter(help="Correlation, up to 1, from which on two images are near-copies; .97 where none is given, .99 below 16 pixels a side.")] = None,
     pages: Annotated[Path | None, Parameter(help="File to write pairs of copies to as pictures; nothing is written without it. It shows forgotten data.")] = None,
     json: Json = False,
 ) -> int:
     """Look at a model, its data and a request, and change nothing: does it fit, what stays behind, what can be done, and how long it takes."""
+    from untrain.checkup.estimate import USUAL, named
     from untrain.verbs.checking import check
 
+    timed = USUAL if time is None else named(time)
     with show.steps() as progress:
-        found = check(inputs, seconds=seconds, near=near, pages=pages, progress=progress, say=show.note)
+        found = check(inputs, seconds=seconds, timed=timed, near=near, pages=pages, progress=progress, say=show.note)
     if json:
         show.as_json(found)
     else:

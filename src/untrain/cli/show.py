@@ -207,10 +207,32 @@ def answers(found: Mapping[str, Any]) -> None:
         if len(copies["pairs"]) > len(pairs):
             say(f"        {copies['exact'] + copies['near'] - len(pairs)} further pairs: --json lists them, --pages FILE shows them")
     say(f"hold-out: {held['count']:,} samples" if held["count"] else "hold-out: none; name one by --holdout")
-    for row in held["lacking"]:
-        say(f"        {row['audit']} {'is impossible' if row['impossible'] else 'says less'} without {', '.join(row['lacks'])}")
-    rows = [(m["method"], *_cost(m), m["why_not"] or m["untimed"] or "") for m in found["methods"]]
-    draw(table(("method", "takes about", "memory", "why not"), rows, right=False))
+    for impossible, fact in ((True, "impossible"), (False, "says less")):
+        without: dict[str, list[str]] = {}
+        for row in held["lacking"]:
+            if row["impossible"] == impossible:
+                without.setdefault(" and ".join(row["lacks"]), []).append(row["audit"])
+        for lacks, audits in without.items():
+            say(f"        {fact} without {lacks}: {', '.join(audits)}")
+    _fitting(found["methods"])
+
+
+def _fitting(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What the methods that were asked for take, which others fit, and which do not, by their reason."""
+    from untrain.checkup.estimate import UNASKED
+
+    timed = [(m["method"], *_cost(m), m["untimed"] or "") for m in rows if m["fits"] and m["untimed"] != UNASKED]
+    if timed:
+        draw(table(("method", "takes about", "memory", "why not"), timed, right=False))
+    others = [m["method"] for m in rows if m["untimed"] == UNASKED]
+    if others:
+        say(f"{len(others)} other methods take this request too: {', '.join(others)}; --time all times them, --time NAME one")
+    reasons: dict[str, list[str]] = {}
+    for m in rows:
+        if not m["fits"]:
+            reasons.setdefault(m["why_not"], []).append(m["method"])
+    for why, names in reasons.items():
+        say(f"not {', '.join(names)}: {why}")
 
 
 def _place(called: Mapping[str, Any]) -> str:

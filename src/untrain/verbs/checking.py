@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import nn
 
 from untrain.checkup import look as looking
 from untrain.checkup.doubts import unseen
+from untrain.checkup.estimate import USUAL
 from untrain.checkup.raw import pixels
 from untrain.checkup.sizes import own_size
 from untrain.core import files
@@ -41,12 +42,22 @@ SHOWN = 200
 """Pairs that a page shows, at most."""
 
 
-def check(inputs: Inputs, *, seconds: float = 60.0, near: float | None = None, pages: Path | None = None, progress: Progress = silent, say: Say = unsaid) -> dict[str, Any]:
+def check(
+    inputs: Inputs,
+    *,
+    seconds: float = 60.0,
+    timed: Collection[str] = USUAL,
+    near: float | None = None,
+    pages: Path | None = None,
+    progress: Progress = silent,
+    say: Say = unsaid,
+) -> dict[str, Any]:
     """The verb: look at a model, data and a request as they are named on the command line. Nothing is written but `pages`.
 
     Args:
         inputs: What is named: model, weights, data, what to forget, and so on.
         seconds: About how long it may take.
+        timed: Names of the methods that are timed by a rehearsal.
         near: Correlation from which on two images count as near-copies.
         pages: A file to write the pairs of copies to as pictures.
         progress: Told of each question.
@@ -78,6 +89,7 @@ def check(inputs: Inputs, *, seconds: float = 60.0, near: float | None = None, p
         head=inputs.head,
         device=opened.device,
         seconds=seconds,
+        timed=timed,
         near=near,
         pages=pages,
         misfit=misfit,
@@ -113,6 +125,7 @@ def look(
     head: str | None = None,
     device: str | None = None,
     seconds: float = 60.0,
+    timed: Collection[str] = USUAL,
     near: float | None = None,
     pages: Path | None = None,
     misfit: str | None = None,
@@ -129,6 +142,7 @@ def look(
         head: Name of the head's layer, where it is not the last linear layer or convolution.
         device: Where to compute.
         seconds: About how long it may take. What there was no time for is said.
+        timed: Names of the methods that are timed by a rehearsal.
         near: Correlation from which on two images count as near-copies; .97, and .99 for images below 16 pixels a side.
         pages: A file to write the pairs of copies to as pictures; none is written where it is None.
         misfit: Why there is no model.
@@ -142,7 +156,7 @@ def look(
     """
     looking.refuse_numbers(seconds, near)
     refuse_page(pages)
-    answer = looking.look(model, split, recipe=recipe, norm=norm, names=names, head=head, device=device, seconds=seconds, near=near, misfit=misfit, progress=progress)
+    answer = looking.look(model, split, recipe=recipe, norm=norm, names=names, head=head, device=device, seconds=seconds, timed=timed, near=near, misfit=misfit, progress=progress)
     if pages is not None:
         files.write(pages, _page(answer["copies"], split))
     return answer
