@@ -373,7 +373,7 @@ def test_those_that_are_named_are_timed_and_the_others_are_said_to_fit(model, by
     assert all(m["untimed"] == UNASKED for m in answer["methods"] if m["fits"] and m["method"] not in ("neggrad", "ssd"))
     assert named("all") == tuple(found("methods"))
     assert set(USUAL) <= set(found("methods"))
-    with pytest.raises(untrain.BadArgument, match="no method 'negrad'"):
+    with pytest.raises(untrain.UntrainError, match="no method 'negrad'"):
         named("ssd,negrad")
 
 
