@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import textwrap
@@ -20,9 +21,11 @@ from torch import nn
 from untrain.core import disk, files
 from untrain.core.errors import BadData, Resources
 from untrain.sources import convert as converting
-from untrain.sources import sandbox
+from untrain.sources import sandbox, seccomp
 from untrain.sources.convert import convert
 from untrain.sources.weights import fill
+
+FILTERS = sys.platform == "linux" and os.uname().machine in seccomp.ALLOWED
 
 KINDS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -205,7 +208,129 @@ def test_the_height_of_the_wall_is_tried_and_said(tmp_path, monkeypatch):
     # One that is there and does not work is passed over.
     monkeypatch.setattr(converting, "ENCLOSURES", {"bubblewrap": ("false",), "namespaces": ("nosuchprogram",)})
     assert converting.enclosure(tmp_path / "x.pt") == ("", [])
-    assert convert(tmp_path / "x.pt", tmp_path / "y.safetensors").wall.startswith("wall 1 of 3: opens no further file")
+    told = convert(tmp_path / "x.pt", tmp_path / "y.safetensors").wall
+    assert told.startswith(("wall 4 of 4: " if FILTERS else "wall 1 of 4: ") + "opens no further file")
+    assert (seccomp.TOLD in told.partition(";")[0]) == FILTERS
+
+
+@pytest.mark.parametrize(
+    ("wall", "held", "height"),
+    [
+        ("bubblewrap", {"opens no further file": True, seccomp.TOLD: True}, 4),
+        ("", {"opens no further file": True, seccomp.TOLD: True}, 4),
+        ("bubblewrap", {"opens no further file": True, seccomp.TOLD: False}, 3),
+        ("namespaces", {"opens no further file": True, seccomp.TOLD: False}, 2),
+        ("", {"opens no further file": True, seccomp.TOLD: False}, 1),
+        ("", {"opens no further file": False, seccomp.TOLD: False}, 0),
+    ],
+)
+def test_a_wall_is_no_higher_than_what_stood(wall, held, height):
+    assert converting._told(wall, held).startswith(f"wall {height} of 4: ")
+
+
+FILTERED = """
+    import ctypes, os, signal, socket, sys, threading
+    sys.path.insert(0, FOLDER)
+    import seccomp
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def called(function, *arguments):
+        if function(*arguments) < 0:
+            raise OSError(ctypes.get_errno(), "refused")
+
+    ways = {
+        "open": lambda: os.open("kept", os.O_RDONLY),
+        "create": lambda: os.open("new", os.O_WRONLY | os.O_CREAT),
+        "socket": socket.socket,
+        "execve": lambda: os.execv("/bin/true", ["true"]),
+        "fork": os.fork,
+        "rename": lambda: os.rename("kept", "new"),
+        "unlink": lambda: os.unlink("kept"),
+        "truncate": lambda: os.truncate("kept", 0),
+        "mkdir": lambda: os.mkdir("new"),
+        "chmod": lambda: os.chmod("kept", 0),
+        "symlink": lambda: os.symlink("kept", "new"),
+        "a signal": lambda: os.kill(os.getppid(), 0),
+        "a pipe": os.pipe,
+        "chdir": lambda: os.chdir("/"),
+        "ptrace": lambda: called(libc.ptrace, 16, os.getppid(), 0, 0),
+        "unshare": lambda: called(libc.unshare, 0x10000000),
+        "below Python": lambda: called(libc.open, b"kept", 0),
+    }
+    went, go = [], threading.Event()
+
+    def tried(who):
+        for name, way in ways.items():
+            try:
+                way()
+                went.append(who + name)
+            except OSError as error:
+                if error.errno != 1:
+                    went.append(f"{who}{name}: {error}")
+
+    def later():
+        go.wait()
+        tried("in another thread: ")
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    held = seccomp.shut()
+    tried("")
+    go.set()
+    thread.join()
+    print(held, went, len(bytes(50_000_000)))
+"""
+
+
+@pytest.mark.skipif(not FILTERS, reason="no such filter on this kind of machine")
+def test_behind_the_filter_the_system_is_called_for_nothing_else(tmp_path):
+    """Fault 67 (a), F15: whoever calls, in any thread, past Python too; what is allowed goes on."""
+    (tmp_path / "kept").write_text("mine")
+    code = textwrap.dedent(FILTERED).replace("FOLDER", repr(str(Path(sandbox.__file__).parent)))
+    done = subprocess.run([sys.executable, "-I", "-B", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("True [] 50000000", 0), done.stderr[-800:]
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("kept", "mine")]
+
+
+@pytest.mark.parametrize("machine", seccomp.ALLOWED)
+def test_the_filter_lets_through_what_is_listed_for_the_machine_and_nothing_else(machine):
+    """As the kernel would run it, step by step, for machines that are not this one too."""
+    steps = [struct.unpack_from("HBBI", seccomp.program(machine), at) for at in range(0, len(seccomp.program(machine)), 8)]
+
+    def answer(number, architecture):
+        at, held = 0, 0
+        while True:
+            code, yes, no, k = steps[at]
+            if code == seccomp.RETURN:
+                return k
+            if code == seccomp.LOAD:
+                held = {0: number, 4: architecture}[k]
+            at += 1 + (0 if code == seccomp.LOAD else yes if held == k else no)
+
+    here, listed = seccomp.ARCHITECTURE[machine], set(seccomp.ALLOWED[machine].values())
+    assert {number for number in range(1000) if answer(number, here) == seccomp.ALLOW} == listed
+    assert {answer(number, here) for number in range(1000) if number not in listed} == {seccomp.REFUSE}
+    # The same numbers with the bit of x32, and those of another machine.
+    assert {answer(number | 0x40000000, here) for number in listed} == {seccomp.REFUSE}
+    assert {answer(number, 0x40000003) for number in listed} == {seccomp.KILL}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["[]", '{"notes": []}', '{"notes": 5, "holds": {}}', '{"notes": [5], "holds": {}}', '{"notes": [], "holds": []}', '{"notes": [], "holds": {"all": 3}}', '{"error": 3}'],
+)
+def test_what_the_process_answers_is_not_trusted_either(answer, tmp_path, monkeypatch):
+    torch.save({"w": torch.zeros(2)}, tmp_path / "x.pt")
+    monkeypatch.setattr(converting, "enclosure", lambda _: ("", [sys.executable, "-c", f"print({answer!r})"]))
+    with pytest.raises(BadData, match="is not whole"):
+        convert(tmp_path / "x.pt", tmp_path / "y.safetensors")
+
+
+def test_where_there_is_no_filter_it_is_said(monkeypatch):
+    for place, name, value in ((sys, "platform", "darwin"), (seccomp, "ALLOWED", {})):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            assert not seccomp.shut()
 
 
 @pytest.mark.parametrize(("name", "refused"), [("old.pt", True), ("plain.pt", False)])

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, deserialize
 from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData
 from untrain.sources.plainfile import entitled
+from untrain.sources.seccomp import TOLD
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ HOLE = (2, 10)
 def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequence[str] = ()) -> Converted:
     """Write a checkpoint's state dict as safetensors; the pickle is read with `weights_only=True`, in a process of its own.
 
-    That process has limits on memory and time, opens no further file and writes to none; where bubblewrap or `unshare` is there and lets it,
-    it has no network and sees no other process, and with the former a file system that cannot be written. The answer says how high that wall is.
+    That process has limits on memory and time, opens no further file and writes to none; on Linux the kernel refuses it every call but a few (`seccomp`); where
+    bubblewrap or `unshare` is there and lets it, it has no network and sees no other process, and with the former a file system that cannot be written. The
+    answer says how high that wall is.
     Shared tensors are written each for itself. Neither it nor this one imports torch for a plain state dict: of 17.6 s of CPU for a file of 3 MB,
     .8 are left, half of it the command line.
 
@@ -93,9 +95,12 @@ def _sandboxed(source: Path, network: str | None, drop: Sequence[str]) -> tuple[
         # A form of file or an object that torch may know.
         _refuse_holes(source)
         plain, answer = _asked(source, prefix, "torch", network or "", *drop)
-    if "error" in answer:
+    notes, held = answer.get("notes", []), answer.get("holds")
+    if isinstance(answer.get("error"), str):
         raise BadData(f"{source.name} was not converted: {answer['error']}")
-    return plain, tuple(answer["notes"]), _told(wall, answer["holds"])
+    if "error" in answer or not (isinstance(notes, list) and all(isinstance(n, str) for n in notes) and isinstance(held, dict) and all(type(h) is bool for h in held.values())):
+        raise BadData(f"{source.name} was not converted: what came of it is not whole; get it anew")
+    return plain, tuple(notes), _told(wall, held)
 
 
 def _refuse_holes(source: Path) -> None:
@@ -134,13 +139,13 @@ def _told(wall: str, holds: dict[str, bool]) -> str:
     """How high the wall was, in words.
 
     >>> _told("", {"opens no further file": True, "starts no program": False})
-    'wall 1 of 3: opens no further file; here it does not hold that it starts no program'
+    'wall 1 of 4: opens no further file; here it does not hold that it starts no program'
     """
     shut = [*([SHUT[wall]] if wall else []), *(what for what, held in holds.items() if held)]
-    height = {"bubblewrap": 3, "namespaces": 2}.get(wall, int(any(holds.values())))
+    height = 4 if holds.get(TOLD) else {"bubblewrap": 3, "namespaces": 2}.get(wall, int(any(holds.values())))
     open_ = [what for what, held in holds.items() if not held]
     missing = f"; here it does not hold that it {' and '.join(open_)}" if open_ else ""
-    return f"wall {height} of 3: {', '.join(shut) or 'weights_only and a hook of Python alone'}{missing}"
+    return f"wall {height} of 4: {', '.join(shut) or 'weights_only and a hook of Python alone'}{missing}"
 
 
 def _asked(source: Path, prefix: Sequence[str], way: str, *more: str) -> tuple[bytes, dict[str, Any]]:
@@ -154,7 +159,9 @@ def _asked(source: Path, prefix: Sequence[str], way: str, *more: str) -> tuple[b
     command = [*prefix, sys.executable, "-I", "-B", "-W", "ignore", str(script), way, str(source.resolve()), str(writing), *more]
     with os.fdopen(reading, "rb") as pipe:
         try:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(writing,), env=kept | {"OMP_NUM_THREADS": "1"}, cwd=os.sep)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(writing,), env=kept | {"OMP_NUM_THREADS": "1"}, cwd=os.sep
+            )
         finally:
             os.close(writing)
         thread = threading.Thread(target=_drain, args=(pipe, held, most), daemon=True)
@@ -169,8 +176,8 @@ def _asked(source: Path, prefix: Sequence[str], way: str, *more: str) -> tuple[b
     if len(held) > most:
         raise BadData(f"{source.name} was not converted: far more came of it than its size warrants; get it anew")
     try:
-        answer: dict[str, Any] = json.loads(out.decode(errors="replace").splitlines()[-1])
-    except (ValueError, IndexError) as error:
+        answer: dict[str, Any] = dict(json.loads(out.decode(errors="replace").splitlines()[-1]))
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
         # Killed by a limit, or ended below Python.
         lines = said.decode(errors="replace").strip().splitlines()
         why = f"signal {-process.returncode}" if process.returncode < 0 else (lines or [f"exit {process.returncode}"])[-1]

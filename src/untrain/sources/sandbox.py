@@ -1,11 +1,12 @@
 """Reads a pickled checkpoint and writes its tensors as safetensors; run as a file, in a process of its own, by `convert`.
 
-It is started with `python -I -B sandbox.py`, imports nothing of untrain but the file beside it, and gives its answer as one JSON
+It is started with `python -I -B sandbox.py`, imports nothing of untrain but two files beside it, and gives its answer as one JSON
 object on stdout. A state dict as `torch.save` writes it is read by `plainfile`; only what that does not know is left to torch, which is
 five sixths of the time: its import alone takes seconds. There `weights_only=True` lets a pickle build tensors and plain
 containers alone. Should either wall have a hole, the file is already open and the tensors go into a pipe, so that this process
-needs no further file: by then it can open none and write no byte into one, has next to no memory and time, and starts no program.
-Who starts it may put it into a namespace besides (`convert`). How high that wall is, is tried and told.
+needs no further file: by then it can open none and write no byte into one, has next to no memory and time, starts no program, and on
+Linux makes no other call of the system at all (`seccomp`). Who starts it may put it into a namespace besides (`convert`). How high that
+wall is, is tried and told.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from untrain.sources import plainfile
+    from untrain.sources import plainfile, seccomp
 else:
-    # By its file: an isolated process looks for modules neither here nor where untrain may lie.
-    _spec = importlib.util.spec_from_file_location("plainfile", Path(__file__).with_name("plainfile.py"))
-    plainfile = importlib.util.module_from_spec(_spec)
-    sys.modules.setdefault("plainfile", plainfile)
-    _spec.loader.exec_module(plainfile)
+
+    def _beside(name: str) -> Any:
+        """By its file: an isolated process looks for modules neither here nor where untrain may lie."""
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    plainfile, seccomp = _beside("plainfile"), _beside("seccomp")
 
 NETWORKS = ("model", "net", "network", "student", "teacher", "ema", "ema_model", "model_ema", "generator", "discriminator", "actor", "critic", "target", "online")
 """What people call a network inside a Lightning module."""
@@ -79,7 +85,7 @@ def limit(size: int) -> None:
 
 def holds() -> dict[str, bool]:
     """Which limits hold, each tried: root starts processes whatever its limit says, and some platforms have none."""
-    return {"opens no further file": not _can(_opens), "starts no program": not _can(_forks)}
+    return {"opens no further file": not _can(_opens), "starts no program": not _can(_forks), seccomp.TOLD: not _can(_moves)}
 
 
 def _can(act: Callable[[], None]) -> bool:
@@ -101,6 +107,11 @@ def _forks() -> None:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
+
+
+def _moves() -> None:
+    # Done nowhere here, never in need of an open file or of rights, and changes nothing.
+    os.chdir(os.curdir)
 
 
 def deny() -> None:
@@ -175,7 +186,7 @@ def _why(error: Exception) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "alloc" in said or "memory" in said:
         return "it asks for far more memory than its size warrants; get it anew"
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.EFBIG, errno.EAGAIN):
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.EFBIG, errno.EAGAIN, errno.EPERM):
         return "when read it tried to open a file or to start a program, which weights never do; do not open it anywhere"
     if isinstance(error, PermissionError) and "it tried" in said:
         return f"when read {said.partition('it tried ')[2]}, which weights never do; do not open it anywhere"
@@ -339,6 +350,7 @@ def main(way: str, name: str, target: str, network: str, *drop: str) -> dict[str
         warm()
     with Path(name).open("rb") as source, os.fdopen(int(target), "wb") as into:
         limit(size_of(source))
+        seccomp.shut()
         held = {"holds": holds()}
         deny()
         try:
