@@ -143,5 +143,5 @@ def test_a_run_folder_comes_through_whatever_befalls_it(tried: Tried) -> None:
 
 @pytest.mark.slow
 def test_a_run_folder_comes_through_many_orders_of_what_may_befall_it(tried: Tried) -> None:
-    """F01, F02, F05 and F14: twelve orders of twelve events."""
-    tried(12, 12)
+    """F01, F02, F05 and F14: thirty orders of sixteen events."""
+    tried(30, 16)

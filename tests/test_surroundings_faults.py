@@ -30,6 +30,7 @@ from untrain.evidence import record as records
 from untrain.evidence.seal import sealed
 from untrain.methods.finetune import FineTune
 from untrain.sources import blobs
+from untrain.verbs.folder import locked
 
 DIGITS = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
@@ -116,6 +117,21 @@ def test_fault_60_what_kills_leave_is_swept_by_the_next_call(tmp_path, monkeypat
     (out / ".state.123.tmp").mkdir()
     assert ran("unlearn", "headonly", *DIGITS, "--out", out) == 2
     assert not (out / ".state.123.tmp").exists()
+
+
+def test_a_lock_whose_owner_was_killed_before_it_had_said_who_it_was_is_swept(tmp_path, monkeypatch):
+    """F02: an empty `.lock` stayed in a run that was whole, whatever was called afterwards."""
+    out = tmp_path / "run"
+    assert ran("unlearn", "headonly", *DIGITS, "--out", out) == 0
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr("untrain.verbs.folder.fcntl.flock", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with locked(out):
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert (out / ".lock").read_bytes() == b""
+    assert ran("report", out) == 0
+    assert not (out / ".lock").exists()
 
 
 def test_fault_60_what_is_being_written_is_not_swept(tmp_path, monkeypatch):
