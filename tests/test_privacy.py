@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from untrain.cli import main
+from untrain.core import files
 from untrain.evidence import record as records
 from untrain.sources import blobs, cache
 from untrain.sources.keyed import keyed
@@ -160,3 +164,41 @@ def test_a_folder_of_another_is_no_cache(place: Path, monkeypatch: pytest.Monkey
     (place / "cache" / "data").symlink_to(place / "elsewhere")
     assert ran("check", *ASKED, "--forget", "class:Ann Secret", "--seconds", 1) == 0
     assert list((place / "elsewhere").iterdir()) == []
+
+
+_written: set[str] | None = None
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if _written is not None and event in ("open", "os.rename", "os.link", "os.symlink"):
+        path, mode, flags = arguments[0], arguments[1], arguments[2]
+        if event == "open" and isinstance(path, (str, bytes, os.PathLike)) and (set(str(mode or "")) & set("wax+") or int(flags) & (os.O_WRONLY | os.O_RDWR)):  # type: ignore[call-overload]
+            _written.add(os.fsdecode(path))
+        elif event != "open":
+            _written.add(os.fsdecode(mode))  # type: ignore[arg-type]
+
+
+def test_of_all_that_is_written_nothing_that_stays_knows_what_was_forgotten(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F56: models that an audit relearned, decoded images, states; of every file that was opened to be written, those that stay are the run's own."""
+    global _written
+    space: dict[str, Any] = {}
+    exec(NETS, space)
+    files.save_weights(place / "w.safetensors", space["net"](3).state_dict(), {})
+    before = set(place.rglob("*"))
+    sys.addaudithook(_watch)
+    _written = set()
+    try:
+        assert ran("unlearn", "finetune", *ASKED, "--weights", "w.safetensors", "--forget", "class:Ann Secret", "--epochs", 2, "--out", "run") == 0
+        assert ran("audit", "run", "--model", "nets.py:net", "--also", "descent") in (3, 4)
+        assert ran("report", "run") == 0
+    finally:
+        written, _written = _written, None
+    stays = {path.resolve() for name in written if (path := Path(name)).is_file() and not name.startswith(("/dev/", "/proc/"))}
+    whole = {place / "run" / name for name in ("model.safetensors", "record.json", "report.html", "README.md", ".inputs.json")}
+    cached = {path for path in stays if (place / "cache") in path.parents}
+    assert len(written) > 10
+    assert {path.name for path in stays - cached} == {path.name for path in whole}
+    assert stays - cached <= whole
+    # Of the cache sizes and hashes stay, and no pixel.
+    assert not [kept for kept in cache.listed() if kept.kind in ("decoded images", "encoded images", "half written")]
+    assert {path for path in place.rglob("*") if path.is_file()} - before - cached <= whole

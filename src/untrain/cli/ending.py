@@ -16,11 +16,9 @@ from cyclopts import CycloptsError
 
 from untrain.cli import show
 from untrain.core.errors import BadArgument, Resources, Unforeseen, UntrainError
+from untrain.core.memory import ran_out
 from untrain.core.stopping import Stopped, heeded
 from untrain.core.wording import plain, said, told
-
-MEMORY = ("out of memory", "allocate memory", "not enough memory", "create a primitive", "bad_alloc", "bad allocation", "start new thread")
-"""What torch, its libraries and Python say where there is no more memory, or no further thread."""
 
 LONGEST = 2000
 """Characters of a line; a stranger's name may have any number."""
@@ -64,7 +62,7 @@ def ended(error: BaseException) -> UntrainError | None:
         return None
     if isinstance(error, CycloptsError):
         return BadArgument(str(error))
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in said(error) for words in MEMORY)):
+    if ran_out(error) or (isinstance(error, RuntimeError) and "start new thread" in said(error)):
         return Resources("memory ran out, or no further thread could be started; use smaller batches or a machine with more")
     # Nobody's code has run where this was not imported, and importing it imports torch.
     functions = sys.modules.get("untrain.sources.libraries.functions")

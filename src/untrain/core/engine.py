@@ -123,6 +123,11 @@ class Engine:
             for value, total in zip(values, torch.split(flat, [v.numel() for v in values]), strict=True):
                 value.copy_(total.view_as(value))
 
+    def free(self) -> None:
+        """Give back what the device's allocator keeps for later."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def report(self) -> dict[str, Any]:
         """What was set: device, precision, layout, threads, ranks."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -160,6 +165,7 @@ class Run:
         watch: Shown each batch before its step; nobody is where it is None.
         networks: All networks of the run, in the order in which they came: that one, and each that was made since.
         told: What tells this run from another, kept beside its saved state: the method, the model, the split.
+        pieces: In how many pieces each batch is taken, one after the other: more than one once memory has run out.
     """
 
     seed: int
@@ -172,6 +178,7 @@ class Run:
     watch: Watch | None = None
     networks: list[View] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
+    pieces: int = 1
     _sealed: list[tuple[nn.Module, str]] = field(default_factory=list, repr=False)
 
     def register(self, network: View, *, sealed: bool = False) -> None:

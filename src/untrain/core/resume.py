@@ -111,7 +111,7 @@ class Saving:
                 tensors |= {f"curve.{i}.{j}": torch.tensor(curve, dtype=torch.float64) for j, curve in enumerate(phase.curves)}
             tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
             done = [{"name": p.name, "steps": p.steps, "seconds": p.seconds} for p in phases]
-            about = {"phases": done, "version": VERSION, "ended": last, "fingerprint": self.fingerprint(), "tensors": files.weights_hash(tensors)}
+            about = {"phases": done, "version": VERSION, "ended": last, "pieces": self.run.pieces, "fingerprint": self.fingerprint(), "tensors": files.weights_hash(tensors)}
             files.save_weights(path, tensors, about | {"sha256": _seal(about)})
 
         _from_first(self.run, write)
@@ -131,6 +131,7 @@ class Saving:
         if read is None:
             return None
         saved, about = read
+        self.run.pieces = about.get("pieces", 1)
         here = f"rank.{self.run.engine.rank}."
         for name, value in self.shared.items():
             value.copy_(saved[name])

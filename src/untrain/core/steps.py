@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from untrain.core.data import Plan, mix
 from untrain.core.engine import Engine, Run, current, own_stream
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.lean import lean
+from untrain.core.memory import ran_out
 from untrain.core.rehearse import Rehearsal, rehearsal
 from untrain.core.resume import Saving
 from untrain.core.stopping import asked, refuse_further, saving_first
@@ -173,35 +175,63 @@ class Taker:
         run.progress(turn.phase, self.done, self.steps)
 
     def _gradients(self, run: Run, x: Any, y: Any, whole: int | tuple[int, ...]) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """Each loss and its gradient, of the whole batch."""
+        """Each loss and its gradient, of the whole batch; where memory runs out, of twice as many pieces of it, down to two samples each."""
         engine, turn, several = run.engine, self.turn, isinstance(whole, tuple)
         if not several and x is None:
             count = max(1, len(self.curves))
             values = [torch.zeros((), device=engine.device) for _ in range(count)]
             found = [[torch.zeros_like(p) for p in self.moved] for _ in range(count)]
-            shares = [0.0] * count
         else:
             if isinstance(whole, tuple) and any(part is None for part in x):
                 raise BadData(f"{turn.phase}: a batch of {min(whole)} samples gives none to one of {engine.world} ranks; take larger batches")
             if run.watch is not None:
                 for part, label in zip(x, y, strict=True) if several else ((x, y),):
                     run.watch(turn.phase, part, label)
-            try:
-                value = turn.loss(x, y)
-            except ValueError as error:
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                raise BadData(f"{turn.phase}: a batch of a single sample, of which BatchNorm has no variance in training mode; give two or more") from error
-            values = list(value) if isinstance(value, tuple) else [value]
-            last = len(values) - 1
-            found = [list(torch.autograd.grad(v, self.moved, retain_graph=i < last, allow_unused=True, materialize_grads=True)) for i, v in enumerate(values)]
+            while (got := self._of_pieces(run, x, y, whole)) is None:
+                run.pieces *= 2
+                engine.free()
+                logging.getLogger("untrain").warning("untrain: memory ran out; each batch is taken in %d pieces from here on, and of them BatchNorm sees one at a time", run.pieces)
+            values, found = got
+        if engine.world > 1:
+            engine.sum([*(g for gradients in found for g in gradients), *values])
+        return values, found
+
+    def _of_pieces(self, run: Run, x: Any, y: Any, whole: int | tuple[int, ...]) -> tuple[list[Tensor], list[list[Tensor]]] | None:
+        """Each loss and its gradient, summed over the pieces of this rank's slice; None where memory ran out and smaller pieces may do."""
+        values: list[Tensor] = []
+        found: list[list[Tensor]] = []
+        fewest = min(map(len, y)) if isinstance(whole, tuple) else len(y)
+        number = max(1, min(run.pieces, fewest // 2))
+        try:
+            for part, label in pieces(x, y, number):
+                more, steeper = self._of_one(run.engine.world * number > 1, part, label, whole)
+                values = [a + b for a, b in zip(values, more, strict=True)] if values else more
+                found = [[a.add_(b) for a, b in zip(one, other, strict=True)] for one, other in zip(found, steeper, strict=True)] if found else steeper
+        except (RuntimeError, MemoryError) as error:
+            # What a loss keeps from step to step would be kept once a piece.
+            if not ran_out(error) or self.turn.carry or fewest < 4 * number:
+                raise
+            return None
+        return values, found
+
+    def _of_one(self, shared: bool, x: Any, y: Any, whole: int | tuple[int, ...]) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """Each loss and its gradient of one piece; where others have a share in the batch, by its own."""
+        turn = self.turn
+        try:
+            value = turn.loss(x, y)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise BadData(f"{turn.phase}: a batch of a single sample, of which BatchNorm has no variance in training mode; give two or more") from error
+        values = list(value) if isinstance(value, tuple) else [value]
+        last = len(values) - 1
+        found = [list(torch.autograd.grad(v, self.moved, retain_graph=i < last, allow_unused=True, materialize_grads=True)) for i, v in enumerate(values)]
+        values = [v.detach() for v in values]
+        if shared:
             each = [len(part) / n for part, n in zip(y, whole, strict=True)] if isinstance(whole, tuple) else [len(y) / whole]
             shares = each if len(each) == len(values) else [each[0]] * len(values)
-        values = [v.detach() for v in values]
-        if engine.world > 1:
             found = [[g * share for g in gradients] for gradients, share in zip(found, shares, strict=True)]
             values = [v * share for v, share in zip(values, shares, strict=True)]
-            engine.sum([*(g for gradients in found for g in gradients), *values])
         return values, found
 
     @torch.no_grad()
@@ -226,6 +256,21 @@ class Taker:
         self.told = Phase(phase, self.told.losses + values.tolist(), self.done, self.passes, self.seconds, curves)
         self.looked = self.done
         return self.told
+
+
+def pieces(x: Any, y: Any, number: int) -> Iterator[tuple[Any, Any]]:
+    """A batch cut into so many pieces, near equal; of streams beside each other each is cut so.
+
+    >>> [y.tolist() for _, y in pieces(torch.arange(5), torch.arange(5), 2)]
+    [[0, 1, 2], [3, 4]]
+    """
+    if isinstance(y, tuple):
+        for several in zip(*(pieces(a, b, number) for a, b in zip(x, y, strict=True)), strict=True):
+            yield tuple(a for a, _ in several), tuple(b for _, b in several)
+        return
+    columns = {name: torch.tensor_split(value, number) for name, value in x.items()} if isinstance(x, dict) else {}
+    rows = torch.tensor_split(x, number) if not columns else [{name: cut[i] for name, cut in columns.items()} for i in range(number)]
+    yield from zip(rows, torch.tensor_split(y, number), strict=True)
 
 
 def summed(gradients: list[list[Tensor]]) -> list[Tensor]:

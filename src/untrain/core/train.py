@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Plan, Samples
+from untrain.core.memory import ran_out
 from untrain.core.network import Network
 from untrain.core.rehearse import rehearsal
 from untrain.core.steps import Combine as Combine
@@ -129,12 +130,23 @@ def fit(
 def predict(model: Network, samples: Samples, *, batch: int | None = None, features: bool = False, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Logits [n, C], labels [n], and (where asked) features [n, d], on the CPU, in evaluation mode and fp32.
 
-    Where no batch is named it holds 500 images of up to 64 x 64, and of larger ones as many as have that many pixels.
+    Where no batch is named it holds 500 images of up to 64 x 64, and of larger ones as many as have that many pixels. Where memory runs out it is halved.
     """
     batch = batch or _at_once(samples)
     if (rehearsed := rehearsal()) is not None and len(samples):
         told, _, seen = rehearsed.answer(samples, batch, lambda some: predict(model, some, batch=len(some), features=features, device=device))
         return told, samples.y, seen
+    while True:
+        try:
+            return _predicted(model, samples, batch, features, device)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error) or batch < 2:
+                raise
+        batch //= 2
+
+
+def _predicted(model: Network, samples: Samples, batch: int, features: bool, device: torch.device | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, in batches of this size."""
     rows, device = torch.arange(len(samples)), device or next(iter(model.parameters())).device
     with model.frozen():
         outs, labels, read = [], [], []

@@ -64,6 +64,6 @@ def shut() -> bool:
     try:
         libc, steps = ctypes.CDLL(None), program(machine)
         given = _Program(len(steps) // 8, steps)
-        return libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 and libc.syscall(SECCOMP[machine], SET_FILTER, ALL_THREADS, ctypes.byref(given)) == 0
+        return bool(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 and libc.syscall(SECCOMP[machine], SET_FILTER, ALL_THREADS, ctypes.byref(given)) == 0)
     except (OSError, AttributeError):
         return False

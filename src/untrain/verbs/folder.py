@@ -123,7 +123,7 @@ def _refuse_other_arguments(out: Path, arguments: dict[str, Any]) -> None:
 def writing(out: Path, arguments: dict[str, Any], room: int = 0) -> Iterator[Path]:
     """The folder of a run that is going on: yields where its state is kept, and clears that when all is done.
 
-    What ends in a refusal, one of the user's own code included, leaves nothing behind; what is killed leaves its state.
+    What ends in a refusal, one of the user's own code included, or of a machine before any work was saved, leaves nothing behind; what is killed leaves its state.
     The first rank makes, locks and clears the folder.
 
     Args:
@@ -155,7 +155,7 @@ def writing(out: Path, arguments: dict[str, Any], room: int = 0) -> Iterator[Pat
                 yield state
             except BaseException as error:
                 theirs = blamed(error)
-                if theirs is None and not isinstance(error, BadArgument | BadData | Diverged):
+                if theirs is None and not isinstance(error, BadArgument | BadData | Diverged) and not (isinstance(error, Resources) and _unbegun(state)):
                     raise
                 shutil.rmtree(state)
                 # It was made for this run, by this call or an earlier one.
@@ -164,11 +164,16 @@ def writing(out: Path, arguments: dict[str, Any], room: int = 0) -> Iterator[Pat
                     raise theirs from error
                 raise
             _clear(state)
-    except (BadArgument, BadData, Diverged):
+    except (BadArgument, BadData, Diverged, Resources):
         with contextlib.suppress(OSError):
             for folder in made:
                 folder.rmdir()
         raise
+
+
+def _unbegun(state: Path) -> bool:
+    """Whether nothing of the work was saved yet."""
+    return state.is_dir() and {path.name for path in state.iterdir()} <= {"arguments.json"}
 
 
 def _clear(state: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from untrain.core.errors import BadArgument, BadData, OtherHead
+from untrain.core.processors import crowded
 
 if TYPE_CHECKING:
     from untrain.core.data import Data, Norm, Split
@@ -167,6 +168,8 @@ class Inputs:
             raise BadArgument("--epochs is for the zoo's recipes; the one named by --recipe has its own")
         if self.precision == "bf16" and engine.device.type == "cpu" and not has_bf16():
             say("--precision bf16: this CPU has no instructions for it, and a step of training takes many times as long as in fp32; leave the flag out")
+        if (crowd := crowded(int(engine.report()["threads"]))) is not None:
+            say(crowd)
         return Opened(self, engine, norm, hashes)
 
 

@@ -29,6 +29,7 @@ from untrain.sources import request as forgetting
 from untrain.verbs.about import about_recipe, about_weights, machine, request
 from untrain.verbs.auditing import filled
 from untrain.verbs.auditing import reference as out_of
+from untrain.verbs.finishing import room_of
 from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
 from untrain.verbs.shadowing import after_in, file_of, half_of, left_by, method_of, said_of_a_method, shadows_in
@@ -204,7 +205,8 @@ def _trained(
         return False
     inputs, work = opened.inputs, place.with_suffix("")
     refuse_output(work, {})
-    with writing(work, told | {"verb": "reference", "seed": seed, "method": name_of(method), "settings": asdict(method)} | machine(opened.engine)) as state:
+    arguments = told | {"verb": "reference", "seed": seed, "method": name_of(method), "settings": asdict(method)} | machine(opened.engine)
+    with writing(work, arguments, room_of(opened.model.module)) as state:
         result = running.unlearn(
             model or opened.model.module,
             split,

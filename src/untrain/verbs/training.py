@@ -21,7 +21,8 @@ from untrain.core.train import Trace, predict
 from untrain.evidence import record as records
 from untrain.sources.libraries.transformers_nets import disk_names
 from untrain.verbs.about import about_recipe, flags, machine
-from untrain.verbs.folder import refuse_output, writing
+from untrain.verbs.finishing import room_of
+from untrain.verbs.folder import refuse_full, refuse_output, writing
 from untrain.verbs.inputs import Inputs, Say, refuse_below, unsaid
 from untrain.verbs.ranks import joined
 from untrain.verbs.run_files import TRAINING, WEIGHTS
@@ -56,6 +57,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
             began = time.perf_counter()
             with seeded(seed, engine=engine, progress=progress, store=state) as run:
                 network = Network(engine.place(taught.build()), head=inputs.head)
+                refuse_full(out, room_of(network.module))
                 run.network = network
                 own = opened.norm or opened.expects.norm or getattr(network.module, "norm", None)
                 if not isinstance(own, Norm) and getattr(source.train.batch(torch.tensor([0]))[0], "dtype", None) == torch.uint8:
@@ -84,7 +86,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                         "passes": run.passes,
                         "peak_memory_bytes": peak_memory(engine),
                     },
-                    "environment": running.environment(engine.report()),
+                    "environment": running.environment(engine.report() | ({"pieces": run.pieces} if run.pieces > 1 else {})),
                     "accuracy": accuracy,
                     **({"code": dict(opened.code)} if opened.code else {}),
                 }

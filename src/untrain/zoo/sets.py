@@ -79,7 +79,11 @@ def parquet(folder: Path, augment: CropFlip | None = None) -> Data:
 
 
 def _downloaded(name: str) -> Data:
-    """CIFAR by torchvision, which downloads it once into the cache."""
+    """CIFAR by torchvision, which downloads it once into the cache and compares its hash each time.
+
+    Raises:
+        BadData: it could not be had.
+    """
     try:
         datasets = import_torchvision().datasets
     except MissingExtra as error:
@@ -87,7 +91,11 @@ def _downloaded(name: str) -> Data:
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     made, digest = {}, hashlib.sha256()
     for part in ("train", "test"):
-        found = kind(str(cache_root()), train=part == "train", download=True)
+        try:
+            found = kind(str(cache_root()), train=part == "train", download=True)
+        except Exception as error:  # a download that breaks off, a file of another hash and a missing network have no common class
+            fact = f"{name} could not be had whole ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            raise BadData(f"{fact}; see to the network and try again, or name its folder in UNTRAIN_DATA or by --data-root") from error
         digest.update(found.data.tobytes())
         x = torch.from_numpy(np.ascontiguousarray(found.data.transpose(0, 3, 1, 2)))
         made[part] = Samples(x, torch.tensor(found.targets), names=found.classes, augment=CropFlip(4, flip=True))
