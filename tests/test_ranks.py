@@ -158,7 +158,7 @@ sys.exit(main(sys.argv[1:]))
 
 def test_where_a_rank_fails_the_others_end_and_the_run_can_go_on(tmp_path, capsys):
     """F36: nothing passes for a result; what was saved is for as many ranks as there were."""
-    asked = ["unlearn", "finetune", "--model", "digits", "--data", "digits", "--forget", "class:3", "--samples", "640", "--epochs", "20", "--out"]
+    asked = ["unlearn", "finetune", "--model", "digits", "--data", "digits", "--forget", "class:3", "--samples", "640", "--epochs", "5", "--batch", "32", "--out"]
     common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", ENDS, *asked, "run"]
     ranks = [subprocess.Popen(command, cwd=tmp_path, env=common | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True) for rank in (0, 1)]

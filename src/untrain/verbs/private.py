@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -10,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from untrain.core import disk
 from untrain.core.errors import BadData, Resources
-from untrain.evidence.record import dumps
+from untrain.evidence.record import dumps, plain_json
 from untrain.sources.keyed import MARK, keyed, numbered
 from untrain.sources.request import shown
 from untrain.verbs.inputs import Inputs
@@ -68,10 +68,11 @@ def kept(run: Path, forget: str) -> str | None:
     if MARK not in forget or not path.is_file() or path.is_symlink():
         return None
     try:
-        found = json.loads(path.read_bytes())
-        asked, key = str(found["forget"]), bytes.fromhex(found["key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = plain_json(disk.read(path, 2**20), ASKED)
+        asked = found["forget"]
+        told = keyed(asked, bytes.fromhex(found["key"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadData) as error:
         raise BadData(f"{ASKED} in {run.name} is not what untrain wrote; remove it, and say by --forget what the run was to forget") from error
-    if keyed(asked, key) != forget:
+    if told != forget:
         raise BadData(f"{ASKED} in {run.name} tells of another request than the record; remove it, and say by --forget what the run was to forget")
-    return asked
+    return str(asked)
