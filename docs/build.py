@@ -164,13 +164,17 @@ def card_of_method(name: str, cls: type[Any]) -> str:
         if cls.presets
         else ""
     )
+    asked = ", ".join([f"untrain.{cls.__name__}()", "train", *(f"{n}={n}" for n in cls.prepares or () if n != "train")])
+    call = (
+        f"```\nuntrain unlearn {name} --model MODEL --data DATA --forget class:NAME --out run\n```"
+        if cls.prepares is None
+        else f"It must be there when the original is trained ([how](exact.md)): `untrain.prepare({asked})`, and `untrain.unlearn` of what comes of that."
+    )
     return f"""## {cls.__name__} {{#{name}}}
 
 {plain(entry.summary)}
 
-```
-untrain unlearn {name} --model MODEL --data DATA --forget class:NAME --out run
-```
+{call}
 
 {plain(text)}
 

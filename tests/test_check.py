@@ -308,7 +308,9 @@ def test_classes_suit_all_and_a_list_those_that_take_one(seen, by_class, by_list
 
 def test_what_check_says_fits_runs_and_what_it_says_does_not_is_refused_in_its_words(seen, model, by_list):
     for row in quick(model, by_list)["methods"]:
-        if row["fits"]:
+        if settings(row["method"]).prepares is not None:
+            assert "must be there when the original is trained" in row["why_not"] or "how the model was trained" in row["why_not"]
+        elif row["fits"]:
             running.given_to(settings(row["method"]), by_list, None)
         else:
             with pytest.raises(untrain.UntrainError) as refused:
@@ -325,6 +327,8 @@ def test_without_a_recipe_none_trains_anew(seen, model, by_class):
 def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_class):
     chosen, recipe = shrunk(every_setting()[name]), recipe_for("digits", 10, 2)
     small = Split(by_class.forget.first(20), by_class.retain.first(8), by_class.test[::2], by_class.classes, unseen=by_class.test[1::2])
+    if chosen.prepares is not None:
+        model = untrain.prepare(chosen, small.forget + small.retain, recipe=recipe, norm=model.norm).model
     with rehearsing() as rehearsed:
         running.unlearn(model, small, chosen, recipe=recipe)
     done = running.unlearn(model, small, chosen, recipe=recipe)

@@ -18,7 +18,8 @@ METHODS = list(found("methods"))
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_takes_a_list_of_samples_or_says_that_it_does_not(name):
-    case, method = Case.fresh(), shrunk(settings(name))
+    method = shrunk(settings(name))
+    case = Case.fresh().begun(method)
     split = Split.by_index(case.split.forget + case.split.retain, case.split.test, forget=[0, 5, 20, 40, 60], unseen=case.split.parts["unseen"])
     if "classes" in method.needs:
         with pytest.raises(BadArgument, match="forgets whole classes, and this is a list of samples"):
@@ -46,7 +47,8 @@ def kill_after(place):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(name, tmp_path):
-    case, method, told = Case.fresh(), shrunk(settings(name)), []
+    method, told = shrunk(settings(name)), []
+    case = Case.fresh().begun(method)
 
     def forget(progress, **how):
         return weights_hash(unlearn(case.model, case.split, method, recipe=case.recipe, progress=progress, **how).model.state_dict())

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from untrain.core.fmd import debias as debias
     from untrain.core.method import Method as Method
     from untrain.core.network import Network as Network
+    from untrain.core.preparing import prepare as prepare
     from untrain.core.settings import read_settings as read_settings
     from untrain.core.train import Trace as Trace
     from untrain.core.train import fit as fit
@@ -85,6 +86,7 @@ _WHERE = {
     "load_model": "zoo.trained:load_model",
     "minimize": "core.train:minimize",
     "predict": "core.train:predict",
+    "prepare": "core.preparing:prepare",
     "read_settings": "core.settings:read_settings",
     "recipe_for": "zoo.recipes:recipe_for",
     "seeded": "core.engine:seeded",
@@ -126,6 +128,7 @@ __all__ = [
     "load_model",
     "minimize",
     "predict",
+    "prepare",
     "read_settings",
     "recipe_for",
     "seeded",

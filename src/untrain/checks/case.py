@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Collection, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,9 @@ from untrain.core.data import CropFlip, Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.method import Method
 from untrain.core.network import Network
+from untrain.core.preparing import prepare
 from untrain.core.train import Phase
-from untrain.core.unlearn import given_to, prepared
+from untrain.core.unlearn import digest, given_to, prepared
 from untrain.zoo import recipes
 from untrain.zoo.networks import DigitsNet
 
@@ -140,7 +142,17 @@ class Case:
         model = DigitsNet(CLASSES)
         model.load_state_dict(_trained())
         # In training mode, as training leaves it: what needs evaluation mode has to ask for it.
-        return cls(model.train(), split, SmallRecipe(), cut["spare"])
+        return cls(model.train(), split, SmallRecipe(), cut["spare"]).begun()
+
+    def begun(self, method: Method | None = None) -> Case:
+        """The same with the model that this method prepares (the one that a law is asked of, where none is named), if it must be there from the start."""
+        method = method or _asked.get()
+        if method is not None and method.prepares is not None:
+            named = repr((method, self.recipe, digest(self.prepared)))
+            if named not in _BEGUN:
+                _BEGUN[named] = prepare(method, self.split.forget + self.split.retain, recipe=self.recipe, norm=getattr(self.model, "norm", None)).model
+            self.model = copy.deepcopy(_BEGUN[named]).train()
+        return self
 
     @property
     def prepared(self) -> Split:
@@ -182,6 +194,21 @@ class Case:
                     source.x.copy_(x)
                 elif isinstance(source.x, Shelf):
                     source.x.closed.clear()
+
+
+_asked: ContextVar[Method | None] = ContextVar("untrain_asked", default=None)
+_BEGUN: dict[str, nn.Module] = {}
+"""What methods prepared, by their settings, the recipe and the data."""
+
+
+@contextlib.contextmanager
+def asking(method: Method) -> Iterator[None]:
+    """Cases that are made within the block are made for this method."""
+    token = _asked.set(method)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
 
 
 def _samples(x: Tensor, y: Tensor, lazy: bool) -> Samples:

@@ -121,7 +121,8 @@ def _matters(law: Law, method: Method, change: dict[str, Any], case: Case, bits:
         bits[method] = bits_of(law, method, case)
     try:
         if changed not in bits:
-            bits[changed] = weights_hash(unlearn(case.model, case.split, changed, recipe=case.recipe).model.state_dict())
+            model = case.model if changed.prepares is None else replace(case).begun(changed).model
+            bits[changed] = weights_hash(unlearn(model, case.split, changed, recipe=case.recipe).model.state_dict())
         return bits[changed] != bits[method]
     except Diverged:
         return False

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrain.checks.case import Case
+from untrain.checks.case import Case, asking
 from untrain.core.audit import Audit
 from untrain.core.data import Split
 from untrain.core.engine import Run, seeded
@@ -56,8 +56,10 @@ def ask(law: Law, method: Method, case: Case | None = None) -> None:
     Raises:
         LawBroken: it breaks it.
     """
+    small = shrunk(method)
     try:
-        law(shrunk(method), case)
+        with asking(small):
+            law(small, case)
     except LawBroken:
         raise
     except Exception as error:

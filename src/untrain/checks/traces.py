@@ -16,7 +16,8 @@ from untrain.core.method import Method
 def check_the_given_model_is_left_alone(method: Method, case: Case | None = None) -> None:
     """Weights, buffers, modes, gradients, `requires_grad` and hooks of the model that is given stay as they were."""
     case = case or Case.fresh()
-    first, *_, last = [m for m in case.model.modules() if list(m.parameters(recurse=False))]
+    layers = [m for m in case.model.modules() if list(m.parameters(recurse=False))]
+    first, last = layers[0], layers[-1]
     # A model as it may come: half of it in training mode, a layer frozen, a gradient and a hook on another.
     first.eval().requires_grad_(False)
     weight = next(last.parameters())

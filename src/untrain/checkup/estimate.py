@@ -75,6 +75,9 @@ def methods(
         except (BadArgument, BadData) as error:
             row |= {"fits": False, "why_not": str(error).removeprefix(type(method).__name__).strip()}
             continue
+        if method.prepares is not None and type(model).__module__ != type(method).__module__:
+            row |= {"fits": False, "why_not": f"must be there when the original is trained: untrain.prepare({type(method).__name__}(), train, ...), in Python"}
+            continue
         if model is None or blocked is not None:
             row["untimed"] = "the model does not take this data"
         elif name not in timed:

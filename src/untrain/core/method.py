@@ -68,6 +68,9 @@ class Method:
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of what it is given: read off the signature, never written by hand."""
 
+    prepares: ClassVar[tuple[str, ...] | None] = None
+    """What its `prepare` is given, read off the signature like `needs`; None where any trained model will do."""
+
     presets: ClassVar[dict[str, Method]] = {}
     """Named settings: found, listed, tested and benchmarked like methods of their own."""
 
@@ -89,8 +92,8 @@ class Method:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        parameters = inspect.signature(cls.__call__).parameters.values()
-        cls.needs = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        cls.needs = _keywords(cls.__call__)
+        cls.prepares = None if cls.prepare is Method.prepare else _keywords(cls.prepare)
 
     def __post_init__(self) -> None:
         """Refuse numbers that no method can mean.
@@ -137,6 +140,17 @@ class Method:
         """
         return {}
 
+    def prepare(self, **given: Any) -> tuple[nn.Module, Trace]:
+        """Make the original, where the method must be there when that is trained: `(*, train, recipe)`, each only where it is needed.
+
+        What it has to remember for later is state of the module, so that it is saved, copied and moved with the weights.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes a model however it was trained")
+
     def __call__(self, *args: Any, **given: Any) -> Trace:
         """Change the model in place: `(model, *, forget, retain, classes, ...)`, each keyword only where it is needed."""
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+
+def _keywords(function: Any) -> tuple[str, ...]:
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)

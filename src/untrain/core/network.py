@@ -60,9 +60,9 @@ class Network:
         n = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
         x = self._ready(x)
         if run is None:
-            return pick(_called(self.module, x))
+            return pick(called(self.module, x))
         with run.engine.autocast():
-            out = pick(_called(self.module, x))
+            out = pick(called(self.module, x))
         if _uncounted.get():
             return out
         run.passes += n
@@ -224,7 +224,7 @@ class Network:
         with contextlib.ExitStack() as hooks, self.frozen(), torch.no_grad(), uncounted():
             for name, layer in candidates(self.module).items():
                 hooks.callback(layer.register_forward_hook(lambda _, given, out, name=name: seen.__setitem__(name, out)).remove)
-            answers = exits(_called(self.module, self._ready(x)))
+            answers = exits(called(self.module, self._ready(x)))
         if self._exits:
             self._answers = _matched(self._exits, seen, answers)
             self._exit, self._pool = self._answers[self._exits[-1]]
@@ -305,7 +305,7 @@ def _count(run: Run, passes: int) -> None:
     run.passes += passes
 
 
-def _called(module: nn.Module, x: Inputs) -> Any:
+def called(module: nn.Module, x: Inputs) -> Any:
     """A module's answer. Of a dict it gets each entry by name where its `forward` takes them so, as those of transformers and their wrappers do."""
     if isinstance(x, dict):
         known = inspect.signature(module.forward).parameters

@@ -10,6 +10,7 @@ import torch
 from untrain.core.errors import BadData
 
 if TYPE_CHECKING:
+    from untrain.core.data.batches import Inputs
     from untrain.core.data.samples import Samples
 
 
@@ -21,12 +22,24 @@ def places(samples: Samples) -> list[tuple[int, int]]:
 
 def digests(samples: Samples) -> list[bytes]:
     """Hash of each sample's inputs, as the network reads them."""
-    found = []
-    for x, _ in samples.stream((rows, None) for rows in torch.split(torch.arange(len(samples)), 500)):
-        values = list(x.values()) if isinstance(x, dict) else [x]
-        rows = [value.contiguous().flatten(1).view(torch.uint8).numpy() if value.ndim > 1 else value[:, None].contiguous().view(torch.uint8).numpy() for value in values]
-        found += [hashlib.sha256(b"".join(row[i].tobytes() for row in rows)).digest() for i in range(len(rows[0]))]
+    return [one for x, _ in samples.stream((rows, None) for rows in torch.split(torch.arange(len(samples)), 500)) for one in _hashes(x)]
+
+
+def raw_digests(samples: Samples) -> list[bytes]:
+    """Hash of each sample's inputs as they were given, before any preparation: what a sample goes by for good, in another process and another order too."""
+    found = [b""] * len(samples)
+    for number, source in enumerate(samples.sources):
+        for places in torch.split((samples.which == number).nonzero().flatten(), 500):
+            for place, one in zip(places.tolist(), _hashes(source.raw(samples.index[places])), strict=True):
+                found[place] = one
     return found
+
+
+def _hashes(x: Inputs) -> list[bytes]:
+    """Hash of each row of a batch."""
+    values = [value.detach().cpu().contiguous() for value in (x.values() if isinstance(x, dict) else [x])]
+    rows = [value.flatten(1).view(torch.uint8).numpy() if value.ndim > 1 else value[:, None].view(torch.uint8).numpy() for value in values]
+    return [hashlib.sha256(b"".join(row[i].tobytes() for row in rows)).digest() for i in range(len(rows[0]))]
 
 
 def refuse_shared(holdout: Samples, *, called: str = "hold-out", **parts: Samples) -> None:
