@@ -338,6 +338,12 @@ def failures_table(_: str) -> str:
     return table(("", "what fails", "held by"), rows)
 
 
+def chaos_table(_: str) -> str:
+    """What `make chaos` tried, and how much of it did not hold, out of its record."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "chaos.json").read_text(encoding="utf-8"))
+    return table(("what was tried", "how often", "did not hold"), [(plain(row["what"]), f"{row['tried']:,}", row["failed"]) for row in found["rows"]])
+
+
 def schema_table(_: str) -> str:
     """The record's fields."""
     return table(("field", "type", "what it is"), list(_fields(schema(), "")))
@@ -517,6 +523,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "verdicts": verdicts_table,
     "errors": errors_table,
     "failures": failures_table,
+    "chaos": chaos_table,
     "schema": schema_table,
     "norms": norms_table,
     "membership": membership_table,

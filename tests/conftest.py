@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import counted
+
 # They run in an environment of their own: `make test-vision`.
 collect_ignore = [] if find_spec("torchvision") else ["vision"]
 
@@ -28,3 +30,8 @@ def pytest_collection_finish() -> None:
     """What stands now stays to the end: laws that look for what is left behind need not walk over it each time."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """What was counted is kept, where it is asked for."""
+    counted.written()

@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import random
+import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +19,13 @@ from typing import Any
 
 import pytest
 
+from counted import trying
 from untrain.cli import main
 from untrain.core import files
+from untrain.zoo import trained
+
+WEIGHTS = Path(trained.__file__).parent / "weights" / "digits.safetensors"
+GIVEN = files.sha256(WEIGHTS)
 
 RUN = ("unlearn", "finetune", "--model", "digits", "--data", "digits", "--forget", "class:3", "--samples", "64", "--epochs", "1")
 CALLS = ("open", "replace", "rename", "fsync", "mkdir", "unlink", "rmdir", "chmod", "link", "symlink")
@@ -94,6 +102,7 @@ def see_to_it(place: Path, sha256: str) -> None:
     assert files.sha256(run / "model.safetensors") == sha256
     assert sorted(p.name for p in run.iterdir()) == ["model.safetensors", "record.json"]
     assert [p.name for p in place.iterdir()] == ["run"]
+    assert files.sha256(WEIGHTS) == GIVEN
 
 
 def failing(number: int, kind: int, place: Path, sha256: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +146,8 @@ def test_every_file_call_fails_once(kind, whole, tmp_path, capsys):
     for number in range(whole[1]):
         place = tmp_path / str(number)
         place.mkdir()
-        failing(number, kind, place, whole[0], capsys)
+        with trying(f"a file call that fails: {errno.errorcode[kind]}"):
+            failing(number, kind, place, whole[0], capsys)
 
 
 @pytest.mark.slow
@@ -146,4 +156,26 @@ def test_a_kill_at_every_file_call(whole, tmp_path):
     for number in range(whole[1]):
         place = tmp_path / str(number)
         place.mkdir()
-        killed(number, place, whole[0])
+        with trying("a kill at a file call"):
+            killed(number, place, whole[0])
+
+
+@pytest.mark.slow
+def test_fifty_kills_at_any_moment(whole, tmp_path):
+    """F01 and F02: wherever the process is at the time, two thirds of them within the run."""
+    chance, began = random.Random(0), time.monotonic()
+    assert main([*RUN, "--out", str(tmp_path / "timed")]) == 0
+    took = time.monotonic() - began
+    shutil.rmtree(tmp_path / "timed")
+    for number in range(50):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with trying("a kill at any moment"):
+            child = os.fork()
+            if child == 0:
+                main([*RUN, "--out", str(place / "run")])
+                os._exit(0)
+            time.sleep(chance.uniform(0, 1.5 * took))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            see_to_it(place, whole[0])

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from counted import trying
 from test_chaos import RUN, fail_at
 from untrain.cli import main
 from untrain.core import files
@@ -37,6 +38,8 @@ class RunFolder(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        with trying("an order of events on a run's folder"):
+            pass
         self.place = Path(tempfile.mkdtemp())
         self.run = self.place / "run"
 

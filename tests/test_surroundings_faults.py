@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import signal
@@ -169,6 +170,23 @@ def test_fault_61_closed_streams_change_no_exit_code(capsys):
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=200, env=env)
     assert [int(line) for line in done.stdout.split()] == [code for _, code in ways]
     assert "Traceback" not in done.stderr
+
+
+def test_a_verdict_is_told_by_the_exit_code_though_nobody_reads_it(tmp_path, monkeypatch):
+    """F11: `untrain audit RUN | head -1` ended in 0 where Python's streams hold nothing back, and 0 says that no trace was found."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            # As the system has it: of nothing, nothing is written.
+            if text:
+                raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            return 0
+
+    out = tmp_path / "run"
+    assert ran("unlearn", "headonly", *DIGITS, "--out", out) == 0
+    for json_too in ((), ("--json",)):
+        monkeypatch.setattr(sys, "stdout", Gone())
+        assert ran("audit", out, "--skip", "relearn,prototype,predictions,weights", *json_too) in (3, 4)
 
 
 class Narrow:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from cyclopts import CycloptsError
 
@@ -67,17 +67,19 @@ def ended(error: BaseException) -> UntrainError | None:
         return BadArgument(str(error))
     if ran_out(error) or (isinstance(error, RuntimeError) and "start new thread" in said(error)):
         return Resources("memory ran out, or no further thread could be started; use smaller batches or a machine with more")
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    # rich exits where its reader has gone, which help and version are drawn by.
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError) and any(os.sep + "rich" + os.sep in frame.filename for frame in where):
+        return None
     # Nobody's code has run where this was not imported, and importing it imports torch.
     functions = sys.modules.get("untrain.sources.libraries.functions")
     theirs: UntrainError | None = functions.blamed(error) if functions is not None else None
     if theirs is not None:
         return theirs
-    # rich exits where its reader has gone.
-    if isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)):
+    if isinstance(error, BrokenPipeError):
         return None
     if isinstance(error, OSError):
         return Resources(f"{error.filename or 'a file'}: {error.strerror or said(error)}; see to its place, rights and space")
-    where = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({os.path.basename(where[0].filename)}, line {where[0].lineno})" if where else ""  # noqa: PTH119 - a name out of a frame
     return Unforeseen(f"{told(error)}{place}: this is a fault of untrain's own; --debug shows where it came up, and an issue with that is welcome")
 
@@ -89,7 +91,7 @@ def failed(error: BaseException, json: bool, debug: bool) -> int:
             traceback.print_exception(error)
     known = ended(error)
     if known is None and not isinstance(error, KeyboardInterrupt):
-        _silence(sys.stdout)
+        show.silence(sys.stdout)
         return 0
     stopped = 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
     line, code = (str(known), known.exit_code) if known is not None else (INTERRUPTED, stopped)
@@ -100,7 +102,7 @@ def failed(error: BaseException, json: bool, debug: bool) -> int:
             if sys.stderr is not None:
                 sys.stderr.flush()
         except (OSError, ValueError):
-            _silence(sys.stderr)
+            show.silence(sys.stderr)
     return code
 
 
@@ -110,20 +112,11 @@ def flushed(code: int) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        _silence(sys.stdout)
+        show.silence(sys.stdout)
     except OSError as error:
         code = code or failed(Resources(f"what was to be said on stdout could not be written: {error.strerror or error}; see to its place"), False, False)
-        _silence(sys.stdout)
+        show.silence(sys.stdout)
     except ValueError:
         # It was closed.
         pass
     return code
-
-
-def _silence(stream: TextIO | None) -> None:
-    """Turn a stream that takes no more to where all is taken, or the interpreter's last flush would change the exit code."""
-    with suppress(OSError, ValueError):
-        if stream is not None:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)

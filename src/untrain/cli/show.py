@@ -35,10 +35,23 @@ def alone() -> Iterator[None]:
 
 
 def put(text: str, stream: TextIO | None) -> None:
-    """Write text as the stream can take it: what its encoding lacks is written out, and nothing where it is closed."""
+    """Write text as the stream can take it: what its encoding lacks is written out, and nothing where it is closed, or where its reader has gone."""
     if stream is not None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        try:
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except BrokenPipeError:
+            # What a verb found is told by its exit code all the same.
+            silence(stream)
+
+
+def silence(stream: TextIO | None) -> None:
+    """Turn a stream that takes no more to where all is taken, or the interpreter's last flush would change the exit code."""
+    with suppress(OSError, ValueError):
+        if stream is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def first() -> bool:
