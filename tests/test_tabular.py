@@ -150,3 +150,19 @@ def test_a_class_of_a_table_is_trained_and_forgotten_by_commands(tmp_path, monke
     assert "noise cannot go in at 'boddy' (site=, --site): that layer is not in the model; these would do: body.0, body.1, body, head" in line
     assert not (tmp_path / "other").exists()
     assert main(["audit", "gone", *named[:2], "--data", "rows.csv", "--weights", "trained/model.safetensors", "--skip", "relearn"]) in (0, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("label", "age", "said"),
+    [("9" * 13, "3", "is the number of no class"), ("1e308", "3", None), ("9" * 40, "3", None), ("9" * 5000, "3", None), ("b", "1e308", None)],
+    ids=["13 digits", "a power", "40 digits", "5000 digits", "a number whose square is none"],
+)
+def test_numbers_beyond_measure_are_refused_or_names(label, age, said, tmp_path):
+    """F37: labels of forty digits ended in an error about long long, and numbers whose squares are none in one about a range."""
+    lines = [[age, "cook", "Ulm", label, "train"], ["-" + age, "cook", "Ulm", "a" if label in ("b", "1e308") else "0", "train"], ["1", "cook", "Bonn", label, "test"]]
+    path = written(tmp_path / "t.csv", lines)
+    if said is None:
+        assert label in untrain.load(path).train.names
+    else:
+        with pytest.raises(BadData, match=said):
+            untrain.load(path)

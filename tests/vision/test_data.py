@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import io
 import pickle
+import tarfile
+import threading
 from pathlib import Path
 
 import datasets
@@ -132,6 +136,56 @@ def test_a_torchvision_data_set_is_read_by_its_name(tmp_path):
     assert torch.equal(pictures(found.test), torch.from_numpy(made["test_batch"].transpose(0, 3, 1, 2)))
     assert (len(found.train), len(found.test)) == (20, 4)
     assert found.train.names == tuple(f"c{i}" for i in range(10))
+
+
+class Flaky(http.server.BaseHTTPRequestHandler):
+    """Gives an archive by half, and whole when it is asked again; each time it is first looked for, and then had."""
+
+    archive, asked = b"", 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.archive)))
+        self.end_headers()
+        self.wfile.write(self.archive if self.asked > 2 else self.archive[: len(self.archive) // 2])
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_download_that_broke_off_is_refused_and_begun_anew_by_the_next_call(tmp_path, monkeypatch):
+    """F47: the half that lies there then is taken for nothing, by its hash."""
+    from torchvision.datasets import CIFAR10
+
+    made, packed, sums = {}, io.BytesIO(), {}
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for seed, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]):
+            made[name] = pixels(seed, n=4, side=32)
+            held = {"data": made[name].transpose(0, 3, 1, 2).reshape(4, -1), "labels": [0, 1, 2, 3]} if name != "batches.meta" else {"label_names": [f"c{i}" for i in range(10)]}
+            data = pickle.dumps(held)
+            about = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            about.size, sums[name] = len(data), hashlib.md5(data).hexdigest()
+            tar.addfile(about, io.BytesIO(data))
+    Flaky.archive = packed.getvalue()
+    server = http.server.HTTPServer(("127.0.0.1", 0), Flaky)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.delenv("UNTRAIN_DATA", raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/cifar.tar.gz")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(Flaky.archive).hexdigest())
+    monkeypatch.setattr(CIFAR10, "train_list", [[f"data_batch_{i}", sums[f"data_batch_{i}"]] for i in range(1, 6)])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]})
+    try:
+        with pytest.raises(BadData, match="cifar10 could not be had whole"):
+            given_data("cifar10")
+        found = given_data("cifar10")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert torch.equal(pictures(found.test), torch.from_numpy(made["test_batch"].transpose(0, 3, 1, 2)))
+    assert (len(found.train), Flaky.asked) == (20, 4)
 
 
 @pytest.mark.parametrize(("name", "said"), [("cifar10", "did you mean 'CIFAR10'"), ("NoSuch", "no data set 'NoSuch'")])

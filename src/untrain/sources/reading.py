@@ -189,6 +189,8 @@ def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -
                 number = at.get(name, -1)
             else:
                 number = label
+            if number >= MOST:
+                raise BadData(f"{main.name}: a label beyond {MOST:,} is the number of no class; give each sample a name, or a whole number from 0")
             if number < 0:
                 missing[str(label)] += 1
             out.append(number)
@@ -200,7 +202,11 @@ def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -
     return order, numbers
 
 
-_WHOLE, _NUMBER = re.compile(r"(0|[1-9]\d*)(\.0+)?"), re.compile(r"[+-]?\d*\.?\d+([eE][+-]?\d+)?")
+MOST = 2**31
+"""Classes, at most."""
+
+# What has more digits than a number of 64 bits is a name.
+_WHOLE, _NUMBER = re.compile(r"(0|[1-9]\d{0,17})(\.0+)?"), re.compile(r"[+-]?\d*\.?\d+([eE][+-]?\d+)?")
 
 
 def _written(main: Found, parts: Mapping[str, Part]) -> dict[str, list[str | int]]:

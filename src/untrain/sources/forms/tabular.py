@@ -111,7 +111,8 @@ def _number(cell: str) -> float | None:
         value = float(cell)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    # Its square is to be a number too.
+    return value if math.isfinite(value) and abs(value) < 1e150 else None
 
 
 def _scale(cells: Sequence[str]) -> tuple[float, float] | None:
