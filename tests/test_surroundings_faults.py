@@ -32,6 +32,7 @@ from untrain.evidence.seal import sealed
 from untrain.methods.finetune import FineTune
 from untrain.sources import blobs
 from untrain.verbs.folder import locked
+from untrain.zoo import trained
 
 DIGITS = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
@@ -417,6 +418,25 @@ def test_fault_68_what_changes_during_a_run_is_noticed(what, tmp_path, monkeypat
     assert code == (0 if what == "its time alone" else 5)
     assert Path("run").exists() == (code == 0)
     assert code == 0 or "changed while they were worked with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["audit", "reference"])
+def test_what_changes_while_it_is_audited_or_trained_beside_is_noticed(verb, tmp_path, monkeypatch, capsys):
+    """F43: of a model from elsewhere the file was copied after the audit, and its hash taken before."""
+    state = files.load_weights(Path(trained.__file__).parent / "weights" / "digits.safetensors")
+    for name in ("w", "theirs"):
+        files.save_weights(tmp_path / f"{name}.safetensors", {k: v + 0.001 * (name == "theirs") for k, v in state.items()}, {})
+    changes, real = {"audit": "theirs", "reference": "w"}[verb], unlearn
+
+    def changing(*given: Any, **named: Any) -> Any:
+        files.save_weights(tmp_path / f"{changes}.safetensors", {k: v + 1 for k, v in state.items()}, {})
+        return real(*given, **named) if verb == "reference" else None
+
+    monkeypatch.setattr({"audit": "untrain.verbs.elsewhere.examine", "reference": "untrain.core.unlearn.unlearn"}[verb], changing)
+    more = {"audit": (tmp_path / "theirs.safetensors",), "reference": ("--models", 1, "--epochs", 1)}[verb]
+    assert ran(verb, *more, *DIGITS, "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "out") == 5
+    assert f"1 files changed while they were worked with: {changes}.safetensors" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 # 70 and 71: models that are not as they should be.

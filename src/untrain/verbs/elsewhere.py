@@ -28,6 +28,7 @@ from untrain.verbs.triggering import Planted
 
 
 @cache.forgetting()
+@files.watching()
 def audit_file(
     candidate: Path,
     inputs: Inputs,
@@ -89,6 +90,7 @@ def audit_file(
     with writing(
         out,
         {"verb": "audit", "candidate": sha256, "model": given.sha256, "data": source.sha256, "forget": list(split.classes) or forgetting.digest(split), "code": dict(opened.code)},
+        candidate.stat().st_size,
     ):
         record = records.compose(
             {
@@ -112,6 +114,7 @@ def audit_file(
             code=opened.code,
         )
         examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, trigger=planted, show_images=show_images, progress=progress)
+        files.refuse_changed()
         files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
         record = closed(out, record, inputs, hidden)
     report(out)

@@ -42,6 +42,7 @@ GAP = 0.02
 """Points of retained accuracy below the original's from which on models describe and do not prove."""
 
 
+@files.watching()
 def reference(
     inputs: Inputs,
     out: Path | None = None,
@@ -220,6 +221,7 @@ def _trained(
             progress=progress,
             store=state,
         )
+        files.refuse_changed()
         about = about_weights(method, opened.data, split, seed) | {"recipe": about_recipe(taught), "of": _key(told)} | {k: told[k] for k in ("shadows",) if k in told}
         files.save_weights(place, opened.model.state(result.model), about)
     with contextlib.suppress(OSError):
