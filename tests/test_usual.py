@@ -27,7 +27,7 @@ from untrain.core.discover import found, lookup, usual
 from untrain.core.errors import BadArgument
 from untrain.evidence.verdict import judge
 from untrain.metrics.divergence import activation_distance, completeness, entropy, js_compat, js_divergence, largest_gap, rf_jsd, zrf
-from untrain.metrics.likeness import information, information_difference, linear_cka
+from untrain.metrics.likeness import information, information_difference, linear_cka, neighbour_percentile
 from untrain.metrics.summary import aus, interclass_confusion, nomus, tug_of_war
 
 law = settings(deadline=None, max_examples=40)
@@ -137,6 +137,33 @@ def test_confusion_between_two_classes_is_counted(seed, n):
     assert completeness(torch.tensor(said), torch.tensor(labels)) == pytest.approx((said == labels).mean())
 
 
+@law
+@given(seed=seeds, n=st.integers(2, 6), k=st.integers(2, 8))
+def test_the_forgotten_neighbours_percentile_is_what_a_loop_says(seed, n, k):
+    rng = np.random.default_rng(seed)
+    gone, stay = rng.normal(size=(n, 3)), rng.normal(size=(k, 3)) + 1
+
+    def like(a, b):
+        a, b = a - stay.mean(0), b - stay.mean(0)
+        return a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)
+
+    wanted = []
+    for i in range(n):
+        nearest = max(like(gone[i], gone[j]) for j in range(n) if j != i)
+        wanted.append(np.mean([like(gone[i], s) < nearest for s in stay]))
+    assert neighbour_percentile(torch.tensor(gone), torch.tensor(stay)).numpy() == pytest.approx(wanted)
+
+
+def test_forgotten_samples_that_lie_together_have_a_percentile_of_one_and_those_that_lie_apart_among_the_retained_of_nothing():
+    axes = torch.eye(8)
+    together = torch.stack([axes[0] + 0.01 * axes[i] for i in range(1, 5)])
+    apart = axes[1:5]
+    retained = torch.cat([apart + 0.01 * axes[5:6], apart - 0.01 * axes[5:6], -apart, -apart])
+    assert neighbour_percentile(together, retained).min() == 1
+    assert neighbour_percentile(apart, retained).max() < 0.9
+    assert neighbour_percentile(together.repeat_interleave(2, 0), together).max() == pytest.approx(7 / 8)
+
+
 def test_an_information_difference_has_its_ends():
     assert information_difference(0.3, 0.3, 0.1) == 1
     assert information_difference(0.1, 0.3, 0.1) == 0
@@ -182,7 +209,7 @@ def table(split, original, retrained):
     return told(audit(retrained[0], split, USUAL, original=original, retrained=retrained[1:]))
 
 
-def test_the_original_lies_farther_from_retrained_models_than_these_among_themselves(table):
+def test_the_original_lies_farther_from_retrained_models_than_these_among_themselves(table, split, original):
     for name in ("JS divergence", "activation distance", "information difference"):
         honest = table[name]["unlearned"] + table[name]["retrained"]
         assert table[name]["original"][0] > max(honest), name
@@ -191,6 +218,9 @@ def test_the_original_lies_farther_from_retrained_models_than_these_among_themse
     assert table["CKA with the original"]["original"] == [pytest.approx(1)]
     assert max(table["CKA with the original"]["unlearned"] + table["CKA with the original"]["retrained"]) < 1
     assert table["information difference"]["original"] == [pytest.approx(1)]
+    # It needs no other model.
+    alone = told(audit(original, split, [Likeness()]))
+    assert {name: values["unlearned"] for name, values in alone.items()} == {"forgotten neighbour's percentile": table["forgotten neighbour's percentile"]["original"]}
 
 
 def test_identical_models_are_at_the_ends_of_every_number(split, original, monkeypatch):

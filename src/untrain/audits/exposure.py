@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from untrain.core.data import Samples
 from untrain.core.data.overlap import places
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.ranked import caught, ranked
-from untrain.metrics.shadow import interpolated, lira, rmia, told_apart
+from untrain.metrics.shadow import interpolated, kernel_ratio, lira, rmia, told_apart
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Exposure(Audit):
     """Attacks that compare each sample's score with what models say that were trained with it and without it.
 
     Such models (`shadows`) see the retained samples and a random half of the forgotten and the held out. LiRA is Carlini's (2022, arXiv:2112.03570), U-LiRA the same beside
-    shadows that the method itself has made forget their half (Hayes et al., 2024, arXiv:2403.01218), RMIA Zarifzadeh's (2024, arXiv:2312.03262). Forgotten and
+    shadows that the method itself has made forget their half (Hayes et al., 2024, arXiv:2403.01218), RMIA Zarifzadeh's (2024, arXiv:2312.03262). RULI's two games (Naderloui
+    et al., 2025, arXiv:2506.13009) go by densities of kernels: privacy asks what U-LiRA asks; efficacy whether a forgotten sample, as this model has it, can be told from one
+    never seen, as the original has it, beside shadows that forgot it and shadows that were trained without it. Two models are compared there, so that it has no p. Forgotten and
     held out samples go through all of it alike, so that to a model that saw neither each order of them is as likely as another, within a class: the null is exact, and
     an AUC of .5 means that the two cannot be told apart.
 
@@ -47,6 +49,14 @@ class Exposure(Audit):
         "RMIA": Row("as retrained", "share", +1, "the same chance by RMIA", "membership"),
         "U-LiRA": Row("as retrained", "share", +1, "the same chance beside shadows that were made to forget by the same method", "membership"),
         "U-LiRA, caught at 1 % false alarms": Row("as retrained", "share", +1, "forgotten samples above 99 % of the hold-out by U-LiRA", "membership"),
+        "RULI, privacy": Row("as retrained", "share", +1, "the same chance as U-LiRA's by densities of kernels", "membership"),
+        "RULI, efficacy": Row(
+            "as retrained",
+            "share",
+            +1,
+            "chance that a forgotten sample looks more forgotten here than one never seen in the original; .5 means as if trained without it",
+            "membership",
+        ),
         "gone of the way": Row(
             "as retrained", "ratio", -1, "median of how far a forgotten sample's score has gone from models that saw it (0) to models that did not (1)", "membership"
         ),
@@ -60,7 +70,7 @@ class Exposure(Audit):
     gamma: float = 1.0
     shown: int = 10
 
-    def __call__(self, model: Subject, *, forget: Samples, holdout: Samples, test: Samples, shadows: tuple[Shadow[Subject], ...]) -> Finding:
+    def __call__(self, model: Subject, *, forget: Samples, holdout: Samples, test: Samples, shadows: tuple[Shadow[Subject], ...], original: Subject | None = None) -> Finding:
         """Attack."""
         both = forget + holdout[torch.isin(holdout.y, forget.y)]
         member = torch.stack([shadow.saw(both) for shadow in shadows])
@@ -71,15 +81,22 @@ class Exposure(Audit):
         own = _scores(model, both)
         before = torch.stack([_scores(s.model, both) for s in shadows])
         told = {"LiRA": lira(own, before, member)}
-        after = [s.after for s in shadows if s.after is not None]
-        if len(after) == len(shadows):
-            told["U-LiRA"] = lira(own, torch.stack([_scores(a, both) for a in after]), member)
+        forgot = torch.stack([_scores(s.after, both) for s in shadows if s.after is not None] or [own[:0]])
+        if len(forgot) == len(shadows):
+            told["U-LiRA"] = lira(own, forgot, member)
         values: dict[str, Value] = {}
         for name, found in told.items():
             values |= self._ranked(name, found, both, len(forget))
             if len(both) - len(forget) >= self.enough:
                 hits, n = caught(found[: len(forget)], found[len(forget) :], self.alarms)
                 values[f"{name}, caught at 1 % false alarms"] = Value(hits / n, *interval(hits, n), n)
+        if "U-LiRA" in told:
+            values |= self._ranked("RULI, privacy", kernel_ratio(own, forgot, member, forgot, ~member), both, len(forget))
+            if original is not None:
+                # The hold-out as a model has it that was trained, without it, and forgot nothing.
+                trained = torch.cat([own[: len(forget)], _scores(original, both)[len(forget) :]])
+                game = self._ranked("RULI, efficacy", kernel_ratio(trained, forgot, member, before, ~member), both, len(forget))
+                values |= {name: replace(value, p=None, least=None) for name, value in game.items()}
         held = set(places(holdout))
         far = test[torch.tensor([place not in held for place in places(test)])]
         if len(far):

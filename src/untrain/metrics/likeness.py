@@ -26,6 +26,28 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     return min(1.0, float((b.T @ a).square().sum()) / size) if size else 0.0
 
 
+def neighbour_percentile(gone: Tensor, stay: Tensor) -> Tensor:
+    """Of each forgotten sample [n] the share of retained samples that are less like it than the forgotten one most like it is, ties half: 1 where the forgotten still lie together.
+
+    By the cosine of features, centred on the mean of the retained. After M4 of Cosma and Finke, RULER: Representation-Level Verification of Machine Unlearning, 2026,
+    arXiv:2605.27569, of which the abstract alone was at hand: it looks for what is left in the model's own similarities, without a retrained model.
+
+    Args:
+        gone: Features [n, d] of forgotten samples, two or more.
+        stay: Features [k, d] of retained ones.
+
+    >>> gone, stay = torch.tensor([[1.0, 0.1], [1.0, -0.1]]), torch.tensor([[0.0, 1.0], [0.0, -1.0], [-1.0, 0.0], [1.0, 0.0]])
+    >>> neighbour_percentile(gone, stay).tolist()
+    [0.75, 0.75]
+    """
+    mean = stay.double().mean(0)
+    a, b = (torch.nn.functional.normalize(side.double() - mean, dim=1) for side in (gone, stay))
+    nearest = (a @ a.T).fill_diagonal_(-2).max(1, keepdim=True).values
+    others = a @ b.T
+    share: Tensor = ((others < nearest).double() + (others == nearest).double() / 2).mean(1)
+    return share
+
+
 def information(features: Tensor, labels: Tensor, folds: int = 5) -> float:
     """A lower bound of what features tell of a label of two kinds, in bits: H(Y) - cross-entropy of a logistic regression on samples that it was not fitted to.
 

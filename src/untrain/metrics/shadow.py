@@ -6,6 +6,7 @@ Scores of shadow models stand as [models, samples], and beside them whether each
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -176,11 +177,73 @@ def forgetting_quality(eps: Tensor, models: int) -> float:
     return float(points.double().mean())
 
 
+def kernel_ratio(own: Tensor, one: Tensor, inside: Tensor, other: Tensor, outside: Tensor, bandwidth: float = 1.0) -> Tensor:
+    """The likelihood ratio of each sample [n] between two groups of models, whose densities are sums of normal kernels.
+
+    log of mean N(phi; s, h) over the models of the one group, less that of the other. Naderloui et al., Rectifying Privacy and Efficacy Measurements in Machine
+    Unlearning (RULI), 2025, arXiv:2506.13009: `one` are models that forgot the sample, `other` in the efficacy game models that were trained without it, in the privacy
+    game those that went through the same method without having known it.
+
+    Args:
+        own: Scaled confidences [n] of the model that is attacked.
+        one: The same [s, n] of models.
+        inside: Which of them [s, n] are of the first group for each sample; at least one is.
+        other: The same [r, n] of models.
+        outside: Which of these [r, n] are of the second.
+        bandwidth: h; 1 as in the authors' code.
+
+    >>> s, yes = torch.tensor([[2.0], [0.0]]), torch.tensor([[True], [False]])
+    >>> kernel_ratio(torch.tensor([2.0]), s, yes, s, ~yes).item()
+    2.0
+    """
+
+    def density(models: Tensor, which: Tensor) -> Tensor:
+        logs = -((own.double() - models.double()) / bandwidth).square() / 2
+        return logs.masked_fill(~which.bool(), -math.inf).logsumexp(0) - which.sum(0).double().log()
+
+    return density(one, inside) - density(other, outside)
+
+
+def gumbel_signal(p: Tensor) -> Tensor:
+    """-log(.01 - log(p + 1e-5)): what IAM makes of the probability of a sample's label [...]; the bounds are those of the authors' code."""
+    found: Tensor = -(0.01 - (p.double() + 1e-5).log()).log()
+    return found
+
+
+def iam(own: Tensor, unseen: Tensor, fitted: Tensor | None = None, points: int = 100) -> Tensor:
+    """How far each sample [n] is unlearned, 0 to 1, by what models say that never saw it; one such model is enough.
+
+    Between the signal of models that never saw the sample (alpha 0) and that of one that fits it (alpha 1) lie signals at even steps; each has a Gumbel distribution with this
+    mean and the spread of all samples there, and 1 - sum(alpha F(signal)) / sum(alpha) is told, F being its distribution function and alpha that of the step above. Wang et al.,
+    Towards Lifecycle Unlearning Commitment Management (IAM), 2025, arXiv:2506.06112.
+
+    Args:
+        own: Probability of its label [n], of the model that is looked at.
+        unseen: The same [m, n] of models that never saw any of the samples.
+        fitted: The same [n] of a model that was trained on them; certainty where none is given, which treats all samples alike.
+        points: Signals from end to end, both counted; 100 as in the authors' code.
+
+    >>> known, unknown = torch.tensor([0.99, 0.3]), torch.tensor([[0.4, 0.3]])
+    >>> a, b = iam(known, unknown, torch.tensor([0.99, 0.99])).tolist()
+    >>> a < 0.3 < 0.9 < b
+    True
+    """
+    low, mine = gumbel_signal(unseen), gumbel_signal(own)
+    high = gumbel_signal(torch.ones_like(own) if fitted is None else fitted)
+    alphas = torch.linspace(0, 1, points, dtype=torch.float64)
+    told = torch.zeros_like(mine)
+    for alpha, weight in pairwise(alphas):
+        between = low + (high - low) * alpha
+        # By the method of moments: beta = s sqrt(6) / pi, and the mean lies Euler's constant times beta above the mode.
+        beta = (between.std(correction=0) * math.sqrt(6) / math.pi).clamp_min(1e-12)
+        told += weight * (-(-((mine - between.mean(0)) / beta + np.euler_gamma)).exp()).exp()
+    return 1 - told / alphas[1:].sum()
+
+
 def interpolated(own: Tensor, shadows: Tensor, member: Tensor) -> Tensor:
     """How far each sample [n] has gone from models that were trained on it (0) to models that were not (1); below 0 it is better known, above 1 less than never seen.
 
-    (mean_in - phi) / (mean_in - mean_out): what is measured between both ends, after the idea of Wang et al., Towards Lifecycle Unlearning Commitment
-    Management, 2025, arXiv:2506.06112, without their fit of the ends. Not a number where the two ends coincide.
+    (mean_in - phi) / (mean_in - mean_out): what is measured between both ends, after the idea of IAM (`iam`), in the scale of scores. Not a number where the two ends coincide.
 
     >>> interpolated(torch.tensor([1.0]), torch.tensor([[4.0], [0.0]]), torch.tensor([[True], [False]])).item()
     0.75
