@@ -13,7 +13,8 @@ from markupsafe import Markup
 from untrain.core.counting import interval
 from untrain.evidence import record as records
 from untrain.evidence.control import FOUND, in_turn, reaches
-from untrain.evidence.listed import answers
+from untrain.evidence.equivalence import equivalences
+from untrain.evidence.listed import MARGIN, answers
 from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, in_tests, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
@@ -78,14 +79,15 @@ def table(record: dict[str, Any]) -> Markup:
 
 
 def reach(record: dict[str, Any]) -> Markup:
-    """What the judged rows could have seen, what they leave open, and what they say of the retrained models; nothing without two of these."""
+    """What the judged rows could have seen, what they leave open, which are shown to be near, and what they say of the retrained models; nothing where no row is asked."""
     of = answers(record)
     found, codes = reaches(record["audits"], of), in_turn(record["audits"], of)
-    if not found:
+    equals = [] if "bias" in record["request"] else equivalences(record)
+    if not found and not equals:
         return Markup()
     alarms = sum(code in FOUND for code in codes)
     low, high = interval(alarms, len(codes)) if codes else (0.0, 1.0)
-    return draw("reach", reaches=found, turns=len(codes), found=alarms, low=low, high=high)
+    return draw("reach", reaches=found, turns=len(codes), found=alarms, low=low, high=high, equals=equals, margin=MARGIN)
 
 
 def exits(record: dict[str, Any]) -> Markup:
