@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from untrain.cli import show
+from untrain.cli.before import canaries, convert
 from untrain.cli.debias import debias
 from untrain.cli.ending import failed, flushed, guarded
 from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, TriggerClass, TriggerName, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
@@ -307,30 +308,6 @@ def verify(
     return 5 if told["edited"] else 0
 
 
-def convert(
-    file: Annotated[Path, Parameter(help="A checkpoint: .pt, .pth, .bin, Lightning's .ckpt, or .safetensors of which a part is wanted.")],
-    /,
-    *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The .safetensors file to write; refused where it exists.")],
-    network: Annotated[str | None, Parameter(help="Which of several networks in it: what the names of its entries begin with, or . for all.")] = None,
-    drop: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=(), help="Entries to leave out: their names, or what these begin with, such as criterion.")] = (),
-    json: Json = False,
-) -> int:
-    """Turn a pickled checkpoint into safetensors. It is read in a sandbox, and nothing in it is run."""
-    from untrain.verbs.converting import convert
-
-    made = convert(file, out, network=network, drop=drop)
-    if json:
-        show.as_json(made)
-    else:
-        for note in made["notes"]:
-            show.note(note)
-        show.note(f"it was read behind {made['wall']}")
-        show.say(f"{made['tensors']} tensors, sha256 {made['sha256']}")
-        show.say(str(out))
-    return 0
-
-
 def app(tokens: Sequence[str] = ()) -> App:
     """The command line. Of the methods only those that the tokens name are imported; the others are listed."""
 
@@ -353,6 +330,7 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(guarded(demo))
     root.command(guarded(methods))
     root.command(guarded(audits))
+    root.command(guarded(canaries))
     root.command(guarded(train))
     root.command(guarded(check))
     root.command(forget)

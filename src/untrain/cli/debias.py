@@ -13,7 +13,7 @@ from untrain.verbs.inputs import Inputs
 from untrain.verbs.run_files import RECORD
 
 
-@takes(flags_of(without=("forget", "epochs", "recipe", "precision", "redact")))
+@takes(flags_of(without=("forget", "canaries", "epochs", "recipe", "precision", "redact")))
 def debias(
     *,
     inputs: Inputs,

@@ -20,11 +20,13 @@ class Canaries:
         train: What to train the model on: the samples that are no canaries, and the canaries inside under their wrong labels.
         every: All canaries, under their wrong labels.
         inside: Whether each is in `train` [m].
+        places: Where each stood among the training samples that it was drawn from [m].
     """
 
     train: Samples
     every: Samples
     inside: Tensor
+    places: Tensor
 
     def split(self, test: Samples, **parts: Any) -> Split:
         """Forget the canaries that are inside; all of them are the part `canaries`, by which the audit of this name judges."""
@@ -57,9 +59,22 @@ def draw_canaries(train: Samples, m: int = 200, *, seed: int = 0) -> Canaries:
         raise BadArgument("these samples have one class, so that there is no wrong label; canaries need two or more")
     g = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=g)
-    taken, rest = train[order[:m]], train[order[m:].sort().values]
-    right = torch.searchsorted(classes, taken.y)
+    right = torch.searchsorted(classes, train.y[order[:m]])
     wrong = classes[(right + torch.randint(1, len(classes), (m,), generator=g)) % len(classes)]
     inside = torch.rand(m, generator=g) < 0.5
-    every = taken.labelled(wrong)
-    return Canaries(rest + every[inside], every, inside)
+    return planted(train, order[:m], wrong, inside)
+
+
+def planted(train: Samples, places: Tensor, wrong: Tensor, inside: Tensor) -> Canaries:
+    """The canaries that were drawn: taken from their places, and those inside put back behind the others under their wrong labels.
+
+    Args:
+        train: Training samples.
+        places: Where the canaries stand among them [m].
+        wrong: The label that each is given [m].
+        inside: How each coin fell [m].
+    """
+    stays = torch.ones(len(train), dtype=torch.bool)
+    stays[places] = False
+    every = train[places].labelled(wrong)
+    return Canaries(train[stays] + every[inside], every, inside, places)

@@ -7,7 +7,7 @@ them; samples of their kind that no model was trained on do, with a null that is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from untrain.evidence.biased import of_a_bias
@@ -19,8 +19,12 @@ TESTS = (
     ("dormant", "membership after training on the retained"),
     ("exposure", "LiRA"),
     ("exposure", "U-LiRA"),
+    ("canary", "coins guessed"),
 )
-"""The rows that are judged of a list, each as the audit's name and its own."""
+"""The rows that are judged of a list, each as the audit's name and its own; .5 means no trace in each, and each null is exact."""
+
+COINS = "coins guessed"
+"""The row that compares with coins, and with no hold-out."""
 
 LEVEL = 0.05
 """The chance that one of them is found in a model that never saw the samples; Holm's correction keeps it, over both sides."""
@@ -141,24 +145,34 @@ def _test(values: Mapping[str, Any]) -> dict[str, Any] | None:
 def _said(name: str, values: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     own = values["unlearned"][0]
     before = "" if test["original"] is None else f", the original has {test['original']:.2f}"
+    if name == COINS:
+        return f"{own['value']:.2f} of {own['n']:,} coins are guessed by how sure it is of canaries (95 % {own['low']:.2f} to {own['high']:.2f}), where chance guesses .50{before}"
     return f"{name} tells them from samples never seen: AUC {own['value']:.2f} (95 % {own['low']:.2f} to {own['high']:.2f}), where .50 means no trace{before}"
 
 
-def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Mapping[str, Any], count: int) -> list[str]:
+def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Collection[str], count: int) -> list[str]:
     """Why nothing is said of samples in which nothing was found, and what to bring."""
     if not tests:
         why = next((entry["skipped"] for entry in audits if entry["name"] == "membership" and entry["skipped"]), "membership was not asked")
         lacks = "there is no hold-out" if "holdout" in why else why
         return [f"{lacks}; bring {BRING} samples or more of the same kind that no model was trained on (--holdout)"]
+    thrown, tests = ([_coins(rows[COINS]["unlearned"][0])] if COINS in tests else []), [name for name in tests if name != COINS]
+    if not tests:
+        return [*thrown, "no list is declared clean by such a test alone; training anew without them is the sure way"]
     least, n = min((rows[name]["unlearned"][0]["least"], rows[name]["unlearned"][0]["n"]) for name in tests)
     found = "its rank test against the hold-out" if len(tests) == 1 else f"{len(tests)} rank tests against the hold-out"
     few, takes = "one sample" if count == 1 else f"{count:,} samples", needed(MARGIN)
     enough = takes is not None and n >= takes
     clean = "no list is declared clean by such tests alone" if enough else f"{few} can be found wanting but not declared clean: it takes {takes:,}, and as many never seen"
     return [
+        *thrown,
         f"{found} found nothing, and would have seen a shift of the AUC by {least:.2f} in 8 of 10 cases (n = {n:,})",
         f"{clean}{'' if enough else f', to say that no shift above {MARGIN:g} is left'}; training anew without them is the sure way",
     ]
+
+
+def _coins(own: Mapping[str, Any]) -> str:
+    return f"{own['value']:.2f} of {own['n']:,} coins are guessed, where chance guesses .50, and {min(1.0, 0.5 + own['least']):.2f} would have been found in 8 of 10 cases"
 
 
 def needed(margin: float, k: int | None = None) -> int | None:

@@ -298,7 +298,7 @@ def nameless(data: Data) -> Data:
         made.names = tuple(map(str, range(data.classes)))
         return made
 
-    parts: dict[str, Any] = {field: without(part) for field in ("train", "test", "holdout", "unseen", "whole") if (part := getattr(data, field)) is not None}
+    parts: dict[str, Any] = {field: without(part) for field in ("train", "test", "holdout", "unseen", "canaries", "whole") if (part := getattr(data, field)) is not None}
     named = sorted(enumerate(data.train.names), key=lambda pair: -len(pair[1]))
     notes = list(data.notes)
     for number, name in named:

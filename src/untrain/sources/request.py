@@ -1,4 +1,4 @@
-"""What to forget: classes, or single samples by place, by file, or by what a column says of them."""
+"""What to forget: classes, or single samples by place, by file, by what a column says of them, or those that were planted."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 import torch
 
 from untrain.core import disk
-from untrain.core.data import Data, Samples, Split, places_of_files, places_where
+from untrain.core.data import Data, Samples, Split, overlap, places_of_files, places_where
 from untrain.core.errors import BadArgument, BadData, wall
 from untrain.sources.keyed import MARK
 
-GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE, random:10% or random:10%,seed=3"
+GRAMMAR = "class:3,5 or class:cat,dog, index:FILE, files:LIST.csv, where:COLUMN=VALUE, random:10% or random:10%,seed=3, canaries"
 """How it is written."""
+
+CANARIES = "canaries"
+"""The request for the canaries that are inside."""
 
 
 def split(data: Data, forget: str) -> Split:
@@ -40,6 +43,8 @@ def split(data: Data, forget: str) -> Split:
         # What was set aside for testing stays there: a random share of the training samples is meant.
         ratio, seed = drawn(forget)
         return Split.random(data.train, data.test, ratio=ratio, seed=seed, **parts)
+    if forget == CANARIES:
+        return Split.by_index(data.train, data.test, forget=_inside(data), **parts)
     pool = data.train if data.whole is None else data.whole
     if kind == "index" and what:
         places = _places(Path(what), len(pool))
@@ -82,7 +87,7 @@ def refuse_unknown(forget: str) -> None:
         drawn(forget)
     elif kind in ("index", "files") and what:
         _lines(Path(what))
-    elif kind != "where" or not what.partition("=")[0].strip() or "=" not in what:
+    elif forget != CANARIES and (kind != "where" or not what.partition("=")[0].strip() or "=" not in what):
         raise BadArgument(f"--forget {forget!r} is not of the form {GRAMMAR}")
 
 
@@ -166,6 +171,14 @@ def _listed(lines: list[str]) -> list[str]:
     column = next((head.index(name) for name in ("path", "file", "filename", "file_name") if name in head), None)
     rows = [[line.strip().strip('"')] for line in lines] if column is None else list(csv.reader(lines[1:]))
     return [row[column or 0].strip() for row in rows if len(row) > (column or 0) and row[column or 0].strip()]
+
+
+def _inside(data: Data) -> list[int]:
+    """Places in the training part of the canaries that are inside."""
+    if data.canaries is None:
+        raise BadArgument("--forget canaries: it is not said which they are; name the file that `untrain canaries` wrote by --canaries")
+    known = set(overlap.places(data.canaries))
+    return [i for i, place in enumerate(overlap.places(data.train)) if place in known]
 
 
 def _where(pool: Samples, column: str, value: str) -> list[int]:

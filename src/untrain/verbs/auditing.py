@@ -214,6 +214,7 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
         forget=None if "bias" in record["request"] else f"{kind}:{noted['forget']}" if "forget" in noted else told or asked,
         redact="--redact" in record["command"],
         weights=noted.get("weights"),
+        canaries=noted.get("canaries"),
         data_root=noted.get("data_root"),
         size=int(own["size"]) if own["size"] else None,
         rate=int(own["rate"]) if own["rate"] else None,
@@ -248,6 +249,8 @@ def examine(
     if trigger is not None:
         split, record["trigger"] = trigger.beside(split)
         also = (*also, "trigger")
+    if opened.inputs.forget == forgetting.CANARIES and "canary" not in skip:
+        also = (*also, "canary")
     subjects: dict[int, auditing.Subject] = {}
     retrained = [r.module for r in references if r.column == "retrained"]
     controls = {r.column: r.module for r in references if r.column != "retrained"}

@@ -44,6 +44,7 @@ class Inputs:
         test: Data to test on, where the data has no such part; a fifth is set aside where none is named.
         holdout: Data of the same kind that the model was never trained on, which no method is shown: audits compare with it.
         unseen: Data of the same kind that the model was never trained on, for a method that is shown some (match); neither test data nor the hold-out.
+        canaries: File that `untrain canaries` wrote of the data: the canaries inside are trained on under their wrong labels, the others are left out.
         size: Height and width that images are brought to; the model's own where they have several sizes.
         rate: Samples in a second that the model reads: the data are sounds (wav, flac, or a column of samples). Those of another rate are refused.
         length: How many seconds long sounds are made, cut at their end or padded there with silence; those of one length stay as they are where none is named.
@@ -53,7 +54,7 @@ class Inputs:
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
         outside: Files of the data may lie outside of its folder, where a table or a link names them there; with data that others made those could be your own.
         forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
-            where:COLUMN=VALUE, random:10% or random:10%,seed=3.
+            where:COLUMN=VALUE, random:10% or random:10%,seed=3; canaries, those that --canaries put into the training.
         weights: Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.
         seed: Same seed, same bits.
         norm: imagenet, cifar10, cifar100, half, unit, grey, or mean/std as in .485,.456,.406/.229,.224,.225; the model's own where none is named.
@@ -71,6 +72,7 @@ class Inputs:
     test: str | None = None
     holdout: str | None = None
     unseen: str | None = None
+    canaries: Path | None = None
     size: int | None = None
     rate: int | None = None
     length: float | None = None
@@ -209,10 +211,11 @@ class Opened:
 
     @cached_property
     def _named(self) -> Data:
+        from untrain.sources.drawn import with_canaries
         from untrain.verbs.given import given_data
 
         ask, look = self.inputs, self.expects
-        return given_data(
+        found = given_data(
             ask.data,
             test=ask.test,
             holdout=ask.holdout,
@@ -228,6 +231,7 @@ class Opened:
             rate=ask.rate,
             length=ask.length,
         )
+        return found if ask.canaries is None else with_canaries(found, ask.canaries)
 
     @cached_property
     def split(self) -> Split:

@@ -229,7 +229,7 @@ def _replayed(record: Mapping[str, Any], inputs: Inputs, replay: Replay) -> Look
         return Look("replay", "differs", "the recorded command gives other bytes")
 
 
-ASKED = ("model", "data", "test", "holdout", "unseen", "forget", "weights", "recipe")
+ASKED = ("model", "data", "test", "holdout", "unseen", "canaries", "forget", "weights", "recipe")
 """Flags whose value in a command is a name without the way to it."""
 
 

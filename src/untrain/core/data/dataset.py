@@ -20,6 +20,7 @@ class Data:
         whole: What train and test were cut from, where the data had no test part of its own.
         notes: How it was read, a sentence each: what was set aside, resized, left out.
         unseen: The same as holdout, for a method that is shown some.
+        canaries: Samples under wrong labels, of which those that a coin chose stand in `train`, where canaries were drawn.
     """
 
     name: str
@@ -30,11 +31,12 @@ class Data:
     whole: Samples | None = None
     notes: tuple[str, ...] = ()
     unseen: Samples | None = None
+    canaries: Samples | None = None
 
     @property
     def beside(self) -> dict[str, Samples]:
-        """The parts that no model was trained on, by the names that a split has for them."""
-        return {name: part for name, part in (("holdout", self.holdout), ("unseen", self.unseen)) if part is not None}
+        """The further parts, by the names that a split has for them."""
+        return {name: part for name in ("holdout", "unseen", "canaries") if (part := getattr(self, name)) is not None}
 
     @property
     def classes(self) -> int:
