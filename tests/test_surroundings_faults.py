@@ -190,6 +190,29 @@ def test_a_verdict_is_told_by_the_exit_code_though_nobody_reads_it(tmp_path, mon
         assert ran("audit", out, "--skip", "relearn,prototype,predictions,weights", *json_too) in (3, 4)
 
 
+ALONE = """
+import os, subprocess, sys
+from untrain.cli import show
+with show.alone():
+    os.write(1, b"past Python\\n")
+    subprocess.run(["echo", "of a program"])
+    print("printed")
+    show.say("the answer \u00e4")
+show.say("more")
+sys.exit(show.terminal(sys.stdout))
+"""
+
+
+@pytest.mark.parametrize(("way", "code", "out"), [("", 0, "the answer ä\nmore\n"), ("2>&-", 0, "the answer ä\nmore\n"), (">/dev/full", 1, "")])
+def test_what_is_written_past_python_is_no_part_of_the_answer(way, code, out):
+    """Fault 63: what a library of C's or a program wrote stood before the `{` of --json."""
+    command = f"'{sys.executable}' -c \"$CODE\" {way}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=os.environ | {"CODE": ALONE, "PYTHONIOENCODING": "utf-8"})
+    assert (done.returncode, done.stdout) == (code, out), done.stderr
+    if not way:
+        assert sorted(done.stderr.splitlines()) == ["of a program", "past Python", "printed"]
+
+
 class Narrow:
     """A stream that takes ASCII alone."""
 

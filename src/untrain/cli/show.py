@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json as jsonlib
 import os
@@ -11,6 +12,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
+from untrain.core.errors import Resources
 from untrain.core.wording import plain
 
 if TYPE_CHECKING:
@@ -26,12 +28,59 @@ _answers: ContextVar[tuple[TextIO | None] | None] = ContextVar("untrain_answers"
 @contextmanager
 def alone() -> Iterator[None]:
     """What others print while the block runs goes to stderr: stdout is for what the verb says."""
-    token = _answers.set((sys.stdout,))
+    with _apart() as out:
+        token = _answers.set((out,))
+        try:
+            with redirect_stdout(sys.stderr if sys.stderr is not None else io.StringIO()):
+                yield
+        finally:
+            _answers.reset(token)
+
+
+@contextmanager
+def _apart() -> Iterator[TextIO | None]:
+    """Stdout by a number of its own, while the number that all write to who do not ask Python, C libraries and programs that are started, leads to stderr."""
+    out = sys.stdout
+    if out is None or out is not sys.__stdout__ or out.closed or out.fileno() != 1:
+        yield out
+        return
+    out.flush()
+    # Not a number that a closed stream has left free.
+    kept = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
     try:
-        with redirect_stdout(sys.stderr if sys.stderr is not None else io.StringIO()):
-            yield
+        os.dup2(2, 1)
+    except OSError:
+        silence(out)
+    apart = os.fdopen(kept, "w", encoding=out.encoding, errors=out.errors, newline="", buffering=1 if out.line_buffering else -1)
+    try:
+        yield apart
+    except BaseException:
+        with suppress(OSError):
+            apart.flush()
+        raise
+    else:
+        try:
+            apart.flush()
+        except BrokenPipeError:
+            # What a verb found is told by its exit code, though nobody reads it.
+            pass
+        except OSError as error:
+            raise _unsaid(error) from error
     finally:
-        _answers.reset(token)
+        os.dup2(kept, 1)
+        silence(apart)
+        apart.close()
+
+
+def _unsaid(error: OSError) -> Resources:
+    return Resources(f"what was to be said on stdout could not be written: {error.strerror or error}; see to its place")
+
+
+def _tell(text: str) -> None:
+    try:
+        put(text, _out())
+    except OSError as error:
+        raise _unsaid(error) from error
 
 
 def put(text: str, stream: TextIO | None) -> None:
@@ -109,7 +158,7 @@ def steps() -> Iterator[Progress]:
 def say(line: str) -> None:
     """A line on stdout; under several ranks the first one says it."""
     if first():
-        put(plain(line, keep="\n") + "\n", _out())
+        _tell(plain(line, keep="\n") + "\n")
 
 
 def where(record: Mapping[str, Any]) -> str:
@@ -139,7 +188,7 @@ def draw(drawn: Table) -> None:
         console = Console(file=out, width=None if terminal(out) else 140)
         with console.capture() as drawing:
             console.print(drawn)
-        put(drawing.get(), out)
+        _tell(drawing.get())
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: bool = True) -> Table:
