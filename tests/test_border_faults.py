@@ -448,6 +448,7 @@ def test_fault_57_an_output_within_the_data_is_refused(photos, tmp_path, capsys,
     asked = ("unlearn", "headonly", "--model", "resnet20", "--forget", "class:a", "--size", "8")
     for data, out in ((photos, photos / "run"), (photos, photos / "a" / "deep" / "run"), (photos, tmp_path / "alias" / "run"), (tmp_path / "alias", "run"), (".", "run")):
         assert "which --data reads" in told(capsys, 2, *asked, "--data", data, "--out", out)
+    assert "which --data reads" in told(capsys, 2, "reference", *asked[2:], "--data", photos, "--out", photos / "refs")
     assert "which --data reads" in told(capsys, 2, "check", "--model", "resnet20", "--data", photos, "--forget", "class:a", "--pages", photos / "p.html")
     assert sorted(p.name for p in photos.iterdir()) == ["a", "b"]
 

@@ -30,6 +30,18 @@ def net(classes):
     return Net(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
 """
 
+RECIPE = """
+from untrain.core.train import fit
+
+from nets import net
+
+class Ours:
+    def build(self): return net(3)
+    def train(self, model, samples): return fit(model, samples, phase="train", lr=0.1, epochs=1, batch=8)
+
+def ours(): return Ours()
+"""
+
 PEOPLE = ("Ann Secret", "Bob Quiet", "Cy Hidden")
 
 
@@ -126,6 +138,12 @@ def kept(place: Path) -> list[str]:
 def test_pictures_of_a_runs_data_are_gone_from_the_cache_when_it_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "KEEP", 1)
     asked = (*ASKED, "--forget", "where:who=Ann Secret")
+    assert ran("check", *asked, "--seconds", 1) == 0
+    assert "npy" in kept(place)
+    # What trains models beside it reads them too.
+    (place / "recipes.py").write_text(RECIPE)
+    assert ran("reference", *asked, "--recipe", "recipes.py:ours", "--models", 1, "--cost", "--out", "refs") == 0
+    assert "npy" not in kept(place)
     assert ran("check", *asked, "--seconds", 1) == 0
     assert "npy" in kept(place)
     assert stat.S_IMODE((place / "cache" / "data").stat().st_mode) == 0o700

@@ -25,12 +25,13 @@ from untrain.core.method import Method
 from untrain.evidence import record as records
 from untrain.evidence.verdict import ENOUGH, what
 from untrain.metrics.shadow import OWN_SPREAD
+from untrain.sources import cache
 from untrain.sources import request as forgetting
 from untrain.verbs.about import about_recipe, about_weights, machine, request
 from untrain.verbs.auditing import filled
 from untrain.verbs.auditing import reference as out_of
 from untrain.verbs.finishing import room_of
-from untrain.verbs.folder import refuse_output, writing
+from untrain.verbs.folder import refuse_output, refuse_within, writing
 from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
 from untrain.verbs.shadowing import after_in, file_of, half_of, left_by, method_of, said_of_a_method, shadows_in
 from untrain.zoo.recipes import Recipe, recipe_for
@@ -42,6 +43,7 @@ GAP = 0.02
 """Points of retained accuracy below the original's from which on models describe and do not prove."""
 
 
+@cache.forgetting()
 @files.watching()
 def reference(
     inputs: Inputs,
@@ -75,13 +77,15 @@ def reference(
         processes are at; `method`, what the method leaves of the shadows' halves, where it was asked.
 
     Raises:
-        BadArgument: a folder that holds models of another recipe or other data, or that is none of this verb's; a method without shadows.
+        BadArgument: a folder that holds models of another recipe or other data, that is none of this verb's, or that lies in one of the data; a method without shadows.
         BadData: shadows without a hold-out.
     """
     if like is not None and not shadows:
         raise BadArgument("--like is for shadows, which its method makes forget their half; add --shadows")
     models = models if models is not None else SHADOWS if shadows else ENOUGH
     refuse_below(models=(models, 4 if shadows else 1))
+    if out is not None:
+        refuse_within(out, inputs.paths())
     method = None if like is None else method_of(like)
     opened = inputs.open(say, trains="reference")
     split, source, given, ready = opened.split, opened.data, opened.model, opened.fit()
