@@ -218,7 +218,7 @@ EACH = [(where, verb) for where in PLACES for verb in VERBS]
 
 @pytest.mark.parametrize(("where", "verb"), EACH[::13], ids=lambda name: name)
 def test_an_odd_place_changes_no_exit_code(where, verb, whole, tmp_path):
-    """Fault 61, F11 and F12's neighbours."""
+    """Fault 61 and F11."""
     tried(where, verb, whole, tmp_path)
 
 

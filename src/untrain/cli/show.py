@@ -40,9 +40,9 @@ def alone() -> Iterator[None]:
 @contextmanager
 def _apart() -> Iterator[TextIO | None]:
     """Stdout by a number of its own, while the number that all write to who do not ask Python, C libraries and programs that are started, leads to stderr."""
-    out = sys.stdout
-    if out is None or out is not sys.__stdout__ or out.closed or out.fileno() != 1:
-        yield out
+    out = sys.__stdout__
+    if out is None or sys.stdout is not out or out.closed or out.fileno() != 1:
+        yield sys.stdout
         return
     out.flush()
     # Not a number that a closed stream has left free.
