@@ -34,6 +34,7 @@ from untrain.sources import blobs
 from untrain.verbs.folder import locked
 from untrain.zoo import trained
 
+DIGITS_FILE = Path(trained.__file__).parent / "weights" / "digits.safetensors"
 DIGITS = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
 
@@ -398,16 +399,19 @@ def test_fault_66_a_disk_that_fails_then_does_not_claim_that_nothing_is_there(tm
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize("verb", [("unlearn", "headonly", *DIGITS), ("train", *DIGITS[:4]), ("reference", *DIGITS, "--models", "1")], ids=lambda verb: verb[0])
+ROOMY = [("unlearn", "headonly", *DIGITS), ("train", *DIGITS[:4]), ("reference", *DIGITS, "--models", "1"), ("convert", DIGITS_FILE), ("audit", DIGITS_FILE, *DIGITS)]
+
+
+@pytest.mark.parametrize("verb", ROOMY, ids=lambda verb: verb[0])
 def test_a_disk_without_room_is_refused_before_the_work(verb, tmp_path, monkeypatch, capsys):
     """F04."""
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("untrain.verbs.folder.shutil.disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    assert ran(*verb, "--out", tmp_path / "run") == 7
+    assert ran(*verb, "--out", tmp_path / ("run.safetensors" if verb[0] == "convert" else "run")) == 7
     assert "1,000 free" in capsys.readouterr().err
-    assert not list((tmp_path / "run").glob("*"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 # 68: what changes while it is worked with.
@@ -446,7 +450,7 @@ def test_fault_68_what_changes_during_a_run_is_noticed(what, tmp_path, monkeypat
 @pytest.mark.parametrize("verb", ["audit", "reference"])
 def test_what_changes_while_it_is_audited_or_trained_beside_is_noticed(verb, tmp_path, monkeypatch, capsys):
     """F43: of a model from elsewhere the file was copied after the audit, and its hash taken before."""
-    state = files.load_weights(Path(trained.__file__).parent / "weights" / "digits.safetensors")
+    state = files.load_weights(DIGITS_FILE)
     for name in ("w", "theirs"):
         files.save_weights(tmp_path / f"{name}.safetensors", {k: v + 0.001 * (name == "theirs") for k, v in state.items()}, {})
     changes, real = {"audit": "theirs", "reference": "w"}[verb], unlearn

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from untrain.sources import convert as conversion
-from untrain.verbs.run_files import refuse_unwritable
+from untrain.verbs.run_files import refuse_full, refuse_unwritable
 
 
 def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequence[str] = ()) -> dict[str, Any]:
@@ -24,4 +24,6 @@ def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequen
         `file`, `sha256`, `source_sha256`, `tensors`, and `notes` on what was taken and left out.
     """
     refuse_unwritable(out)
+    if source.is_file():
+        refuse_full(out, source.stat().st_size)
     return asdict(conversion.convert(source, out, network=network, drop=drop))

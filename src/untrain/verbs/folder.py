@@ -27,7 +27,7 @@ from untrain.core.disk import rights
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
 from untrain.evidence import record as records
 from untrain.sources.libraries.functions import blamed
-from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_unwritable
+from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_full, refuse_unwritable
 
 LOCKED = ".lock"
 """The file of a folder's lock."""
@@ -179,21 +179,6 @@ def _unbegun(state: Path) -> bool:
 def _clear(state: Path) -> None:
     """Remove a state at one stroke: it is there whole, or it is not there."""
     shutil.rmtree(state.rename(state.with_name(f"{STATE}.{os.getpid()}.tmp")), ignore_errors=True)
-
-
-def refuse_full(out: Path, room: int) -> None:
-    """Refuse to begin where the disk has not the room.
-
-    Raises:
-        Resources: it has not.
-    """
-    there = next(p for p in (out, *out.absolute().parents) if p.exists())
-    try:
-        free = shutil.disk_usage(there).free
-    except OSError:
-        return
-    if free < room:
-        raise Resources(f"{out.name} may take {room:,} bytes, and the disk has {free:,} free; make room, or give another place")
 
 
 def _make(out: Path, arguments: dict[str, Any]) -> None:

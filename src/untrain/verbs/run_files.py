@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,3 +42,18 @@ def refuse_unwritable(path: Path) -> None:
     there = next(p for p in path.absolute().parents if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise Resources(f"{path.name} cannot be written: {there} is {'not writable' if there.is_dir() else 'not a folder'}; give another place")
+
+
+def refuse_full(out: Path, room: int) -> None:
+    """Refuse to begin where the disk has not the room.
+
+    Raises:
+        Resources: it has not.
+    """
+    there = next(p for p in (out, *out.absolute().parents) if p.exists())
+    try:
+        free = shutil.disk_usage(there).free
+    except OSError:
+        return
+    if free < room:
+        raise Resources(f"{out.name} may take {room:,} bytes, and the disk has {free:,} free; make room, or give another place")

@@ -22,10 +22,10 @@ from untrain.evidence import record as records
 from untrain.sources.libraries.transformers_nets import disk_names
 from untrain.verbs.about import about_recipe, flags, machine
 from untrain.verbs.finishing import room_of
-from untrain.verbs.folder import refuse_full, refuse_output, writing
+from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.inputs import Inputs, Say, refuse_below, unsaid
 from untrain.verbs.ranks import joined
-from untrain.verbs.run_files import TRAINING, WEIGHTS
+from untrain.verbs.run_files import TRAINING, WEIGHTS, refuse_full
 from untrain.zoo.networks import parameters
 
 
