@@ -341,6 +341,10 @@ def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_clas
     assert list(counted.items()) == moved
     # What a look at one full step cannot know: how many images GKT's filter holds back, how far AMUN has to look for neighbours, and how full FCS's pairs of batches are.
     share = {"gkt": 0.2, "amun": 0.5, "fcs": 0.05}.get(name.partition(":")[0], 0.0)
+    if name.startswith("certifiedremoval"):
+        # A step of a linear model is so short that a rehearsal takes it whole.
+        assert not rehearsed.pieces
+        return
     # Two images tell CF-k and EU-k in which order layers run.
     assert sum(p.passes for p in rehearsed.pieces) == pytest.approx(done.passes, rel=share, abs=len(rehearsed.pieces) + 2)
     assert all(p.seconds > 0 and p.peak_memory > 2**20 for p in rehearsed.pieces)
