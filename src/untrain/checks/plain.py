@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.running import Law, LawBroken, watched
+from untrain.checks.running import Law, LawBroken, left_by, watched
 from untrain.core.lean import lean
 from untrain.core.network import Network
 from untrain.core.train import Trace
@@ -132,3 +132,59 @@ def hold_beside(law: Law, method: Any, case: Case, loss: Callable[[nn.Module, St
     student = module.train()
     follow(steps, student, stepper_of(method, list(student.parameters())), loss)
     hold(law, method, left, student)
+
+
+def _read(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """What each layer's weight is multiplied with [n, d], in evaluation mode."""
+    seen: dict[str, Tensor] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            cut = nn.Unfold(layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+            layer.register_forward_hook(lambda _, given, __, name=name, cut=cut: seen.update({name: cut(given[0]).mT.flatten(0, 1)}))
+        elif isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda own, given, _, name=name: seen.update({name: given[0]}))
+    with torch.no_grad():
+        module.eval()(x)
+    return seen
+
+
+def spans(method: Any, case: Case) -> dict[str, Tensor]:
+    """Of each layer the singular vectors [d, k] of its inputs over the retained samples that have the method's share of the energy."""
+    some = case.prepared.retain.at_most(method.samples)
+    x, _ = some.batch(torch.arange(len(some)))
+    assert isinstance(x, Tensor)
+    found = {}
+    for name, rows in _read(copy.deepcopy(case.model).double(), x.double()).items():
+        _, s, V = torch.linalg.svd(rows, full_matrices=False)
+        kept = s.square().cumsum(0) / s.square().sum()
+        found[name] = V[: int((kept < method.energy).sum()) + 1].mT
+    return found
+
+
+def projected(loss: Tensor, weights: dict[str, Tensor], held: dict[str, Tensor]) -> None:
+    """Give weights the slope of a loss as their gradient, without what lies along the vectors that `spans` tells of their layer."""
+    for (name, weight), g in zip(weights.items(), torch.autograd.grad(loss, list(weights.values())), strict=True):
+        rows = g.flatten(1)
+        weight.grad = (rows - (rows @ held[name]) @ held[name].mT).view_as(g)
+
+
+def hold_spared(law: Law, method: Any, case: Case) -> None:
+    """Hold a method to what `spans` tells: no layer's weight moves along it, and nothing of one dimension moves at all.
+
+    Raises:
+        LawBroken: a layer does, or nothing moves.
+    """
+    before, moved = case.model.state_dict(), 0.0
+    for energy in (method.energy, 0.8):
+        asked = replace(method, energy=energy)
+        left = left_by(law, asked, case).state_dict()
+        for name, V in spans(asked, case).items():
+            change = (left[f"{name}.weight"] - before[f"{name}.weight"]).double().flatten(1)
+            along, moved = float((change @ V).norm()), moved + float(change.norm())
+            if along > 1e-4 * float(change.norm()) + 1e-6:
+                raise LawBroken(law, method, f"moves {name} by {along:.2g} along what the retained excite, of {float(change.norm()):.2g} in all, at an energy of {energy}")
+        odd = [name for name, value in before.items() if value.ndim < 2 and not torch.equal(value, left[name])]
+        if odd:
+            raise LawBroken(law, method, f"moves {odd[0]}, which moves every answer")
+    if not moved:
+        raise LawBroken(law, method, "moves nothing")

@@ -227,7 +227,7 @@ def _wide(value: Tensor) -> Tensor:
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
-class _Asked(nn.Module):
+class Asked(nn.Module):
     """A loss as a module around the one that it closes over, so that other weights can be put in for as long as it runs."""
 
     def __init__(self, module: nn.Module, loss: Loss) -> None:
@@ -235,12 +235,13 @@ class _Asked(nn.Module):
         self.inside, self.loss = module, loss
 
     def forward(self, x: Any, y: Tensor) -> Tensor:
+        """The loss of a batch."""
         return self.loss(x, y)
 
 
 def _one_by_one(model: Network, loss: Loss, weights: list[nn.Parameter], x: Any, y: Tensor, power: float) -> list[Tensor]:
     """Sum over the samples of a batch of a power of each one's gradient."""
-    asked = _Asked(model.module, loss)
+    asked = Asked(model.module, loss)
     names = {id(p): name for name, p in asked.named_parameters()}
     room = max(1, ROOM // max(1, sum(w.numel() for w in weights)))
     sums = [torch.zeros_like(w, dtype=torch.promote_types(w.dtype, torch.float32), requires_grad=False) for w in weights]

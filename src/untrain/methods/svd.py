@@ -7,26 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from untrain.core.data import Samples
-from untrain.core.gather import gather
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.trace import Phase, Trace, phase
+from untrain.core.subspace import directions, layers, second_moments
+from untrain.core.trace import Trace, phase
 from untrain.core.train import predict
 
 GRID = ((10.0, 30.0, 100.0, 300.0, 1000.0), (1.0, 3.0, 10.0, 30.0, 100.0))
 """The values of alpha_r and of alpha_f that the published code tries."""
-
-
-def directions(moments: Tensor) -> tuple[Tensor, Tensor]:
-    """U and s of second moments [groups, d, d]: the principal directions, and each one's share of the energy."""
-    energy, U = torch.linalg.eigh(moments)
-    energy = energy.clamp(min=0)
-    return U, energy / energy.sum(-1, keepdim=True).clamp(min=torch.finfo(energy.dtype).tiny)
 
 
 def space(U: Tensor, s: Tensor, alpha: float) -> Tensor:
@@ -49,21 +41,6 @@ def removal(forget: Tensor, retain: Tensor) -> Tensor:
     return torch.eye(forget.shape[-1], dtype=forget.dtype, device=forget.device) - (forget - forget @ retain)
 
 
-def layers(model: Network) -> dict[str, nn.Linear | nn.Conv2d]:
-    """The linear layers and convolutions whose weight may move, by name."""
-    return {name: layer for name, layer in model.module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d) and layer.weight.requires_grad}
-
-
-def rows(layer: nn.Linear | nn.Conv2d, x: Tensor) -> Tensor:
-    """What a layer's weight is multiplied with, [groups, n, d]: its inputs, or a convolution's patches."""
-    if isinstance(layer, nn.Linear):
-        return x.reshape(1, -1, x.shape[-1])
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-    patches = F.unfold(x, layer.kernel_size, layer.dilation, 0, layer.stride)
-    return patches.reshape(len(x), layer.groups, -1, patches.shape[-1]).permute(1, 0, 3, 2).flatten(1, 2)
-
-
 @torch.no_grad()
 def put(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
     """Give a layer this weight, through whatever it is made of."""
@@ -71,24 +48,6 @@ def put(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
         layer.weight = cast(nn.Parameter, weight)
     else:
         layer.weight.copy_(weight)
-
-
-def sizes(layer: nn.Linear | nn.Conv2d) -> tuple[int, int, int]:
-    """Groups, d and d of a layer's second moments."""
-    d = layer.weight[0].numel()
-    return (1 if isinstance(layer, nn.Linear) else layer.groups), d, d
-
-
-def second_moments(model: Network, found: dict[str, nn.Linear | nn.Conv2d], samples: Samples) -> tuple[dict[str, Tensor], Phase]:
-    """Sum of x x^T over what each layer's weight is multiplied with, [groups, d, d], by the layer's name."""
-    sums = {name: torch.zeros(sizes(layer), dtype=torch.double, device=model.device) for name, layer in found.items()}
-
-    def add(name: str, x: Tensor, _: Tensor) -> None:
-        seen = rows(found[name], x).float()
-        sums[name] += (seen.mT @ seen).double()
-
-    did = gather(model, samples, found, add, phase="activations", into=sums)
-    return {name: value for name, value in sums.items() if value.any()}, did
 
 
 @dataclass(frozen=True)
