@@ -339,8 +339,9 @@ def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_clas
         if piece.name in counted:
             counted[piece.name] += piece.steps
     assert list(counted.items()) == moved
-    # What a look at one full step cannot know: how many images GKT's filter holds back, how far AMUN has to look for neighbours, and how full FCS's pairs of batches are.
-    share = {"gkt": 0.2, "amun": 0.5, "fcs": 0.05}.get(name.partition(":")[0], 0.0)
+    # What a look at one full step cannot know: how many images GKT's filter holds back, how far AMUN has to look for neighbours, when DUCK ends,
+    # and how full pairs of batches are whose sides cost otherwise.
+    share = {"gkt": 0.2, "amun": 0.5, "fcs": 0.05, "duck": 0.1, "modeconnectivity": 0.1}.get(name.partition(":")[0], 0.0)
     if name.startswith("certifiedremoval"):
         # A step of a linear model is so short that a rehearsal takes it whole.
         assert not rehearsed.pieces
