@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import tempfile
+import weakref
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +21,7 @@ from untrain.checks.asking import AUDIT_LAWS, Questioned, check_audit, excuses
 from untrain.checks.own import rooms
 from untrain.checks.running import LawBroken
 from untrain.core import train
-from untrain.core.audit import Audit, Finding, Row, Value
+from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.discover import found, lookup
 
 FEW = {
@@ -151,3 +154,27 @@ def test_an_exception_must_be_made_use_of_and_a_law_of_ones_own_is_run(monkeypat
 
     with pytest.raises(LawBroken, match="it is called otherwise"):
         check_audit(Accuracy(), check_it_is_called_otherwise)
+
+
+def test_what_is_trained_to_look_is_written_nowhere(tmp_path, monkeypatch):
+    """Audits that bring the class back in a copy leave no file, and no model that knows the class outlives them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("UNTRAIN_CACHE", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    kept, built = Questioned.fresh(), Subject.copy
+    made = []
+
+    def copied(self):
+        network = built(self)
+        made.append(weakref.ref(network.module))
+        return network
+
+    monkeypatch.setattr(Subject, "copy", copied)
+    for name in ("relearn", "attack", "dormant"):
+        (entry,) = kept.ask(lookup("audits", name)(**FEW[name]))
+        assert entry["skipped"] is None
+    gc.collect()
+    assert len(made) > 12
+    assert [one() for one in made if one() is not None] == []
+    assert list(tmp_path.rglob("*")) == []

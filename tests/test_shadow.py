@@ -300,6 +300,10 @@ def test_of_known_scores_each_attack_goes_by_its_own_shadows_and_no_one_elses_sa
     assert values["LiRA"].value > 0.95
     assert values["U-LiRA"].value < 0.05
     assert abs(values["gone of the way"].value) < 0.2
+    # Privacy goes by what the method left, as U-LiRA does; efficacy looks at the hold-out as the original has it, which is surer of it than this model is of the forgotten.
+    assert values["RULI, privacy"].value < 0.05
+    assert "RULI, efficacy" not in values
+    assert Exposure()(Says(own), test=rest, original=Says(own + 4), **asked).values["RULI, efficacy"].value > 0.95
     # The hold-out tests nobody: named among what is tested on it is not of the population.
     assert Exposure()(Says(own), test=rest + holdout, **asked).values["RMIA"] == values["RMIA"]
     told = Exposure()(Says(own), test=rest, forget=forget, holdout=holdout[torch.arange(60)], shadows=tuple(shadows)).values
