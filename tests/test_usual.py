@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,6 +223,14 @@ def test_the_original_lies_farther_from_retrained_models_than_these_among_themse
     # It needs no other model.
     alone = told(audit(original, split, [Likeness()]))
     assert {name: values["unlearned"] for name, values in alone.items()} == {"forgotten neighbour's percentile": table["forgotten neighbour's percentile"]["original"]}
+
+
+def test_what_the_limits_say_of_the_order_of_methods_is_in_the_record():
+    record = json.loads((Path(__file__).parents[1] / "benchmarks" / "records" / "information.json").read_text())
+    told = {(c["class"], c["original"], c["method"]): c["information difference"] for c in record["cells"]}
+    cases = [[told[label, seed, method] for method in record["order"]] for label in (5, 6) for seed in range(3)]
+    assert not any(case == sorted(case, reverse=True) for case in cases)
+    assert all(case[0] == pytest.approx(1) for case in cases)
 
 
 def test_identical_models_are_at_the_ends_of_every_number(split, original, monkeypatch):
