@@ -241,7 +241,7 @@ def audit(
             "say": show.note,
         }
         if run.suffix != ".safetensors" and (not run.is_file() or run.suffix == ".json"):
-            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "rate", "length", "norm", "image_column", "label_column", "columns", "redact")})
+            refuse_of_a_run(out=out, **{name: inputs.pop(name) for name in ("size", "rate", "length", "norm", "image_column", "label_column", "columns", "text_column", "redact")})
             record = audit(run, elsewhere=inputs, **how)
         else:
             record = audit_file(run, inputs_of(inputs), named_out(out, run), **how)
@@ -277,7 +277,7 @@ def report(
 
 @takes(
     flags_of(
-        without=("size", "rate", "length", "image_column", "label_column", "columns", "mirror", "seed", "norm", "epochs", "precision", "redact", "head"),
+        without=("size", "rate", "length", "image_column", "label_column", "columns", "text_column", "mirror", "seed", "norm", "epochs", "precision", "redact", "head"),
         heading="Of the run, where it lies elsewhere now, or runs code",
     ),
     make=dict,

@@ -14,7 +14,7 @@ from untrain.core.data import Norm
 
 @dataclass(frozen=True)
 class Expects:
-    """What a model says of the images that it reads; known before it is built and before data are read.
+    """What a model says of the images or texts that it reads; known before it is built and before data are read.
 
     Args:
         norm: Its normalisation, where its library or its folder names one.
@@ -23,6 +23,8 @@ class Expects:
         crop: Share of the resized image that a centre crop keeps, along each side; 1 where nothing is cropped.
         interpolation: How images are resized: `bilinear`, `bicubic`, `nearest`, `lanczos`.
         names: Names of its classes in the order of its logits, where it knows them.
+        tokens: Folder of the tokenizer that it brings, where it reads texts.
+        longest: Tokens of a text that it reads at most.
     """
 
     norm: Norm | None = None
@@ -31,6 +33,8 @@ class Expects:
     crop: float = 1.0
     interpolation: str = "bilinear"
     names: tuple[str, ...] = ()
+    tokens: Path | None = None
+    longest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from untrain.sources.blobs import Blobs, Decoded
 from untrain.sources.forms.finding import found
 from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part
 from untrain.sources.forms.tabular import encoded
+from untrain.sources.forms.texts import tokenised
 from untrain.sources.images import Fit
 from untrain.sources.sounds import Clip
 
@@ -71,7 +72,7 @@ def read(
     look = expects or Expects()
     main = found(data, columns)
     train, chosen = _chosen(main, test, {"holdout": holdout, **further}, columns)
-    named = encoded({"train": train, **chosen})
+    named = tokenised(encoded({"train": train, **chosen}), look.tokens, look.longest)
     names, numbers = _numbered(main, named, look.names)
     bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
     made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}

@@ -222,6 +222,7 @@ def recorded(record: Mapping[str, Any], noted: Mapping[str, Path], told: str | N
         image_column=own["image_column"],
         label_column=own["label_column"],
         columns=own["columns"],
+        text_column=own["text_column"],
         norm=None if norm is None else "/".join(",".join(map(repr, norm[side])) for side in ("mean", "std")),
         head=own["head"],
         data=_spec(own["data"] or record["data"]["name"], noted.get("data")),

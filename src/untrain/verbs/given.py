@@ -82,6 +82,7 @@ def given_data(
     image_column: str | None = None,
     label_column: str | None = None,
     columns: str | None = None,
+    text_column: str | None = None,
     mirror: bool = False,
     outside: bool = False,
     rate: int | None = None,
@@ -101,6 +102,7 @@ def given_data(
         image_column: Which column, or entry of an item, holds the image (or the sound) or the path to it.
         label_column: Which holds the label.
         columns: Which columns of a table are read as numbers and categories, with commas between; all but the label where there are no images and none is named.
+        text_column: Which column of a table holds texts, where it is not called as usual; they are read where the model brings a tokenizer.
         mirror: Whether a mirrored image is one of the same class; the known data say it themselves.
         outside: Whether files may lie outside of the folder of the data, as a table or a link can name them.
         rate: Samples in a second that the model reads, where the data are sounds; those of another rate are refused.
@@ -113,7 +115,8 @@ def given_data(
     """
     if data_root is not None and not data_root.is_dir():
         raise BadData(f"no folder {data_root} that --data-root could name")
-    asked, known = Columns(image_column, label_column, outside, columns), isinstance(data, str) and data in zoo_data.KNOWN
+    tokens = expects is not None and expects.tokens is not None and image_column is None and columns is None
+    asked, known = Columns(image_column, label_column, outside, columns, text_column or ("" if tokens else None)), isinstance(data, str) and data in zoo_data.KNOWN
     if known and asked.named:
         raise BadArgument(f"{data} has columns of its own; leave out --image-column, --label-column and --columns")
     if known:
@@ -157,6 +160,7 @@ def load(
     image_column: str | None = None,
     label_column: str | None = None,
     columns: str | None = None,
+    text_column: str | None = None,
     mirror: bool = False,
     rate: int | None = None,
     length: float | None = None,
@@ -174,6 +178,7 @@ def load(
         image_column: Which column holds the image or the sound.
         label_column: Which holds the label.
         columns: Which columns of a table are read as numbers and categories, with commas between; all but the label where there are no images and none is named.
+        text_column: Which column of a table holds texts.
         mirror: Whether a mirrored image is one of the same class.
         rate: Samples in a second, where the data are sounds.
         length: How many seconds long sounds are made.
@@ -189,6 +194,7 @@ def load(
         image_column=image_column,
         label_column=label_column,
         columns=columns,
+        text_column=text_column,
         mirror=mirror,
         rate=rate,
         length=length,

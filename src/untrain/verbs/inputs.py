@@ -51,6 +51,7 @@ class Inputs:
         image_column: Which column of a table, or entry of an item, holds the image (or the sound) or the path to it, where it is not called as usual.
         label_column: Which column of a table, or entry of an item, holds the label.
         columns: Which columns of a table are read as numbers and categories, with commas between; all but the label where there is none of images.
+        text_column: Which column of a table holds the text, where the model brings a tokenizer (hf:FOLDER of a text classifier) and it is not called as usual.
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
         outside: Files of the data may lie outside of its folder, where a table or a link names them there; with data that others made those could be your own.
         forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
@@ -79,6 +80,7 @@ class Inputs:
     image_column: str | None = None
     label_column: str | None = None
     columns: str | None = None
+    text_column: str | None = None
     mirror: bool = False
     outside: bool = False
     forget: str | None = None
@@ -226,6 +228,7 @@ class Opened:
             image_column=ask.image_column,
             label_column=ask.label_column,
             columns=ask.columns,
+            text_column=ask.text_column,
             mirror=ask.mirror,
             outside=ask.outside,
             rate=ask.rate,

@@ -15,6 +15,7 @@ from untrain.core import disk
 from untrain.core.data import LABELS
 from untrain.core.errors import BadData, wall
 from untrain.sources.blobs import Files
+from untrain.sources.forms import texts
 from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, text_of
 from untrain.sources.forms.tabular import rows as rows_of
 
@@ -25,7 +26,7 @@ PATHS = ("path", "file", "filename", "file_name", "image")
 def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Found:
     """A header with `path` and `label`, and where the data are divided `split`; further columns are kept. Paths are seen from the file's folder.
 
-    Where there is no column of paths, or columns to read are named, each line is a row of numbers and categories with a label.
+    Where texts are asked for, each line is one with a label. Where there are no paths, or columns to read are named, each line is a row of numbers and categories with a label.
 
     Args:
         file: The table; may be packed as .gz.
@@ -46,7 +47,12 @@ def _table(file: Path, name: str | None, columns: Columns) -> Found:
     rows = list(csv.reader(lines, delimiter=delimiter))
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     # As a header is read: without regard to capitals.
-    columns = replace(columns, image=_lower(columns.image), label=_lower(columns.label))
+    columns = replace(columns, image=_lower(columns.image), label=_lower(columns.label), text=_lower(columns.text))
+    if columns.text is not None:
+        at, of = head.index(columns.among(head, "text", file.name)), head.index(columns.among(head, "label", file.name, (*LABELS, "class")))
+        whole = list(_whole(rows, head, file.name).values())
+        cells = {column: [row[i].strip() for row in whole] for i, column in enumerate(head) if column and i not in (at, of)}
+        return Found(name or file.resolve().name, texts.rows([row[at] for row in whole], [row[of].strip() for row in whole], cells, file.name), listed_in(file.parent))
     bare = not (columns.image or set(PATHS) & set(head))
     told = columns.label in head if columns.label else bool({*LABELS, "class"} & set(head))
     if told and (columns.features or bare):

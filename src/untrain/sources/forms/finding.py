@@ -39,6 +39,8 @@ def found(data: Any, columns: Columns = PLAIN) -> Found:
         return Found("data", objects(data, columns=replace(columns, outside=True)))
     name = str(data)
     path, kind = Path(name), name.partition(":")[0]
+    if columns.text and not path.exists():
+        raise BadArgument(f"--text-column {columns.text}: texts are read out of a CSV or parquet files, and {name!r} is neither; a function gives token ids itself")
     if kind == "hf":
         return _hf(name.partition(":")[2], columns)
     if kind == "torchvision":

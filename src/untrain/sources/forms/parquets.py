@@ -14,11 +14,12 @@ from typing import Any, cast
 import numpy as np
 
 from untrain.core import files
-from untrain.core.errors import BadData, MissingExtra, UntrainError
+from untrain.core.errors import BadData, MissingExtra, UntrainError, wall
 from untrain.core.wording import told
 from untrain.sources import blobs, cache
 from untrain.sources.blobs import Rows
 from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, listed_in
+from untrain.sources.forms.texts import rows as rows_of_texts
 from untrain.sources.sounds import Wave
 
 
@@ -38,8 +39,44 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
             raise BadData(f"{path.name} holds train-*.parquet and also {by_part['all'][0].name}; call each file by its part, or take it away")
     else:
         by_part["all"] = [path]
+    listed = listed_in(path if path.is_dir() else path.parent)
+    if columns.text is not None:
+        made = {part: _texts(some, columns, list(by_part) == ["all"]) for part, some in by_part.items()}
+        # A file that says its part by its name is one, whatever a column says.
+        return Found(path.resolve().name, made["all"] if list(made) == ["all"] else {part: some["all"] for part, some in made.items()}, listed)
     parts = {part: parquet(some, columns) for part, some in by_part.items()}
-    return Found(path.resolve().name, _divided(parts["all"]) if list(parts) == ["all"] else parts, listed_in(path if path.is_dir() else path.parent))
+    return Found(path.resolve().name, _divided(parts["all"]) if list(parts) == ["all"] else parts, listed)
+
+
+def _texts(paths: Sequence[Path], columns: Columns, divided: bool) -> dict[str, Part]:
+    """Parts of texts and labels out of parquet files; one, `all`, where their names divide them."""
+    pq = _pyarrow()
+    texts, labels, names, more = list[Any](), list[Any](), tuple[str, ...](), dict[str, list[Any]]()
+    for file in paths:
+        with wall(file.name, "give parquet files of texts and labels"):
+            table = pq.read_table(file)
+        text, label = columns.among(table.column_names, "text", file.name), columns.among(table.column_names, "label", file.name)
+        names = _class_names(table.schema.metadata, label) or names
+        texts += table[text].to_pylist()
+        labels += table[label].to_pylist()
+        for name in table.column_names:
+            if name not in (text, label) and str(table.schema.field(name).type) in _SCALARS:
+                more.setdefault(name, []).extend(table[name].to_pylist())
+    made = rows_of_texts(texts, labels, {name: values for name, values in more.items() if len(values) == len(labels) and (divided or name != "split")}, paths[0].name)
+    return {part: replace(some, names=names) for part, some in made.items()}
+
+
+def _pyarrow() -> Any:
+    """Pyarrow's reader of parquet.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra(f"reading parquet needs {error.name}: pip install 'untrain[data]'") from error
+    return pyarrow.parquet
 
 
 def _divided(whole: Part) -> dict[str, Part]:
@@ -68,11 +105,9 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
         BadData: not such files, or none.
         MissingExtra: pyarrow is not installed.
     """
-    try:
-        import pyarrow.parquet as pq
-        from pyarrow import ArrowException
-    except ImportError as error:
-        raise MissingExtra(f"reading parquet needs {error.name}: pip install 'untrain[data]'") from error
+    pq = _pyarrow()
+    from pyarrow import ArrowException
+
     hashes = [files.sha256(file) for file in paths]
     digest = "".join(hashes)
     large = sum(file.stat().st_size for file in paths) > blobs.FITS

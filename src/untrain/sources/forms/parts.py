@@ -37,6 +37,7 @@ class Part:
         columns: Further facts by row.
         notes: What to tell of it.
         sizes: How many of its images have each height and width, where that is known.
+        texts: Its texts; what they are made into, the model's tokenizer says.
         cells: Of a table of numbers and categories the cells of each column that is read, as text; what they are made into, the training part says.
     """
 
@@ -49,6 +50,7 @@ class Part:
     notes: tuple[str, ...] = ()
     sizes: Mapping[tuple[int, int], int] | None = None
     cells: Mapping[str, list[str]] | None = None
+    texts: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,38 +62,40 @@ class Columns:
         label: The label.
         outside: Whether paths may lead out of the folder of the data.
         features: Names, with commas between, of the columns of numbers and categories that are read.
+        text: The text, where the rows are texts; empty where the usual names tell.
     """
 
     image: str | None = None
     label: str | None = None
     outside: bool = False
     features: str | None = None
+    text: str | None = None
 
     @property
     def named(self) -> bool:
         """Whether a column is named."""
-        return self.image is not None or self.label is not None or self.features is not None
+        return self.image is not None or self.label is not None or self.features is not None or bool(self.text)
 
-    def among(self, there: Sequence[str], which: Literal["image", "label"], shown: str, usual: Sequence[str] | None = None) -> str:
+    def among(self, there: Sequence[str], which: Literal["image", "label", "text"], shown: str, usual: Sequence[str] | None = None) -> str:
         """The column of this kind.
 
         Args:
             there: The columns that there are.
-            which: `image` or `label`.
+            which: `image`, `label` or `text`.
             shown: What the data are called.
-            usual: Names that tell; those of labels or images where none are given.
+            usual: Names that tell; those of labels, images or texts where none are given.
 
         Raises:
             BadArgument: there is none of the name that was asked for.
             BadData: none is called as usual.
         """
-        asked = self.image if which == "image" else self.label
+        asked = {"image": self.image, "label": self.label, "text": self.text or None}[which]
         listed = f"{', '.join(map(str, there[:8]))}{', ...' if len(there) > 8 else ''}"
         if asked is not None:
             if asked not in there:
                 raise BadArgument(f"--{which}-column {asked}: {shown} has the columns {listed}")
             return asked
-        names = usual or (IMAGES if which == "image" else LABELS)
+        names = usual or {"image": IMAGES, "label": LABELS, "text": TEXTS}[which]
         found = next((name for name in names if name in there), None)
         if found is None:
             raise BadData(f"{shown} has the columns {listed or 'none'}, and none for the {which} that is called {', '.join(names[:4])}; name it by --{which}-column")
@@ -100,6 +104,9 @@ class Columns:
 
 IMAGES = ("image", "img", "bytes", "audio", "pcm")
 """What a column of images, or of sounds, is usually called."""
+
+TEXTS = ("text", "sentence", "content")
+"""What a column of texts is usually called."""
 
 PLAIN = Columns()
 """The usual names."""

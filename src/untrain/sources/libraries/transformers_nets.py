@@ -27,6 +27,8 @@ from untrain.sources.names import CONFIG, Named
 from untrain.sources.weights import other_head, refuse_nan
 
 SAFE, INDEX, PROCESSOR = "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json"
+TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model")
+"""Files of a tokenizer; without the first a folder has none."""
 
 
 def load(what: Named, classes: int, weights: Path | None) -> Model:
@@ -47,7 +49,7 @@ def load(what: Named, classes: int, weights: Path | None) -> Model:
     refuse_nan(module, origin)
     hashes = [files.sha256(file) for file in paths]
     digest = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    beside = {name: folder / name for name in (CONFIG, PROCESSOR) if (folder / name).is_file()}
+    beside = {name: folder / name for name in (CONFIG, PROCESSOR, *TOKENIZER) if (folder / name).is_file()}
     made = Model(what.shown, module.eval(), origin, digest, {k: v.dtype for k, v in state.items()}, expects(folder), beside=beside)
     # transformers may name layers otherwise in memory than on disk.
     return made if made.kept.keys() <= module.state_dict().keys() else replace(made, told=_saved)
@@ -73,7 +75,14 @@ def _said(folder: Path) -> Expects:
     resized = _pixels(about.get("size"))
     crop = min(1.0, size[0] / resized[0]) if about.get("do_center_crop") and size and resized else float(about.get("crop_pct") or 1.0)
     interpolation = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}.get(about.get("resample", 2), "bilinear")
-    return Expects(_processor_norm(about), size, "image_size" in config, crop, interpolation, names)
+    longest = int(config.get("max_position_embeddings") or 0) or None
+    return Expects(_processor_norm(about), size, "image_size" in config, crop, interpolation, names, folder if _texts(folder) else None, longest)
+
+
+def _texts(folder: Path) -> bool:
+    """Whether a folder holds a classifier of texts, with its tokenizer."""
+    made = _json(folder / CONFIG).get("architectures") or []
+    return (folder / TOKENIZER[0]).is_file() and any(str(name).endswith("ForSequenceClassification") for name in made)
 
 
 def folder_of(name: str, *, weights: bool) -> Path:
@@ -92,7 +101,7 @@ def _of_hub(name: str, weights: bool) -> Path:
         hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise MissingExtra(f"there is no folder {name!r}, and for a name of the Hub huggingface_hub is not installed: pip install 'untrain[hf]'") from error
-    wanted = [CONFIG, PROCESSOR] + ([SAFE, INDEX, "model-*.safetensors"] if weights else [])
+    wanted = [CONFIG, PROCESSOR, *TOKENIZER] + ([SAFE, INDEX, "model-*.safetensors"] if weights else [])
     try:
         found = Path(hub.snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # offline, unknown and forbidden have no common class below Exception
@@ -161,7 +170,7 @@ def _width(folder: Path) -> int:
 
 def _pretrained(folder: Path, paths: list[Path] | None, origin: str) -> nn.Module:
     """The module by transformers itself, refused where any name or shape differs."""
-    transformers = import_transformers()
+    transformers, texts = import_transformers(), _texts(folder)
     with contextlib.ExitStack() as stack:
         if paths is not None:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -170,11 +179,12 @@ def _pretrained(folder: Path, paths: list[Path] | None, origin: str) -> nn.Modul
             folder = made
         stack.enter_context(_quiet(transformers))
         try:
-            module, found = transformers.AutoModelForImageClassification.from_pretrained(
+            of = transformers.AutoModelForSequenceClassification if texts else transformers.AutoModelForImageClassification
+            module, found = of.from_pretrained(
                 folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32, ignore_mismatched_sizes=True
             )
         except Exception as error:  # its errors run over many lines and have no common class
-            raise BadData(f"transformers cannot load {origin} as an image classifier: {' '.join(str(error).split())[:200]}") from error
+            raise BadData(f"transformers cannot load {origin} as {'a text' if texts else 'an image'} classifier: {' '.join(str(error).split())[:200]}") from error
     missing, extra, shapes = (sorted(found.get(k) or (), key=str) for k in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     if missing or extra or shapes:
         raise BadData(

@@ -1,0 +1,104 @@
+"""Texts by flag: a column of a CSV or parquet, made into tokens by the tokenizer in the model's own folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import transformers
+
+from untrain.cli.app import main
+from untrain.core.errors import BadArgument, BadData
+from untrain.sources import loading
+from untrain.verbs.given import given_data
+
+CLASSES = ("metal", "sport", "stars")
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+OWN = {name: [f"{name}{i}" for i in range(6)] for name in CLASSES}
+VOCABULARY = [*SPECIAL, *(word for words in OWN.values() for word in words), "and"]
+
+
+def written(n: int, seed: int) -> tuple[list[str], list[str]]:
+    """Texts of 3 to 7 words of their class, and the classes."""
+    g = torch.Generator().manual_seed(seed)
+    labels = [CLASSES[i % 3] for i in range(n)]
+    return [" and ".join(OWN[label][int(w)] for w in torch.randint(0, 6, (2 + i % 3,), generator=g)) for i, label in enumerate(labels)], labels
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("texts")
+    config = transformers.BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=6,
+        id2label=dict(enumerate(CLASSES)),
+        label2id={name: i for i, name in enumerate(CLASSES)},
+        attn_implementation="eager",
+    )
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(config)
+    transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(VOCABULARY)}).save_pretrained(folder / "bert")
+    model.save_pretrained(folder / "bert")
+    texts, labels = written(60, 0)
+    more, theirs = written(30, 1)
+    lines = [f"{t},{c},{part}" for part, ts, cs in (("train", texts, labels), ("test", more, theirs)) for t, c in zip(ts, cs, strict=True)]
+    (folder / "news.csv").write_text("\n".join(["text,label,split", *lines]))
+    (folder / "parts").mkdir()
+    for part, ts, cs in (("train", texts, labels), ("test", more, theirs)):
+        pq.write_table(pa.table({"body": ts, "label": cs}), folder / "parts" / f"{part}-0.parquet")
+    return folder
+
+
+def by_hand(text: str, width: int) -> list[int]:
+    ids = [VOCABULARY.index(word) for word in ["[CLS]", *text.split()][: width - 1]]
+    ids.append(VOCABULARY.index("[SEP]"))
+    return ids + [0] * (width - len(ids))
+
+
+@pytest.mark.parametrize(("data", "column"), [("news.csv", None), ("parts", "body")])
+def test_texts_are_the_tokens_that_their_words_have_in_the_vocabulary(place: Path, data: str, column: str | None) -> None:
+    found = given_data(str(place / data), expects=loading.expects(str(place / "bert")), text_column=column)
+    texts, labels = written(60, 0)
+    x, y = found.train.batch(torch.arange(60))
+    assert x["input_ids"].tolist() == [by_hand(text, 6) for text in texts]
+    assert torch.equal(x["attention_mask"], (x["input_ids"] != 0).long())
+    assert [CLASSES[i] for i in y.tolist()] == labels
+    assert len(found.test) == 30
+    assert any("read as 6 tokens" in note and "were cut" in note for note in found.notes)
+
+
+def test_what_lacks_a_tokenizer_or_a_text_is_refused(place: Path, tmp_path: Path) -> None:
+    look = loading.expects(str(place / "bert"))
+    with pytest.raises(BadData, match="name a model that brings one"):
+        given_data(str(place / "news.csv"), text_column="text")
+    with pytest.raises(BadArgument, match=r"--text-column story: .* has the columns text, label, split"):
+        given_data(str(place / "news.csv"), expects=look, text_column="story")
+    with pytest.raises(BadArgument, match="texts are read out of a CSV or parquet files"):
+        given_data("hf:some/where", expects=look, text_column="text")
+    (tmp_path / "bare.csv").write_text("text,label\nmetal1,metal\n,sport\n")
+    with pytest.raises(BadData, match=r"bare.csv, row 1: no text or no label"):
+        given_data(str(tmp_path / "bare.csv"), expects=look)
+
+
+def test_a_class_of_texts_is_forgotten_by_flags_alone(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes out is a folder that transformers reads, its tokenizer in it."""
+    run = tmp_path / "run"
+    named = ["--model", str(place / "bert"), "--data", str(place / "news.csv")]
+    assert main(["unlearn", "finetune", *named, "--forget", "class:sport", "--epochs", "1", "--out", str(run)]) == 0
+    record = json.loads((run / "record.json").read_text())
+    assert record["data"]["counts"]["forget"] == 20
+    assert not any(str(place) in part for part in record["command"])
+    capsys.readouterr()
+    assert main(["audit", str(run), "--model", str(place / "bert"), "--data", str(place / "news.csv"), "--skip", "relearn,prototype"]) in (0, 3, 4)
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(run)
+    ids = transformers.AutoTokenizer.from_pretrained(run)("sport1 and metal2")["input_ids"]
+    assert ids == by_hand("sport1 and metal2", 5)
+    assert again.config.num_labels == 3
