@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.evidence.listed import judged
 from untrain.evidence.verdict import FAMILIES, judge
+from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.unsir import UNSIR
 from untrain.report.page import render
@@ -319,16 +321,38 @@ def test_a_list_and_what_forbids_a_clean_bill_share_the_level_too():
     assert judge(both, [], "it", of=3)["code"] == "NO_RESIDUE"
 
 
-def test_a_run_is_judged_at_every_exit_in_its_record_and_on_its_page(tmp_path):
+@pytest.fixture(scope="module")
+def toned(tmp_path_factory) -> tuple[Inputs, Path]:
+    """Tones of four classes by three speakers, and the network with exits that was trained on them."""
+    folder = tmp_path_factory.mktemp("tones")
+    rows = [(8000 * np.sin(2 * np.pi * (300 + 500 * (i % 4)) * np.arange(600) / 8000 + i)).astype(np.int16) for i in range(96)]
+    columns = {"pcm": pa.array([r.tolist() for r in rows], pa.list_(pa.int16())), "label": [i % 4 for i in range(96)]}
+    columns |= {"split": ["train"] * 48 + ["test"] * 16 + ["holdout"] * 32, "speaker": [("ann", "ben", "cid")[i % 3] for i in range(96)]}
+    pq.write_table(pa.table(columns), folder / "tones.parquet")
+    (folder / "nets.py").write_text("from untrain.zoo.speech import SelfDistilled\ndef recipe(classes):\n    return SelfDistilled('net', classes, epochs=6, batch=16)\n")
+    asked = Inputs(model="untrain.zoo.speech:net", data=str(folder / "tones.parquet"), rate=8000, length=0.075, head="exit1,exit2,deep", forget="class:3")
+    train(replace(asked, forget=None, recipe=f"{folder / 'nets.py'}:recipe"), folder / "original")
+    return replace(asked, weights=folder / "original" / "model.safetensors"), folder
+
+
+def test_a_speaker_is_forgotten_by_name_and_asked_about_at_every_exit(toned, tmp_path):
+    """A column of the table says whose recordings they are; the classes stay, and each exit is asked whether they were trained on."""
+    asked, _ = toned
+    unlearn(FineTune(epochs=1, batch=16), replace(asked, forget="where:speaker=ben"), tmp_path / "run")
+    record = auditing.audit(tmp_path / "run", elsewhere={"model": asked.model}, skip=("relearn", "strangeness", "descent", "predictions"))
+    assert (record["request"]["forget"].partition("=")[0], record["request"]["count"]) == ("where:speaker", 16)
+    assert [exit["name"] for exit in record["exits"]] == ["exit1", "exit2"]
+    for audits in (record["audits"], *(exit["audits"] for exit in record["exits"])):
+        (row,) = [row for a in audits if a["name"] == "membership" for row in a["rows"] if row["name"] == "membership"]
+        assert row["values"]["unlearned"][0]["n"] > 0
+    with pytest.raises(BadArgument, match="UNSIR"):
+        unlearn(UNSIR(), replace(asked, forget="where:speaker=ben"), tmp_path / "other")
+
+
+def test_a_run_is_judged_at_every_exit_in_its_record_and_on_its_page(toned, tmp_path):
     """By the verbs, on tones: a mask at one exit alone is no exit's clean bill, and the record holds together."""
-    rows = [(8000 * np.sin(2 * np.pi * (300 + 500 * (i % 4)) * np.arange(600) / 8000 + i)).astype(np.int16) for i in range(64)]
-    columns = {"pcm": pa.array([r.tolist() for r in rows], pa.list_(pa.int16())), "label": [i % 4 for i in range(64)], "split": ["train"] * 48 + ["test"] * 16}
-    pq.write_table(pa.table(columns), tmp_path / "tones.parquet")
-    (tmp_path / "nets.py").write_text("from untrain.zoo.speech import SelfDistilled\ndef recipe(classes):\n    return SelfDistilled('net', classes, epochs=6, batch=16)\n")
-    heads = "exit1,exit2,deep"
-    asked = Inputs(model="untrain.zoo.speech:net", data=str(tmp_path / "tones.parquet"), rate=8000, length=0.075, head=heads, forget="class:3")
-    train(replace(asked, forget=None, recipe=f"{tmp_path / 'nets.py'}:recipe"), tmp_path / "original")
-    unlearn(HeadOnly(), replace(asked, weights=tmp_path / "original" / "model.safetensors"), tmp_path / "run")
+    asked, _ = toned
+    unlearn(HeadOnly(), asked, tmp_path / "run")
     skip = ("relearn", "strangeness", "descent", "predictions")
     record = auditing.audit(tmp_path / "run", elsewhere={"model": asked.model}, skip=skip)
     assert [exit["name"] for exit in record["exits"]] == ["exit1", "exit2"]
