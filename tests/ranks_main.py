@@ -55,7 +55,29 @@ def results() -> dict[str, torch.Tensor]:
         out[f"passes-{name}"] = torch.tensor(result.passes)
         out[f"phases-{name}"] = torch.tensor(sum(p.passes for p in result.trace.values()))
         out[f"ranks-{name}"] = torch.tensor(result.engine["ranks"])
+    out |= {f"site/{key}": value.clone() for key, value in unlearn(Words().double(), texts(), METHOD).model.state_dict().items()}
     return out | {f"seams/{name}": value for name, value in seams().items()}
+
+
+class Words(nn.Module):
+    """Token ids, whose noise goes in at their embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.mix, self.head = nn.Embedding(12, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(torch.tanh(self.mix(self.words(ids))).mean(1))
+        return out
+
+
+def texts() -> Split:
+    """Short texts of three classes, told by the tokens of each."""
+    g = torch.Generator().manual_seed(2)
+    y = torch.arange(93) % 3
+    samples = Samples(torch.randint(0, 4, (93, 5), generator=g) + 4 * y[:, None], y)
+    return Split.by_class(samples, samples, forget=[1])
 
 
 def seams() -> dict[str, torch.Tensor]:
