@@ -25,22 +25,24 @@ def debias(
     group: Annotated[str | None, Parameter(help="Column that says which group a sample is of, for accuracy by group; the flipped one where none is named.")] = None,
     count: Annotated[int, Parameter(help="Pairs to step by, at most: of --holdout where it is named, else of the training part. Others are measured.")] = 2000,
     training: Annotated[bool, Parameter(negative=(), help="Go by the training data: those that raise the bias most give way to their counterfactuals.")] = False,
-    way: Annotated[Literal["fit", "paper"], Parameter(help="fit: Newton steps to the least loss of the changed data; paper: one step.")] = "fit",
+    way: Annotated[Literal["fit", "paper"], Parameter(help="fit: Newton steps to the least loss of both sides and of what lies between them; paper: one step.")] = "fit",
+    layers: Annotated[int | None, Parameter(help="Last layers that move, at most; 1 is the head alone.")] = None,
+    pull: Annotated[float | None, Parameter(help="Weight of what lies between the sides of a pair at the first step; threefold with each.")] = None,
     steps: Annotated[int | None, Parameter(help="Newton steps, at most.")] = None,
     damping: Annotated[float | None, Parameter(help="What is added to the diagonal of the Hessian.")] = None,
     give: Annotated[float | None, Parameter(help="Accuracy on held-back pairs that a step may lose.")] = None,
     harmful: Annotated[float | None, Parameter(help="With --training: share of the training samples that gives way.")] = None,
-    solver: Annotated[Literal["exact", "cg", "lissa"], Parameter(help="exact holds the head's Hessian whole; cg and lissa go by products.")] = "exact",
+    solver: Annotated[Literal["exact", "cg"], Parameter(help="cg goes by products; exact holds the head's Hessian whole, with --layers 1.")] = "cg",
     json: Json = False,
 ) -> int:
-    """Remove a bias from a model's head by counterfactual pairs, measure it before and after, and judge. Exits 0 where it is gone, 3 where not."""
+    """Remove a bias from a model's last layers by counterfactual pairs, measure it before and after, and judge. Exits 0 where it is gone, 3 where not."""
     from untrain.core.fmd import FMD, Replacing
     from untrain.evidence.verdict import EXIT
     from untrain.verbs.debiasing import remove
 
     if harmful is not None and not training:
         raise BadArgument("--harmful is the share of the training samples that gives way; name it beside --training")
-    given: dict[str, Any] = {"way": way, "steps": steps, "damping": damping, "give": give, "harmful": harmful, "solver": solver}
+    given: dict[str, Any] = {"way": way, "layers": layers, "pull": pull, "steps": steps, "damping": damping, "give": give, "harmful": harmful, "solver": solver}
     chosen = {name: value for name, value in given.items() if value is not None}
     method = Replacing(**chosen) if training else FMD(**chosen)
     with show.bars() as progress:

@@ -139,7 +139,7 @@ class Exact:
         return [found.reshape(part.shape).to(part) for found, part in zip(torch.split(solved, widths, 1), vector, strict=True)]
 
 
-def exact(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, phase: str, batch: int) -> tuple[Exact, Phase]:
+def exact(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, phase: str, batch: int, more: Tensor | None = None) -> tuple[Exact, Phase]:
     """The Hessian of the mean loss in the weight and bias of a linear head, whole: mean of L''(answers) (x) (features, 1)(features, 1)'.
 
     Args:
@@ -149,6 +149,7 @@ def exact(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
         damping: What is added to the diagonal.
         phase: Name for the trace.
         batch: Samples at once.
+        more: What else curves in these weights, class by class, a class's bias after its weight; it is added.
 
     Raises:
         BadArgument: the answers are not the head's linear function of what it reads, or the head has too many weights.
@@ -176,7 +177,7 @@ def exact(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
                     total[other, :, one] += found
 
     looked = gather(model, samples, {head.name: head.layer}, add, phase=phase, batch=batch, into={"hessian": total})
-    whole = total.reshape(size, size)
+    whole = total.reshape(size, size) if more is None else total.reshape(size, size) + more
     whole.diagonal().add_(damping)
     factor, wrong = torch.linalg.cholesky_ex(whole)
     if int(wrong):

@@ -1,4 +1,4 @@
-"""`untrain debias`: find a bias by counterfactual pairs, remove it in the head, and judge."""
+"""`untrain debias`: find a bias by counterfactual pairs, remove it in the last layers, and judge."""
 
 from __future__ import annotations
 
