@@ -47,7 +47,7 @@ class AMUN(Method):
 
     paper = "Ebrahimpour-Boroojeny et al., Not All Wrong is Bad: Using Adversarial Examples for Unlearning, ICML 2025, arXiv:2503.00917"
     moves: ClassVar = {"finetune": Move(-1)}
-    small: ClassVar = {"attack_steps": 6, "attack_step": 0.5, "lr": 0.02, "epochs": 5}
+    small: ClassVar = {"radius": 0.8, "doublings": 3, "attack_steps": 6, "attack_step": 0.5, "lr": 0.02, "epochs": 5}
 
     ratio: float = 2.5
     keep: bool = False
