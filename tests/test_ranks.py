@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import ranks_main
+from untrain.cli import main
 from untrain.core.engine import Engine, join_ranks
 
 
@@ -143,3 +145,38 @@ def test_a_sharded_module_is_refused_by_name_on_every_rank(folder):
         assert all("is sharded over ranks (FSDPModule)" in line for line in said[:4])
         assert all(line.startswith("3.weight is sharded over ranks (a DTensor)") for line in said[4:])
         assert not any("\n" in line for line in said)
+
+
+ENDS = """
+import contextlib, os, signal, sys
+from untrain.cli import main, show
+from untrain.core import resume
+
+@contextlib.contextmanager
+def struck():
+    def strike(phase, step, steps):
+        if step == 70:
+            os.kill(os.getpid(), signal.SIGKILL)
+    yield strike
+
+resume.WORTH = 0.0
+if os.environ["RANK"] == "1":
+    show.bars = struck
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_where_a_rank_fails_the_others_end_and_the_run_can_go_on(tmp_path, capsys):
+    """F36: nothing passes for a result; what was saved is for as many ranks as there were."""
+    asked = ["unlearn", "finetune", "--model", "digits", "--data", "digits", "--forget", "class:3", "--samples", "640", "--epochs", "5", "--batch", "32", "--out"]
+    common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", ENDS, *asked, "run"]
+    ranks = [subprocess.Popen(command, cwd=tmp_path, env=common | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True) for rank in (0, 1)]
+    said = [rank.communicate(timeout=200)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [7, -signal.SIGKILL], said
+    assert [line for line in said[0].splitlines() if line.startswith("untrain: ")][-1].startswith("untrain: another of the 2 ranks has ended")
+    assert "Traceback" not in said[0]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".state"]
+    assert sorted(p.name for p in (tmp_path / "run" / ".state").iterdir()) == ["arguments.json", "call-0001.safetensors"]
+    assert main([*asked, str(tmp_path / "run")]) == 2
+    assert "ranks was 2 and is 1" in capsys.readouterr().err

@@ -172,7 +172,7 @@ class Inputs:
             raise BadArgument("--epochs is for the zoo's recipes; the one named by --recipe has its own")
         if self.precision == "bf16" and engine.device.type == "cpu" and not has_bf16():
             say("--precision bf16: this CPU has no instructions for it, and a step of training takes many times as long as in fp32; leave the flag out")
-        if (crowd := crowded(int(engine.report()["threads"]))) is not None:
+        if engine.device.type == "cpu" and (crowd := crowded(threads())) is not None:
             say(crowd)
         return Opened(self, engine, norm, hashes)
 
@@ -326,6 +326,13 @@ def auto() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def threads() -> int:
+    """How many threads torch computes in."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def has_bf16() -> bool:
