@@ -15,16 +15,17 @@ test: .venv/ready-dev
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(PYTEST)
 
-# What is marked slow and left out of `make test`.
+# What is marked slow and left out of `make test`, but for the long trials of `make chaos`.
+LONG := tests/test_chaos.py tests/test_machine.py tests/test_stranger.py tests/test_odd_places.py
 test-slow: .venv/ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision -m slow $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(LONG:%=--ignore=%) -m slow $(PYTEST)
 
 # Every file call of a run fails once, kills, orders of events, 300 damaged inputs of each reader, strangers' folders, odd surroundings: a quarter
 # of an hour. What was tried and how much of it did not hold becomes benchmarks/records/chaos.json, which docs/failures.md is drawn from.
 COUNTED := UNTRAIN_CHAOS=$(CURDIR)/.chaos OMP_NUM_THREADS=1
 chaos: .venv/ready-dev
 	rm -f .chaos
-	$(COUNTED) $(BIN)/pytest -n 2 -m slow tests/test_chaos.py tests/test_machine.py tests/test_stranger.py tests/test_odd_places.py $(PYTEST)
+	$(COUNTED) $(BIN)/pytest -n 2 -m slow $(LONG) $(PYTEST)
 	$(COUNTED) UNTRAIN_FUZZ=300 $(BIN)/pytest -n 2 tests/test_fuzz.py tests/test_verify.py $(PYTEST)
 	$(BIN)/python tests/counted.py .chaos benchmarks/records/chaos.json
 
