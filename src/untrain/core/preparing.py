@@ -69,6 +69,6 @@ def prepare(
     began = time.perf_counter()
     with seeded(seed, engine=engine, progress=progress, store=store, told={"method": repr(method), "prepares": True}) as run:
         model, trace = method.prepare(**{given: known[given] for given in method.prepares})
-    if norm is not None and getattr(model, "norm", None) is None:
+    if norm is not None:
         setattr(model, "norm", norm)  # noqa: B010
     return Prepared(model.to(engine.device), trace, time.perf_counter() - began, run.passes)

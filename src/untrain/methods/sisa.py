@@ -31,6 +31,7 @@ class Shards(nn.Module):
     def __init__(self, members: Sequence[nn.Module], slices: int) -> None:
         super().__init__()
         self.members, self.slices = nn.ModuleList(members), slices
+        self._norm: Any = None
         # Weights of the past are no parameters: nothing may train them.
         self.kept = nn.Module()
         for number, member in enumerate(members):
@@ -40,12 +41,16 @@ class Shards(nn.Module):
 
     @property
     def norm(self) -> Any:
-        """The members' own normalisation, where they have one."""
-        return getattr(self.members[0], "norm", None)
+        """The normalisation that it was prepared with; the members' own where none was given."""
+        return self._norm or getattr(self.members[0], "norm", None)
+
+    @norm.setter
+    def norm(self, given: Any) -> None:
+        self._norm = given
 
     def forward(self, x: Any = None, **named: Any) -> Tensor:
         """Logits [n, C]: the logarithm of the mean over members of their probabilities."""
-        x = named or x
+        x = named if x is None else {"x": x, **named} if named else x
         said = torch.stack([logits(called(member, x)).log_softmax(1) for member in self.members])
         return said.logsumexp(0) - torch.tensor(float(len(said))).log()
 

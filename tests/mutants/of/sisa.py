@@ -119,3 +119,48 @@ def answers_by_the_mean_of_logits(case: Case) -> SISA:
 class TakesAnySamples(SISA):
     def summed(self, samples: Samples) -> Tensor:
         return torch.zeros(self.shards, self.slices, dtype=torch.int64)
+
+
+@breaks(laws.check_its_answer_is_the_mean_of_probabilities)
+def takes_the_other_inputs_alone(case: Case) -> SISA:
+    class Other(Shards):
+        def forward(self, x: object = None, **named: object) -> Tensor:
+            return super().forward(named or x)
+
+    @dataclass(frozen=True)
+    class Others(SISA):
+        shards: int = 2
+
+        def prepare(self, *, train: Samples, recipe: Recipe) -> tuple[Shards, Trace]:  # type: ignore[override]
+            model, trace = super().prepare(train=train, recipe=recipe)
+            model.__class__ = Other
+            return model, trace
+
+    return Others()
+
+
+@breaks(laws.check_it_forgets_again_and_nothing_twice)
+@dataclass(frozen=True)
+class CountsTheForgottenIn(SISA):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples, recipe: Recipe) -> Trace:
+        shards = model.module
+        assert isinstance(shards, Shards)
+        before = shards.sums.clone()
+        trace = super().__call__(model, forget=forget, retain=retain, recipe=recipe)
+        shards.sums.copy_(before)
+        return trace
+
+
+@breaks(laws.check_its_model_has_the_normalisation_that_it_was_prepared_with)
+def has_the_networks_normalisation(case: Case) -> SISA:
+    class Fixed(Shards):
+        norm = property(lambda own: own.members[0].norm, lambda own, given: None)  # type: ignore[assignment]
+
+    @dataclass(frozen=True)
+    class Fixes(SISA):
+        def prepare(self, *, train: Samples, recipe: Recipe) -> tuple[Shards, Trace]:  # type: ignore[override]
+            model, trace = super().prepare(train=train, recipe=recipe)
+            model.__class__ = Fixed
+            return model, trace
+
+    return Fixes()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from untrain.checks.case import Case
+from untrain.checks.case import Case, KnownRecipe
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.running import Law, LawBroken, watched
 from untrain.checks.sight import check_each_part_that_it_names_matters
-from untrain.core.data import Samples, Split
+from untrain.core.data import Norm, Samples, Split
 from untrain.core.engine import current, seeded
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.network import Network
@@ -20,6 +22,14 @@ from untrain.core.unlearn import unlearn
 
 _WHOLE = "other samples than it was trained on are refused, and laws of its own hold it to a training without the forgotten"
 EXCEPTIONS: dict[str, dict[Law, str]] = {"*": {check_it_forgets_what_it_is_told_to: _WHOLE, check_each_part_that_it_names_matters: _WHOLE}}
+
+
+class _Summed(nn.Module):
+    """Answers with the sum of two inputs that go by name."""
+
+    def forward(self, x: Tensor, more: Tensor) -> Tensor:
+        """Logits."""
+        return x + more
 
 
 def _asked(method: Any, case: Case) -> tuple[Case, Samples, Samples]:
@@ -99,6 +109,7 @@ def check_a_sample_has_one_place_for_good(method: Any, case: Case | None = None)
         "one by one": lazy[order],
         "under other labels": part.labelled(1 - part.y.clamp(max=1))[order],
         "twice": (part + part)[order + len(part)],
+        "beside none of another source": (part[order] + lazy)[: len(part)],
     }
     for how, some in others.items():
         if not torch.equal(torch.stack(method.places(some)), told[:, order]):
@@ -121,6 +132,37 @@ def check_its_answer_is_the_mean_of_probabilities(method: Any, case: Case | None
         found = own(x).softmax(1)
     if not torch.allclose(found, due, atol=1e-6):
         raise LawBroken(law, method, f"answers {float((found - due).abs().max()):.3g} off the mean")
+    if not torch.allclose(type(own)([_Summed()], 1)(x=due, more=found), (due + found).log_softmax(1)):
+        raise LawBroken(law, method, "loses an input by name")
+
+
+def check_it_forgets_again_and_nothing_twice(method: Any, case: Case | None = None) -> None:
+    """What a request leaves takes the next one, of what is left, and refuses the same again."""
+    law, (case, gone, rest) = check_it_forgets_again_and_nothing_twice, _asked(method, case or Case.fresh())
+    first = Split(gone, rest, case.split.test, ())
+    left = unlearn(case.model, first, method, recipe=case.recipe).model
+    try:
+        unlearn(left, Split(rest[:1], rest[1:], case.split.test, ()), method, recipe=case.recipe)
+    except BadData as error:
+        raise LawBroken(law, method, f"takes no second request: {error}") from error
+    try:
+        unlearn(left, first, method, recipe=case.recipe)
+    except BadData:
+        return
+    raise LawBroken(law, method, "takes a request a second time")
+
+
+def check_its_model_has_the_normalisation_that_it_was_prepared_with(method: Any, case: Case | None = None) -> None:
+    """The one that is given is the model's, whether the recipe's network has another or none; where none is given it is the network's."""
+    law, case = check_its_model_has_the_normalisation_that_it_was_prepared_with, case or Case.fresh()
+    train, recipe, other = case.split.retain, replace(case.recipe, epochs=0), Norm((0.25,), (0.75,))
+    own: Any = recipe.build()
+    bare = copy.deepcopy(own)
+    bare.norm = None
+    for module, given, due in ((own, other, other), (bare, other, other), (own, None, own.norm)):
+        found: Any = prepare(method, train, recipe=KnownRecipe(epochs=0, module=module), norm=given).model
+        if found.norm != due:
+            raise LawBroken(law, method, f"has {found.norm}, and was prepared with {given} by a recipe whose network has {module.norm}")
 
 
 def check_it_refuses_what_it_did_not_train(method: Any, case: Case | None = None) -> None:

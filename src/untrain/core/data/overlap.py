@@ -29,7 +29,9 @@ def raw_digests(samples: Samples) -> list[bytes]:
     """Hash of each sample's inputs as they were given, before any preparation: what a sample goes by for good, in another process and another order too."""
     found = [b""] * len(samples)
     for number, source in enumerate(samples.sources):
-        for places in torch.split((samples.which == number).nonzero().flatten(), 500):
+        at = (samples.which == number).nonzero().flatten()
+        # None may be left of a source, and a Dataset cannot be asked for no rows.
+        for places in torch.split(at, 500) if len(at) else ():
             for place, one in zip(places.tolist(), _hashes(source.raw(samples.index[places])), strict=True):
                 found[place] = one
     return found
