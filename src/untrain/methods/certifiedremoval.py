@@ -42,7 +42,7 @@ class Perturbed(nn.Module):
         # The noise is as secret as the data: who knows it sees through it.
         self.register_buffer("noise", torch.zeros(classes, width + 1, dtype=torch.float64))
         self.register_buffer("spent", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("terms", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("terms", torch.zeros(3, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [n, C]."""
@@ -83,7 +83,8 @@ class CertifiedRemoval(Method):
     The certificate holds for what is convex, has the penalty, and was trained with the noise: the linear model that `untrain.prepare(CertifiedRemoval(), train)` makes.
     Any other is refused. A deep network has no such bound, and its head's would leave out what the layers before it learned of the forgotten: take what a network that
     never saw them makes of the samples, and hand that in as the data. It says that nobody can tell the model from one trained without, not that this one names the
-    forgotten no more; and it holds where requests do not hang on the model.
+    forgotten no more; and it holds where requests do not hang on the model. Other samples than those it was trained on are refused, by the gradient that they leave.
+    All samples are held at once, in double precision.
 
     Args:
         lam: L2 penalty for each sample; 1e-4 to 1e-2 in the paper, whose inputs have length 1. It goes with the square of that: ours was chosen for the digits, of length 7.
@@ -118,6 +119,11 @@ class CertifiedRemoval(Method):
         """The longest gradient that the noise hides."""
         return self.sigma * self.epsilon / math.sqrt(2 * math.log(1.5 / self.delta))
 
+    @property
+    def terms(self) -> list[float]:
+        """What of these settings the original was trained with: lam, sigma, and which loss."""
+        return [self.lam, self.sigma, float(list(BENDS).index(self.loss))]
+
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """All of it, by one step."""
         return dict.fromkeys(model.module.state_dict())
@@ -144,16 +150,17 @@ class CertifiedRemoval(Method):
                 f"CertifiedRemoval has no bound for {type(model).__name__}: there is one for a linear model, convex, with the penalty, and trained with the noise; "
                 "untrain.prepare(CertifiedRemoval(), train) trains one, on features of a network that never saw the forgotten, if need be"
             )
-        lam, sigma = model.terms.tolist()
-        if (lam, sigma) != (self.lam, self.sigma):
-            raise BadArgument(f"{self!r} is to remove from what was prepared with lam={lam:g} and sigma={sigma:g}; give these")
+        lam, sigma, loss = model.terms.tolist()
+        if [lam, sigma, loss] != self.terms:
+            raise BadArgument(f"{self!r} is to remove from what was prepared with lam={lam:g}, sigma={sigma:g} and loss={list(BENDS)[int(loss)]!r}; give these")
         return model
 
     def prepare(self, *, train: Samples) -> tuple[Perturbed, Trace]:  # type: ignore[override]
         """Train the linear model, with noise."""
-        X, Y = _rows(train, max(train.classes) + 1 if not train.names else len(train.names))
-        model = Perturbed(X.shape[1] - 1, Y.shape[1])
-        model.terms.copy_(torch.tensor([self.lam, self.sigma], dtype=torch.float64))
+        device = current().engine.device
+        X, Y = _rows(train, max(train.classes) + 1 if not train.names else len(train.names), device)
+        model = Perturbed(X.shape[1] - 1, Y.shape[1]).to(device)
+        model.terms.copy_(torch.tensor(self.terms, dtype=torch.float64))
         return model, Trace.of(self.fitted(model, X, Y))
 
     def fitted(self, model: Perturbed, X: Tensor, Y: Tensor) -> Phase:
@@ -202,16 +209,28 @@ class CertifiedRemoval(Method):
         return BENDS[self.loss] / 2 * float(torch.linalg.matrix_norm(X, 2) * (X @ v.T).square().norm())
 
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
-        """Take the step, and train anew where the noise does not hide what it leaves."""
+        """Take the step, and train anew where the noise does not hide what it leaves.
+
+        Raises:
+            BadArgument: a model that these settings did not prepare.
+            BadData: the gradient of retained and forgotten samples together is longer than what is spent, so that they are not what it was trained on.
+        """
         own = self.own(model.module)
         (X, Y), (gone, labels) = (_rows(part, len(own.noise), model.device) for part in (retain, forget))
         with phase("remove") as removed, torch.no_grad():
             w = torch.cat([own.linear.weight, own.linear.bias[:, None]], 1)
+            off, n = float((self.slope(w, X, Y) + self.slope(w, gone, labels) + own.noise).norm()), len(X) + len(gone)
+            # A solver ends where so much is left, or a little more by another order of summing.
+            if off > float(own.spent) * (1 + 1e-6) + 1e-8 * n:
+                raise BadData(
+                    f"retained and forgotten samples together leave a gradient of {off:.3g}, where {float(own.spent):.3g} is the most that those it was trained on leave; "
+                    "give the training samples, less what is removed already"
+                )
             v = self.solved(w, X, self.slope(w, gone, labels))
             spent = own.spent + self.bound(X, v)
             _put(own, w + v)
             own.spent.copy_(spent)
-            current().passes += 3 * len(X) + 2 * len(gone)
+            current().passes += 5 * len(X) + 2 * len(gone)
         return Trace.of(removed, *([self.fitted(own, X, Y)] if float(spent) > self.budget else []))
 
 

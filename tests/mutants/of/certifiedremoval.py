@@ -119,3 +119,25 @@ class CertifiesDeepNetworks(CertifiedRemoval):
 class CertifiesBeyondTheBudget(CertifiedRemoval):
     def certificate(self, model: nn.Module) -> Certificate:
         return Certificate(self.epsilon, self.delta, min(float(self.own(model).spent), self.budget), self.budget)
+
+
+@breaks(laws.check_no_certificate_without_what_it_hangs_on)
+@dataclass(frozen=True)
+class RemovesByAnotherLoss(CertifiedRemoval):
+    @property
+    def terms(self) -> list[float]:
+        return [*super().terms[:2], 0.0]
+
+
+@breaks(laws.check_it_refuses_other_samples_than_it_was_trained_on)
+@dataclass(frozen=True)
+class RemovesAnything(CertifiedRemoval):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        own = model.module
+        assert isinstance(own, Perturbed)
+        spent = own.spent.clone()
+        own.spent.fill_(float("inf"))
+        with mock.patch.object(CertifiedRemoval, "bound", return_value=-float("inf")):
+            trace = super().__call__(model, forget=forget, retain=retain)
+        own.spent.copy_(spent)
+        return trace

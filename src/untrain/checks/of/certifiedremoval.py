@@ -17,7 +17,7 @@ from untrain.checks.nets import OF_KINDS
 from untrain.checks.running import Law, LawBroken
 from untrain.checks.sight import check_each_part_that_it_names_matters
 from untrain.core.data import Samples, Split
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, BadData
 from untrain.core.unlearn import unlearn
 
 _ANEW = "of so few samples two classes are more than the noise hides, and it trains anew on the retained alone; removals are held to laws of its own"
@@ -155,6 +155,8 @@ def check_no_certificate_without_what_it_hangs_on(method: Any, case: Case | None
         ("a deep network", deep, method, type(deep).__name__),
         ("its model with more around it", wrapped, method, "Sequential"),
         ("other noise", own, replace(method, sigma=2 * method.sigma), "sigma"),
+        ("another penalty", own, replace(method, lam=2 * method.lam), "lam"),
+        ("another loss", own, replace(method, loss="squares"), "loss"),
     ):
         for way in ("certifies", "removes from") if what != "beyond the budget" else ("certifies",):
             try:
@@ -167,3 +169,23 @@ def check_no_certificate_without_what_it_hangs_on(method: Any, case: Case | None
                     continue
                 raise LawBroken(law, method, f"refuses {what} and does not say why: {error}") from error
             raise LawBroken(law, method, f"{way} {what}")
+
+
+def check_it_refuses_other_samples_than_it_was_trained_on(method: Any, case: Case | None = None) -> None:
+    """Retained samples with one left out, others to forget, and what is removed already are refused; what is left after a removal is not."""
+    law, case = check_it_refuses_other_samples_than_it_was_trained_on, case or Case.fresh()
+    asked = _patient(method, lam=10.0)
+    own, once, whole = _begun(case, asked), _without(case, 1), case.split.forget + case.split.retain
+    left = unlearn(own, once, asked).model
+    unlearn(left, Split(whole[1:2], whole[2:], case.split.test, ()), asked)
+    for what, model, split in (
+        ("a retained sample less", own, once.replaced(retain=once.retain[1:])),
+        ("others to forget", own, once.replaced(forget=case.other("forget")[:1])),
+        ("samples under other labels", own, once.replaced(forget=once.forget.labelled(1 - once.forget.y.clamp(max=1)))),
+        ("what is removed already", left, once),
+    ):
+        try:
+            unlearn(model, split, asked)
+        except BadData:
+            continue
+        raise LawBroken(law, method, f"takes {what}")
