@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import ranks_main
 from untrain.cli import main
+from untrain.core import steps
 from untrain.core.engine import Engine, join_ranks
 
 
@@ -180,3 +183,17 @@ def test_where_a_rank_fails_the_others_end_and_the_run_can_go_on(tmp_path, capsy
     assert sorted(p.name for p in (tmp_path / "run" / ".state").iterdir()) == ["arguments.json", "call-0001.safetensors"]
     assert main([*asked, str(tmp_path / "run")]) == 2
     assert "ranks was 2 and is 1" in capsys.readouterr().err
+
+
+def test_statistics_that_stand_alike_on_three_ranks_stay_to_the_bit():
+    """Three times a number, in its own precision, and a third of that is not always the number."""
+    module = nn.BatchNorm1d(4000)
+    module.running_mean.normal_(generator=torch.Generator().manual_seed(0))
+    before = module.running_mean.clone()
+
+    def summed(tensors: list[torch.Tensor]) -> None:
+        for value in tensors:
+            value.copy_(value + value + value)
+
+    steps._agree(SimpleNamespace(engine=SimpleNamespace(world=3, rank=0, sum=summed), saved=lambda: [module]))
+    assert torch.equal(module.running_mean, before)

@@ -374,9 +374,11 @@ def _agree(run: Run) -> None:
     if run.engine.world > 1:
         buffers = list({id(b): b for module in run.saved() for b in module.buffers()}.values())
         running = [b for b in buffers if b.is_floating_point()]
-        run.engine.sum(running)
-        for value in running:
-            value /= run.engine.world
+        # In double, so that of three ranks too those that stand alike stay to the bit: a frozen layer's, or what is kept of the past.
+        sums = [b.double() for b in running]
+        run.engine.sum(sums)
+        for value, total in zip(running, sums, strict=True):
+            value.copy_(total / run.engine.world)
         # Counts are the first rank's, which has rows in every batch.
         counts = [b for b in buffers if not b.is_floating_point()]
         for value in counts:
