@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from untrain.core.errors import BadData
 from untrain.core.relabel import others
 
 
@@ -17,3 +19,8 @@ def test_a_label_is_exchanged_for_every_other_class_alike():
         assert counts.nonzero().flatten().tolist() == allowed
         expected = 6000 / len(allowed)
         assert (counts[allowed] - expected).abs().max() < 5 * expected**0.5
+
+
+def test_where_there_is_no_other_class_it_is_said():
+    with pytest.raises(BadData, match="no class but its own"):
+        others(torch.tensor([0, 1]), torch.tensor([1]))
