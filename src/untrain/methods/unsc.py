@@ -24,6 +24,7 @@ class UNSC(Method):
         null space   B = the principal directions of each layer's input over some retained samples (a convolution's: its patches), with `energy` of the energy
         calibrate    theta <- argmin CE(f(x; theta), y')  over D_f,   each weight's gradient  g <- g - g B B',   y' = argmax f(x; theta_o)_k over retained k != y
 
+    The published code gathers B class by class, from what the directions of those before leave of each; here it is of all at once, the same number of each class.
     What a layer answers to the retained then stays as it was, up to the energy that is left out. Weights of linear layers and convolutions move; biases and normalisations do
     not, as they move every answer, and BatchNorm is in evaluation mode. There is no weight decay, and the optimizer is sgd, whose steps stay in the null space with its momentum.
 
