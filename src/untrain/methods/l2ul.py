@@ -86,9 +86,13 @@ class L2UL(Method):
         width = predict(model, forget[:2])[0].shape[1]
         many = forget[torch.arange(len(forget)).repeat(max(1, self.copies))]
         aims = many.labelled(others(many.y, torch.arange(width)))
-        (rows,) = asked(model, aims, lambda x, y: (self.led(model, x, y),), batch=250)
-        x, _ = aims.batch(torch.arange(len(aims)))
-        return Samples(put(x, rows), aims.y)
+
+        def made(x: Inputs, aim: Tensor) -> tuple[Tensor, ...]:
+            x = put(x, self.led(model, x, aim))
+            return tuple(x.values()) if isinstance(x, dict) else (x,)
+
+        parts, (like, _) = asked(model, aims, made, batch=250), aims.batch(torch.tensor([0]))
+        return Samples(dict(zip(like, parts, strict=True)) if isinstance(like, dict) else parts[0], aims.y)
 
     def led(self, model: Network, x: Inputs, aim: Tensor) -> Tensor:
         """Numbers [n, d] of inputs, led towards a label each."""

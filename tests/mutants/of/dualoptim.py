@@ -54,3 +54,11 @@ class TeachesTheTrueLabel(DualOptim):
 
         with mock.patch.object(dualoptim, "others", true):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_turns_are_a_plain_loop_with_two_optimizers)
+@dataclass(frozen=True)
+class DrawsNoLabelAnew(DualOptim):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with mock.patch.object(dualoptim, "others", lambda y, among: among[0].expand_as(y)):
+            return super().__call__(model, forget=forget, retain=retain)

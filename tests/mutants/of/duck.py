@@ -52,3 +52,27 @@ class MovesOnWhenNoneIsNamed(DUCK):
 
         with mock.patch.object(duck, "predict", named):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_moving_is_the_naive_loop_towards_the_nearest_other_centroid)
+@dataclass(frozen=True)
+class FollowsTheCentroids(DUCK):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real, found = duck.minimize, DUCK.goals(self, model, forget, retain)
+
+        def again(*args: object, **how: object) -> object:
+            done = real(*args, **how)  # type: ignore[arg-type]
+            found.copy_(DUCK.goals(self, model, forget, retain))
+            return done
+
+        object.__setattr__(self, "goals", lambda *parts: found)
+        with mock.patch.object(duck, "minimize", again):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_moving_is_the_naive_loop_towards_the_nearest_other_centroid)
+@dataclass(frozen=True)
+class MovesInEvaluationMode(DUCK):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with mock.patch.object(model, "train", model.eval):
+            return super().__call__(model, forget=forget, retain=retain)

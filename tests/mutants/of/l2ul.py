@@ -80,3 +80,54 @@ class EndsAnEpochLate(L2UL):
 
         with mock.patch.object(l2ul, "predict", once_more):
             return super().__call__(model, forget=forget)
+
+
+@breaks(laws.check_the_unlearning_is_the_naive_loop)
+@dataclass(frozen=True)
+class WeighsEachEpochAnew(L2UL):
+    def __call__(self, model: Network, *, forget: Samples) -> Trace:
+        real, found = l2ul.minimize, list[Tensor]()
+
+        def kept(model: Network, samples: Samples) -> tuple[Sequence[Tensor], Phase]:
+            weights, done = L2UL.importance(self, model, samples)
+            found[:] = weights
+            return found, done
+
+        def again(*args: object, **how: object) -> object:
+            done = real(*args, **how)  # type: ignore[arg-type]
+            kept(model, forget)
+            return done
+
+        object.__setattr__(self, "importance", kept)
+        with mock.patch.object(l2ul, "minimize", again):
+            return super().__call__(model, forget=forget)
+
+
+@breaks(laws.check_the_unlearning_is_the_naive_loop)
+@dataclass(frozen=True)
+class AttacksEachEpochAnew(L2UL):
+    def __call__(self, model: Network, *, forget: Samples) -> Trace:
+        real = l2ul.minimize
+
+        def again(loss: object, weights: object, batches: object, **how: object) -> object:
+            return real(loss, weights, self.images(model, forget).batches(self.batch).beside(forget.batches(self.batch)), **how)  # type: ignore[arg-type]
+
+        with mock.patch.object(l2ul, "minimize", again):
+            return super().__call__(model, forget=forget)
+
+
+@breaks(laws.check_the_unlearning_is_the_naive_loop)
+@dataclass(frozen=True)
+class CountsBothAlike(L2UL):
+    def __call__(self, model: Network, *, forget: Samples) -> Trace:
+        real = l2ul.minimize
+
+        def alike(loss: object, *args: object, **how: object) -> object:
+            def half(x: object, y: object) -> tuple[Tensor, Tensor]:
+                kept, away = loss(x, y)  # type: ignore[operator]
+                return kept, away * (1 + self.copies) / 2
+
+            return real(half, *args, **how)  # type: ignore[arg-type]
+
+        with mock.patch.object(l2ul, "minimize", alike):
+            return super().__call__(model, forget=forget)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unittest import mock
 
+import torch
 from torch import Tensor
 
 from mutants.breaking import breaks
@@ -12,6 +14,7 @@ from untrain.core.data import Samples
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Trace
+from untrain.methods import modeconnectivity
 from untrain.methods.modeconnectivity import ModeConnectivity
 
 
@@ -58,3 +61,25 @@ class NeverLooksHalfway(ModeConnectivity):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         object.__setattr__(self, "alpha", 0.0)
         return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_regularised_training_is_the_naive_loop_with_a_network_halfway)
+@dataclass(frozen=True)
+class StandsHalfwayInTrainingMode(ModeConnectivity):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with mock.patch.object(model, "eval", model.train):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_regularised_training_is_the_naive_loop_with_a_network_halfway)
+@dataclass(frozen=True)
+class IsPaidForTheForgottenAlone(ModeConnectivity):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real = modeconnectivity.functional_call
+
+        def gone(asked: object, there: object, batch: tuple[object, Tensor]) -> Tensor:
+            height = real(asked, there, batch)  # type: ignore[arg-type]
+            return height if torch.isin(batch[1], forget.y).all() else 0 * height
+
+        with mock.patch.object(modeconnectivity, "functional_call", gone):
+            return super().__call__(model, forget=forget, retain=retain)

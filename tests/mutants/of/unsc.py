@@ -84,3 +84,11 @@ class KeepsTheGradientWhole(UNSC):
 
         with mock.patch.object(Spared, "off", whole):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_label_is_the_next_best_that_stays)
+@dataclass(frozen=True)
+class TeachesWhatStandsOnIt(UNSC):
+    def next_best(self, model: Network, forget: Samples, retain: Samples) -> Tensor:
+        with mock.patch.object(torch.Tensor, "scatter", lambda allowed, *args: allowed):
+            return super().next_best(model, forget, retain)

@@ -17,7 +17,7 @@ from untrain.checks.running import LawBroken, several_batches
 
 
 def check_the_turns_are_a_plain_loop_with_two_optimizers(method: Any, case: Case | None = None) -> None:
-    """With the labels that it drew, a plain loop whose two optimizers take a step each in turns comes to the same weights and buffers; no label is true or of a forgotten class."""
+    """On the labels that it drew, a plain loop of two optimizers in turns comes to the same weights and buffers. No label is true or of a forgotten class, nor one for good."""
     law, case = check_the_turns_are_a_plain_loop_with_two_optimizers, case or Case.fresh()
     method, told, real = replace(several_batches(method), epochs=3), list[Tensor](), F.cross_entropy
 
@@ -35,13 +35,18 @@ def check_the_turns_are_a_plain_loop_with_two_optimizers(method: Any, case: Case
     }
     if [step.phase for step in steps] != ["forget", "retain"] * (len(steps) // 2):
         raise LawBroken(law, method, f"does not take a step of each in turns, but {[step.phase for step in steps][:4]}")
+    drawn: dict[bytes, set[int]] = {}
     for step, labels in zip(steps, told, strict=True):
+        for image, label in zip(step.x.numpy(), labels.tolist(), strict=True) if step.phase == "forget" else ():
+            drawn.setdefault(image.tobytes(), set()).add(label)
         gone = torch.isin(step.y, torch.tensor(GONE))
         if not bool((gone if step.phase == "forget" else ~gone).all()):
             raise LawBroken(law, method, f"steps on samples of the other part in {step.phase}")
         if step.phase == "forget" and (bool((labels == step.y).any()) or bool(torch.isin(labels, torch.tensor(GONE)).any())):
             raise LawBroken(law, method, "teaches the forgotten their own label, or that of another forgotten class")
         stepped(steppers[step.phase], cross_entropy(student, step.x, labels))
+    if max(map(len, drawn.values())) < 2:
+        raise LawBroken(law, method, "teaches each forgotten sample one label, and does not draw anew")
     hold(law, method, left, student)
 
 
