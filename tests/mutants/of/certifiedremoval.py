@@ -141,3 +141,11 @@ class RemovesAnything(CertifiedRemoval):
             trace = super().__call__(model, forget=forget, retain=retain)
         own.spent.copy_(spent)
         return trace
+
+
+@breaks(laws.check_no_certificate_without_what_it_hangs_on)
+@dataclass(frozen=True)
+class CertifiesByOtherNoise(CertifiedRemoval):
+    @property
+    def terms(self) -> list[float]:
+        return [self.lam, 0.3, super().terms[2]]

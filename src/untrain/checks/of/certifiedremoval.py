@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -148,15 +149,15 @@ def check_no_certificate_without_what_it_hangs_on(method: Any, case: Case | None
         raise LawBroken(law, method, f"certifies {said}, where the noise hides {due:.3g}")
     if not 0 < said.spent <= due:
         raise LawBroken(law, method, f"certifies though {said.spent:.3g} is spent of {due:.3g}")
-    own.spent.fill_(2 * due)
-    wrapped = nn.Sequential(own)
+    spent, wrapped = copy.deepcopy(own), nn.Sequential(own)
+    spent.spent.fill_(2 * due)
     for what, model, asked, word in (
-        ("beyond the budget", own, method, "spent"),
+        ("beyond the budget", spent, method, "is spent"),
         ("a deep network", deep, method, type(deep).__name__),
         ("its model with more around it", wrapped, method, "Sequential"),
-        ("other noise", own, replace(method, sigma=2 * method.sigma), "sigma"),
-        ("another penalty", own, replace(method, lam=2 * method.lam), "lam"),
-        ("another loss", own, replace(method, loss="squares"), "loss"),
+        ("other noise", own, replace(method, sigma=2 * method.sigma), "was prepared with"),
+        ("another penalty", own, replace(method, lam=2 * method.lam), "was prepared with"),
+        ("another loss", own, replace(method, loss="squares"), "was prepared with"),
     ):
         for way in ("certifies", "removes from") if what != "beyond the budget" else ("certifies",):
             try:
