@@ -31,8 +31,8 @@ LAYERS = {
     "tied weights": (Tied(), (12,)),
     "groups": (nn.Sequential(nn.Conv2d(4, 6, 3, groups=2, padding=1, stride=2), nn.Flatten(), nn.Linear(54, 3)), (4, 6, 6)),
     "each channel by itself": (nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(64, 3)), (4, 6, 6)),
-    "another padding": (nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect", dilation=1), nn.Flatten(), nn.Linear(108, 3)), (2, 6, 6)),
-    "dilation": (nn.Sequential(nn.Conv2d(2, 3, (3, 2), padding=(2, 1), dilation=2), nn.Flatten(), nn.Linear(90, 3)), (2, 6, 6)),
+    "another padding": (nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(108, 3)), (2, 6, 6)),
+    "dilation": (nn.Sequential(nn.Conv2d(4, 3, (3, 2), padding=(2, 1), dilation=2), nn.Flatten(), nn.Linear(108, 3)), (4, 6, 6)),
 }
 
 
@@ -40,9 +40,9 @@ LAYERS = {
 def test_a_step_off_what_samples_excite_leaves_the_answers_to_them_and_moves_others(kind):
     module, shape = LAYERS[kind]
     module = copy.deepcopy(module).double()
-    # So few and so plain that they span a part of what a layer reads.
-    few = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).double()
-    few[..., : shape[-1] // 2] = 0
+    # A slope along the last dimension, so plain that its patches span a part of what a layer reads.
+    a, b = torch.randn(2, *shape[:-1], generator=torch.Generator().manual_seed(0)).double()
+    few = (a[..., :1, None] * torch.arange(shape[-1]) + b[..., :1, None] if len(shape) > 1 else a * torch.arange(shape[-1]) + b).expand(shape)[None].contiguous()
     other = torch.randn(4, *shape, generator=torch.Generator().manual_seed(1)).double()
     network = Network(module)
     before = [module(x).detach() for x in (few, other)]
