@@ -44,8 +44,8 @@ class BoundsByTheSmallestDirection(CertifiedRemoval):
 @dataclass(frozen=True)
 class RemovesTurnedRound(CertifiedRemoval):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
-        real = CertifiedRemoval.slope
-        with mock.patch.object(CertifiedRemoval, "slope", lambda *args: -real(*args)):
+        real = CertifiedRemoval.solved
+        with mock.patch.object(CertifiedRemoval, "solved", lambda *args: -real(*args)):
             return super().__call__(model, forget=forget, retain=retain)
 
 
@@ -53,8 +53,8 @@ class RemovesTurnedRound(CertifiedRemoval):
 @dataclass(frozen=True)
 class ForgetsThePenalty(CertifiedRemoval):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
-        real = CertifiedRemoval.slope
-        with mock.patch.object(CertifiedRemoval, "slope", lambda own, w, X, Y: real(own, w, X, Y) - own.lam * len(X) * w):
+        real = CertifiedRemoval.solved
+        with mock.patch.object(CertifiedRemoval, "solved", lambda own, w, X, G: real(own, w, X, G - own.lam * len(forget) * w)):
             return super().__call__(model, forget=forget, retain=retain)
 
 
