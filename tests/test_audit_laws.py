@@ -160,6 +160,7 @@ def test_what_is_trained_to_look_is_written_nowhere(tmp_path, monkeypatch):
     """Audits that bring the class back in a copy leave no file, and no model that knows the class outlives them."""
     monkeypatch.chdir(tmp_path)
     for name in ("UNTRAIN_CACHE", "TMPDIR"):
+        (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(tempfile, "tempdir", None)
     kept, built = Questioned.fresh(), Subject.copy
@@ -177,4 +178,5 @@ def test_what_is_trained_to_look_is_written_nowhere(tmp_path, monkeypatch):
     gc.collect()
     assert len(made) > 12
     assert [one() for one in made if one() is not None] == []
-    assert list(tmp_path.rglob("*")) == []
+    assert tempfile.gettempdir() == str(tmp_path / "TMPDIR")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []

@@ -100,12 +100,36 @@ def test_rows_are_shown_near_only_not_seen_to_differ_or_found():
     assert equivalences(record(0.4, m=1)) == []
 
 
+def test_what_a_test_finds_is_not_called_unseen_whatever_the_verdict_names_first():
+    """Of a ruined model no row is flagged, and RESIDUE names those that know more alone."""
+    told = record(0.9)
+    told["run"] = told["run"] | {"marks": ["collapsed"]}
+    told["verdict"] = judged(told)
+    assert (told["verdict"]["code"], told["verdict"]["flagged"]) == ("COLLAPSED", [])
+    assert [(e.name, e.found, e.shown) for e in equivalences(told)] == [("strangeness", True, False)]
+    assert in_words(told) == ""
+    # On the side of knowing less too, beside an answer that is still given.
+    told = record(0.2)
+    named = {"name": "forgotten, test", "values": {"unlearned": [value(0.9, low=0.8, high=0.97)]}}
+    told["audits"].append({**told["audits"][0], "name": "accuracy", "rows": [told["audits"][0]["rows"][0] | named]})
+    told["verdict"] = judged(told)
+    assert told["verdict"]["flagged"] == ["forgotten, test"]
+    assert next(e for e in equivalences(told) if e.name == "strangeness").found
+    told = record(0.4, classes=(), rows=[value(0.7, low=0.6, high=0.8, p=1e-4, least=0.1)])
+    told["run"] = told["run"] | {"marks": ["collapsed"]}
+    told["verdict"] = judged(told)
+    assert [(e.name, e.found) for e in equivalences(told)] == [("strangeness", False), ("membership", True)]
+
+
 def test_a_list_is_asked_whether_it_lies_near_one_half():
     told = record(0.4, classes=(), rows=[value(0.51, low=0.47, high=0.55, p=0.6, least=0.05)])
     (auc,) = (e for e in equivalences(told) if e.name == "membership")
     assert auc.p == pytest.approx(stats.norm.cdf((0.51 - 0.55) / (0.04 / stats.norm.ppf(0.975))), rel=1e-6)
     assert auc.shown
-    assert "no trace (within 0.05 of one half)" in in_words(told)
+    # Each row is said to be near what it was compared with.
+    assert in_words(told) == (
+        "shown at 5 % to be nearer to retrained models than to the original, on either side: strangeness; shown at 5 % to be no trace (within 0.05 of one half): membership"
+    )
     # What the verdict on a list says is what it said: none is declared clean.
     assert told["verdict"]["code"] == "INCONCLUSIVE"
     for number, low, high in ((0.56, 0.52, 0.60), (0.5, 0.3, 0.7), (1.0, 0.94, 1.0), (0.0, 0.0, 0.06), (0.97, 0.92, 1.0)):

@@ -10,8 +10,11 @@ import pytest
 import torch
 from scipy import stats
 
-from blobs import blobs
+from blobs import blobs, taught
+from untrain.audits.canary import Canary
+from untrain.audits.membership import Membership
 from untrain.cli import main
+from untrain.core.audit import audit
 from untrain.core.canary import draw_canaries
 from untrain.core.data import Data
 from untrain.core.data.overlap import places
@@ -69,14 +72,60 @@ def changed(told, **fields):
         (lambda told: [told], "holds no canaries"),
         (lambda told: changed(told, place=told["canaries"][1]["place"]), "a place twice"),
         (lambda told: changed(told, place=-1), "a place twice, or one that is not there"),
+        (lambda told: changed(told, place=120), "one that is not there"),
+        (lambda told: changed(told, place=told["canaries"][0]["place"] + 0.5), "one that is not there"),
+        (lambda told: changed(told, place=True), "one that is not there"),
+        (lambda told: told | {"canaries": []}, "or none"),
+        (lambda told: changed(told, given=told["canaries"][0]["label"]), "its own label"),
+        (lambda told: changed(told, label=told["canaries"][0]["given"]), "tells another of it than it has"),
+        (lambda told: changed(told, inside="true"), "neither true nor false"),
+        (lambda told: changed(told, inside=1), "neither true nor false"),
         (lambda told: changed(told, given="nobody"), "is not as it should be"),
+        (lambda told: changed(told, given=4), "is not as it should be"),
         (lambda told: told | {"canaries": 3}, "is not as it should be"),
+        (lambda told: told | {"canaries": [3]}, "is not as it should be"),
     ],
 )
 def test_what_untrain_did_not_write_is_refused(data, file, edit, said):
     file.write_text(json.dumps(edit(json.loads(file.read_text()))))
     with pytest.raises(BadData, match=said):
         with_canaries(data, file)
+
+
+def test_an_edited_coin_makes_other_data(data, file):
+    """So that no run is audited by a file that was edited since: its data are told by this hash."""
+    told = json.loads(file.read_text())
+    before = with_canaries(data, file)
+    told["canaries"][0]["inside"] = not told["canaries"][0]["inside"]
+    file.write_text(json.dumps(told))
+    after = with_canaries(data, file)
+    assert abs(len(after.train) - len(before.train)) == 1
+    assert after.sha256 != before.sha256
+
+
+def test_a_seed_of_too_many_bits_is_refused(data):
+    for seed in (2**63, -(2**63) - 1, 2**64, 10**30):
+        with pytest.raises(BadArgument, match="more than 63 bits"):
+            draw_canaries(data.train, 10, seed=seed)
+    assert len(draw_canaries(data.train, 10, seed=2**63 - 1).every) == 10
+
+
+def test_a_hold_out_under_right_labels_says_nothing_of_canaries_under_wrong_ones(data, tmp_path):
+    """An honest model is far surer of the one than of the other: beside coins no rank test is judged, and a request for canaries has no hold-out."""
+    file, whole = tmp_path / "coins.json", replace(data, train=blobs(400, 0), holdout=blobs(200, 2))
+    drawn = draw_canaries(whole.train, 100, seed=3)
+    file.write_bytes(written(whole, drawn))
+    assert split(with_canaries(whole, file), "canaries").parts.get("holdout") is None
+    assert split(with_canaries(whole, file), "random:10%").parts["holdout"] is not None
+    asked = drawn.split(whole.test, holdout=whole.holdout)
+    entries = audit(taught(asked.retain, 5), asked, [Membership(), Canary()])
+    ranks = entries[0]["rows"][0]["values"]["unlearned"][0]
+    assert ranks["p"] < 1e-6
+    assert ranks["value"] < 0.3
+    found = judge_list(entries, len(asked.forget))
+    assert found["code"] == "INCONCLUSIVE"
+    assert list(found["tests"]) == ["coins guessed"]
+    assert judge_list(entries[:1], len(asked.forget))["code"] == "UNLIKE"
 
 
 def test_other_samples_another_order_and_other_labels_are_refused(data, file):

@@ -29,7 +29,7 @@ class Canaries:
     places: Tensor
 
     def split(self, test: Samples, **parts: Any) -> Split:
-        """Forget the canaries that are inside; all of them are the part `canaries`, by which the audit of this name judges."""
+        """Forget the canaries that are inside; all of them are the part `canaries`, by which the audit of this name judges. A hold-out is of no use to it: its labels are right."""
         first = len(self.train) - int(self.inside.sum())
         return Split.by_index(self.train, test, forget=range(first, len(self.train)), canaries=self.every, **parts)
 
@@ -46,7 +46,7 @@ def draw_canaries(train: Samples, m: int = 200, *, seed: int = 0) -> Canaries:
         seed: Seed of what is drawn. Whoever knows it knows the coins: choose your own.
 
     Raises:
-        BadArgument: fewer than 10, more than half of the samples, or samples of one class.
+        BadArgument: fewer than 10, more than half of the samples, samples of one class, or a seed of more than 63 bits.
 
     >>> drawn = draw_canaries(Samples(torch.zeros(40, 2), torch.arange(40) % 4), 10)
     >>> len(drawn.every), len(drawn.train) == 30 + int(drawn.inside.sum())
@@ -57,6 +57,8 @@ def draw_canaries(train: Samples, m: int = 200, *, seed: int = 0) -> Canaries:
         raise BadArgument(f"{m} canaries of {len(train)} samples; draw 10 or more, and at most half of them")
     if len(classes) < 2:
         raise BadArgument("these samples have one class, so that there is no wrong label; canaries need two or more")
+    if not -(2**63) <= seed < 2**63:
+        raise BadArgument(f"a seed of {seed} has more than 63 bits; choose a smaller one")
     g = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=g)
     right = torch.searchsorted(classes, train.y[order[:m]])

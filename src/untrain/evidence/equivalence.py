@@ -14,10 +14,10 @@ from typing import Any
 
 from scipy import special
 
-from untrain.evidence.listed import MARGIN, TESTS
+from untrain.evidence.listed import MARGIN, TESTS, answers, differing_in_list, tested_list
 from untrain.evidence.rows import Table
 from untrain.evidence.statistics import floor_of
-from untrain.evidence.verdict import FAMILIES
+from untrain.evidence.verdict import FAMILIES, tested
 
 SHARE = 0.5
 """Of the way from retrained models to the original: a model within it, on either side, is nearer to them than to it."""
@@ -35,7 +35,8 @@ class Equal:
         near: What no trace looks like: the retrained models' mean, or one half.
         margin: How far from it the row may lie, in the row's own unit.
         p: The larger p of the two one-sided tests.
-        found: Whether the verdict found it to lie elsewhere.
+        found: Whether the verdict's test of it finds it to lie elsewhere, whatever the verdict names first.
+        half: Whether one half is what no trace looks like.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Equal:
     margin: float
     p: float
     found: bool
+    half: bool = False
 
     @property
     def shown(self) -> bool:
@@ -78,7 +80,8 @@ def within_half(value: float, se: float, margin: float = MARGIN) -> float:
 
 def equivalences(record: Mapping[str, Any]) -> list[Equal]:
     """Each row that could say that no trace is left, beside two retrained models or more and the original; of a list each row whose null is one half."""
-    found, table = set((record["verdict"] or {}).get("flagged", ())), Table(record["audits"])
+    table, of = Table(record["audits"]), answers(record)
+    _, more, less, _ = tested(table, of)
     out = []
     for key in (key for family in FAMILIES.values() if family.clears for key in family.rows):
         own, references, original = table.numbers(key, "unlearned"), table.numbers(key, "retrained"), table.number(key, "original")
@@ -88,23 +91,26 @@ def equivalences(record: Mapping[str, Any]) -> list[Equal]:
         # An original that knows no more than they do shows no way on which to be near.
         if (original - mean) * int(row["knows"]) > 0:
             p = within(own[0], references, original, floor=floor_of(row["unit"]))
-            out.append(Equal(row["name"], mean, SHARE * abs(original - mean), p, row["name"] in found))
+            out.append(Equal(row["name"], mean, SHARE * abs(original - mean), p, row["name"] in {*more, *less}))
     if not record["request"]["classes"]:
-        for key in TESTS:
+        tests = tested_list(record["audits"])
+        found = differing_in_list(tests, of)
+        for key in (key for key in TESTS if key[1] in tests):
             value = table.value(key, "unlearned")
             if value is not None and value.get("low") is not None:
                 # A 95 % interval, of which one end may have been cut off at 0 or 1.
                 se = max(value["high"] - value["value"], value["value"] - value["low"]) / float(special.ndtri(0.975))
-                out.append(Equal(key[1], 0.5, MARGIN, 1.0 if value["value"] in (0.0, 1.0) else within_half(value["value"], se), key[1] in found))
+                out.append(Equal(key[1], 0.5, MARGIN, 1.0 if value["value"] in (0.0, 1.0) else within_half(value["value"], se), key[1] in found, half=True))
     return out
 
 
 def in_words(record: Mapping[str, Any]) -> str:
     """What is shown to lie near and what is not, in a sentence; nothing where no row was asked."""
     asked = equivalences(record)
-    shown, only = [e for e in asked if e.shown], [e.name for e in asked if not e.shown and not e.found]
-    classes = bool(record["request"]["classes"])
-    where = "nearer to retrained models than to the original, on either side" if classes else f"no trace (within {MARGIN:g} of one half)"
-    told = [f"shown at 5 % to be {where}: {', '.join(e.name for e in shown)}"] if shown else []
+    only = [e.name for e in asked if not e.shown and not e.found]
+    told = list[str]()
+    for half, where in ((False, "nearer to retrained models than to the original, on either side"), (True, f"no trace (within {MARGIN:g} of one half)")):
+        if shown := [e.name for e in asked if e.shown and e.half == half]:
+            told.append(f"shown at 5 % to be {where}: {', '.join(shown)}")
     told += [f"not seen to differ, and not shown to be as near: {', '.join(only)}"] if only else []
     return "; ".join(told)

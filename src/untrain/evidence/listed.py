@@ -21,7 +21,7 @@ TESTS = (
     ("exposure", "U-LiRA"),
     ("canary", "coins guessed"),
 )
-"""The rows that are judged of a list, each as the audit's name and its own; .5 means no trace in each, and each null is exact."""
+"""The rows that are judged of a list, each as the audit's name and its own; .5 means no trace in each, and each null is exact. Where there are coins, no other."""
 
 COINS = "coins guessed"
 """The row that compares with coins, and with no hold-out."""
@@ -104,8 +104,8 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
     from untrain.evidence.statistics import holm
 
     rows = {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
-    tests = {name: test for name, values in rows.items() if (test := _test(values)) is not None}
-    hit = holm({name: test["p"] for name, test in tests.items()}, LEVEL / of)
+    tests = tested_list(audits)
+    hit = differing_in_list(tests, of)
     sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL / of) if tests[n]["original"] > 0.5]
     more, less = ([n for n in hit if tests[n]["side"] == side] for side in ("more", "less"))
     code, reasons, flagged = found["code"], list(found["reasons"]), list(found["flagged"])
@@ -125,6 +125,23 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
         "without_power": sorted({*found["without_power"], *(n for n in tests if n not in sees)}),
         "sentence": SENTENCES[code].format(what=what(request), reasons="; ".join(reasons), m=found["retrained"], tests=len(found["tests"]) + len(tests)),
     }
+
+
+def tested_list(audits: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The test of each row of TESTS that has one, by its name.
+
+    Where there are coins, they alone: canaries have wrong labels, and so are not alike to samples of a hold-out, not even to a model that never saw any of both.
+    """
+    rows = {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
+    tests = {name: test for name, values in rows.items() if (test := _test(values)) is not None}
+    return {COINS: tests[COINS]} if COINS in tests else tests
+
+
+def differing_in_list(tests: Mapping[str, Mapping[str, Any]], of: int = 1) -> list[str]:
+    """Which of them find something, on either side, by Holm's correction."""
+    from untrain.evidence.statistics import holm
+
+    return holm({name: test["p"] for name, test in tests.items()}, LEVEL / of)
 
 
 def _test(values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -156,16 +173,14 @@ def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Collecti
         why = next((entry["skipped"] for entry in audits if entry["name"] == "membership" and entry["skipped"]), "membership was not asked")
         lacks = "there is no hold-out" if "holdout" in why else why
         return [f"{lacks}; bring {BRING} samples or more of the same kind that no model was trained on (--holdout)"]
-    thrown, tests = ([_coins(rows[COINS]["unlearned"][0])] if COINS in tests else []), [name for name in tests if name != COINS]
-    if not tests:
-        return [*thrown, "no list is declared clean by such a test alone; training anew without them is the sure way"]
+    if COINS in tests:
+        return [_coins(rows[COINS]["unlearned"][0]), "no list is declared clean by such a test alone; training anew without them is the sure way"]
     least, n = min((rows[name]["unlearned"][0]["least"], rows[name]["unlearned"][0]["n"]) for name in tests)
     found = "its rank test against the hold-out" if len(tests) == 1 else f"{len(tests)} rank tests against the hold-out"
     few, takes = "one sample" if count == 1 else f"{count:,} samples", needed(MARGIN)
     enough = takes is not None and n >= takes
     clean = "no list is declared clean by such tests alone" if enough else f"{few} can be found wanting but not declared clean: it takes {takes:,}, and as many never seen"
     return [
-        *thrown,
         f"{found} found nothing, and would have seen a shift of the AUC by {least:.2f} in 8 of 10 cases (n = {n:,})",
         f"{clean}{'' if enough else f', to say that no shift above {MARGIN:g} is left'}; training anew without them is the sure way",
     ]

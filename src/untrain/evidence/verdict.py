@@ -104,7 +104,7 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
         of: How many exits of the network are judged beside each other: each family's level is shared among them.
     """
     table = Table(audits)
-    tests, more, less, seeing = _tested(table, of)
+    tests, more, less, seeing = tested(table, of)
     m, doubtful, capped = table.retrained, _doubtful(table), _capped(table, tests, of)
     unmeasured, left_out = _unmeasured(table, audits), _left_out(audits)
     named = _named(table.value(("accuracy", ANSWERED), "unlearned"))
@@ -175,7 +175,7 @@ def _clearing() -> set[str]:
     return {name for family in FAMILIES.values() if family.clears for _, name in family.rows}
 
 
-def _tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
+def tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
     """Each judged row's test; the rows found to know more, and less, than the retrained models; and those that would find the original."""
     from untrain.evidence.statistics import holm
 

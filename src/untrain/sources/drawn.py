@@ -50,11 +50,13 @@ def with_canaries(data: Data, path: Path) -> Data:
         rows, called = found["canaries"], {_called(data.train.names, label): label for label in range(data.classes)}
         if found["data"]["sha256"] != _digest(data.train):
             raise BadData(f"{path.name} was drawn of other training samples than those of {data.name}, or they were labelled otherwise then; name the same by --data")
-        places, given = [int(row["place"]) for row in rows], [called[row["given"]] for row in rows]
-        if sorted(set(places)) != sorted(places) or not all(0 <= place < len(data.train) for place in places):
-            raise BadData(f"{path.name} names a place twice, or one that is not there; it is not what `untrain canaries` wrote")
-        inside = torch.tensor([row["inside"] is True for row in rows], dtype=torch.bool)
-        drawn = planted(data.train, torch.tensor(places, dtype=torch.long), torch.tensor(given), inside)
+        places, given, coins = ([row[field] for row in rows] for field in ("place", "given", "inside"))
+        if not places or len(set(places)) != len(places) or not all(type(place) is int and 0 <= place < len(data.train) for place in places):
+            raise BadData(f"{path.name} names a place twice, or one that is not there, or none; it is not what `untrain canaries` wrote")
+        own = [_called(data.train.names, label) for label in data.train.y[places].tolist()]
+        if any(row["label"] != label or row["given"] == label or type(row["inside"]) is not bool for row, label in zip(rows, own, strict=True)):
+            raise BadData(f"{path.name} gives a canary its own label, tells another of it than it has, or a coin that is neither true nor false; draw canaries anew")
+        drawn = planted(data.train, torch.tensor(places), torch.tensor([called[name] for name in given]), torch.tensor(coins))
     note = f"{len(places)} of the training samples were drawn as canaries: those that a coin chose are trained on under wrong labels, the others are left out"
     sha256 = hashlib.sha256(data.sha256.encode() + hashlib.sha256(read).digest()).hexdigest()
     return replace(data, train=drawn.train, sha256=sha256, whole=None, notes=(*data.notes, note), canaries=drawn.every)

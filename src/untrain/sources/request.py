@@ -44,7 +44,8 @@ def split(data: Data, forget: str) -> Split:
         ratio, seed = drawn(forget)
         return Split.random(data.train, data.test, ratio=ratio, seed=seed, **parts)
     if forget == CANARIES:
-        return Split.by_index(data.train, data.test, forget=_inside(data), **parts)
+        # To no model are samples of a hold-out, under the labels that are theirs, like canaries under wrong ones; what compares with them is left out.
+        return Split.by_index(data.train, data.test, forget=_inside(data), **{name: part for name, part in parts.items() if name != "holdout"})
     pool = data.train if data.whole is None else data.whole
     if kind == "index" and what:
         places = _places(Path(what), len(pool))

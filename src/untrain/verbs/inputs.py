@@ -55,7 +55,7 @@ class Inputs:
         mirror: An image mirrored left to right is one of the same class, so that training may mirror; not so for digits, letters or traffic signs.
         outside: Files of the data may lie outside of its folder, where a table or a link names them there; with data that others made those could be your own.
         forget: What to forget. Classes by number or name: class:3,5 or class:cat,dog. Single samples: index:FILE (a number a line), files:LIST.csv (file names),
-            where:COLUMN=VALUE, random:10% or random:10%,seed=3; canaries, those that --canaries put into the training.
+            where:COLUMN=VALUE, random:10% or random:10%,seed=3; canaries, those that --canaries put into the training (no hold-out is asked beside them).
         weights: Weights of the model as .safetensors (`untrain convert` makes them); the zoo's published or bundled ones where none are named.
         seed: Same seed, same bits.
         norm: imagenet, cifar10, cifar100, half, unit, grey, or mean/std as in .485,.456,.406/.229,.224,.225; the model's own where none is named.
