@@ -40,6 +40,12 @@ def test_a_model_at_the_edge_or_beyond_is_shown_near_no_oftener_than_the_level_s
         assert shown >= stats.binom.ppf(0.0005, draws, 0.05)
 
 
+def test_models_that_agree_by_chance_show_no_more_than_the_smallest_spread_lets_them():
+    assert within(0.4, [0.4] * 6, 0.44) > 0.05 > within(0.4, [0.4] * 6, 0.5)
+    (near,) = equivalences(record(0.4, original=0.44, spread=0.0))
+    assert not near.shown
+
+
 def test_an_honest_model_is_mostly_shown_near_where_the_original_is_far_and_seldom_where_it_is_not():
     rng, draws, m = np.random.default_rng(0), 1000, 8
     near = [np.mean([within(float(rng.normal()), list(rng.normal(size=m)), way, floor=0.0) <= 0.05 for _ in range(draws)]) for way in (12.0, 4.0)]
@@ -130,6 +136,9 @@ def test_a_list_is_asked_whether_it_lies_near_one_half():
     assert in_words(told) == (
         "shown at 5 % to be nearer to retrained models than to the original, on either side: strangeness; shown at 5 % to be no trace (within 0.05 of one half): membership"
     )
+    # Of an interval that was cut off the longer side counts.
+    (cut,) = (e for e in equivalences(record(0.4, classes=(), rows=[value(0.5, low=0.46, high=0.52, p=0.6, least=0.05)])) if e.name == "membership")
+    assert cut.p == pytest.approx(stats.norm.cdf(-0.05 / (0.04 / stats.norm.ppf(0.975))), rel=1e-6)
     # What the verdict on a list says is what it said: none is declared clean.
     assert told["verdict"]["code"] == "INCONCLUSIVE"
     for number, low, high in ((0.56, 0.52, 0.60), (0.5, 0.3, 0.7), (1.0, 0.94, 1.0), (0.0, 0.0, 0.06), (0.97, 0.92, 1.0)):
