@@ -104,6 +104,8 @@ def test_rows_are_shown_near_only_not_seen_to_differ_or_found():
     assert in_words(record(0.5, spread=0.005)) == ""
     assert equivalences(record(0.4, original=0.35)) == []
     assert equivalences(record(0.4, m=1)) == []
+    # To an original without a number there is no way of which a half could be told.
+    assert equivalences(record(0.4, original=None)) == []
 
 
 def test_what_a_test_finds_is_not_called_unseen_whatever_the_verdict_names_first():
