@@ -92,6 +92,26 @@ def test_what_untrain_did_not_write_is_refused(data, file, edit, said):
         with_canaries(data, file)
 
 
+def test_files_are_told_by_their_names_and_order(data, tmp_path):
+    """What lies in a file need not be read for it: images of a folder may be many."""
+    path, train = tmp_path / "coins.json", blobs(120, 0)
+
+    def called(names, of=train):
+        made = of[torch.arange(len(of))]
+        made.columns = {"path": names}
+        return replace(data, train=made)
+
+    names = [f"{i}.png" for i in range(120)]
+    drawn = called(names)
+    path.write_bytes(written(drawn, draw_canaries(drawn.train, 30, seed=3)))
+    told = json.loads(path.read_text())["canaries"]
+    assert [row["file"] for row in told] == [names[row["place"]] for row in told]
+    assert len(with_canaries(called(names, blobs(120, 0).labelled(train.y)), path).canaries) == 30
+    for other in (["other.png", *names[1:]], [names[1], names[0], *names[2:]]):
+        with pytest.raises(BadData, match="other training samples"):
+            with_canaries(called(other), path)
+
+
 def test_an_edited_coin_makes_other_data(data, file):
     """So that no run is audited by a file that was edited since: its data are told by this hash."""
     told = json.loads(file.read_text())
