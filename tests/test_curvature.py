@@ -219,3 +219,17 @@ def test_a_head_of_flat_curvature_needs_damping():
     network = Network(nn.Sequential(nn.Linear(3, 2)).eval())
     with seeded(0), pytest.raises(Diverged, match="has no inverse; raise the damping"):
         exact(network, F.cross_entropy, Samples(torch.ones(4, 3), torch.arange(4) % 2), damping=-0.1, phase="hessian", batch=4)
+
+
+def test_where_nothing_curves_the_products_need_damping():
+    """A softmax that is sure of a wrong class has a slope, and in floats no curvature."""
+    module = nn.Linear(2, 2).eval()
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[1e4, 0.0], [0.0, 0.0]]))
+        module.bias.zero_()
+    samples, v = Samples(torch.ones(4, 2), torch.ones(4, dtype=torch.long)), [torch.ones(2, 2), torch.ones(2)]
+    with seeded(0):
+        with pytest.raises(Diverged, match="nothing curves; raise the damping"):
+            solve(Network(module), F.cross_entropy, samples, v, damping=0.0, steps=3, phase="solve", batch=4)
+        found, _ = solve(Network(module), F.cross_entropy, samples, v, damping=0.5, steps=3, phase="solve", batch=4)
+    assert all(torch.equal(w, 2 * u) for w, u in zip(found, v, strict=True))

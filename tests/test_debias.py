@@ -291,6 +291,46 @@ def test_as_many_layers_move_as_answer_by_what_the_first_of_them_reads():
         assert {name.split(".")[0] for name, value in module.state_dict().items() if not torch.equal(value, made[name])} == moves
 
 
+class Shared(nn.Module):
+    """The layer ahead of the head has a parameter that one ahead of it has too."""
+
+    def __init__(self, key):
+        super().__init__()
+        torch.manual_seed(0)
+        self.put, self.first, self.last, self.head = nn.Linear(3, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        setattr(self.last, key, getattr(self.first, key))
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.last(torch.tanh(self.first(torch.tanh(self.put(x)))))))
+
+
+@pytest.mark.parametrize("key", ["weight", "bias"])
+def test_a_layer_that_shares_what_would_move_with_one_ahead_stays(key):
+    """Where both moved, what was kept of pairs would be read of another network: the bias told of would not be the one that is there."""
+    module, pairs = Shared(key).eval(), Pairs.of(planted(200, 4), flip)
+    result = debias(module, pairs, method=FMD(give=1.0))
+    made = result.model.state_dict()
+    assert {name.split(".")[0] for name, value in module.state_dict().items() if not torch.equal(value, made[name])} == {"head"}
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_no_more_pairs_than_a_batch_are_looked_at_at_once(case, layers):
+    """Those held back neither, of which the length of a step is told; it is told the same."""
+    model, _, steps, _ = (deep(), *case[1:])
+    sizes = []
+    with seeded(0):
+        network = Network(model)
+        rest = Rest.of(network, layers, steps.one)
+        held = beside(*(rest.read(network, side) for side in (steps.one, steps.other)))
+        whole = rest.told(held, 600)
+        rest.network.module.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+        pieces = rest.told(held, 70)
+        assert torch.allclose(whole[0], pieces[0], atol=1e-6)
+        assert pieces[1:] == pytest.approx(whole[1:], abs=1e-6)
+        FMD(layers=layers, batch=70, steps=1).stepped(network, rest, held[:300], held[300:])
+    assert max(sizes) == 70
+
+
 def check_what_no_head_reaches_the_layer_ahead_does(method, case):
     """A body that hands on the colour and the classes in one number: no head tells them apart, and the layer that made it does."""
     _, _, steps, measured = case

@@ -65,6 +65,9 @@ def solve(model: Network, loss: OfAnswers, samples: Samples, vector: Sequence[Te
         steps: Steps at most; each goes over all samples.
         phase: Name for the trace.
         batch: Samples at once.
+
+    Raises:
+        Diverged: the loss does not curve along a step, and there is no damping.
     """
     found, done = [torch.zeros_like(v) for v in vector], Trace.of(Phase(phase))
     left, way = list(vector), list(vector)
@@ -75,7 +78,10 @@ def solve(model: Network, loss: OfAnswers, samples: Samples, vector: Sequence[Te
         bent, looked = gauss_newton(model, loss, samples, way, phase=phase, batch=batch)
         done = Trace.of(*done.values(), looked)
         bent = [b.to(w) + damping * w for b, w in zip(bent, way, strict=True)]
-        share = size / _product(way, bent)
+        curved = _product(way, bent)
+        if not curved > 0:
+            raise Diverged("along a step of conjugate gradients nothing curves", phase, "raise the damping")
+        share = size / curved
         found = [f + share * w for f, w in zip(found, way, strict=True)]
         left = [r - share * b for r, b in zip(left, bent, strict=True)]
         before, size = size, _product(left, left)

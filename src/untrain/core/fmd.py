@@ -43,7 +43,7 @@ class FMD(Method):
     gradients, multiplies by 3000, and accepts a step by accuracy on the very pairs that it reports: not so here.
 
     Args:
-        layers: Last layers that move, at most: linear ones and convolutions, as far back as the answer hangs on what one reads alone; "top layers" in the paper.
+        layers: Last layers that move, at most: linear ones and convolutions, as far back as the answer hangs on what one reads alone and no weight is shared.
         pull: Weight of the penalty at the first step; it grows threefold with each. Chosen with `layers`, `steps`, `give` on training digits (ratio .985) and rows, seeds 10 to 15.
         steps: Newton steps, at most; 1 in the paper.
         damping: What is added to the diagonal of G; 1e-3 in the published code.
@@ -112,17 +112,17 @@ class FMD(Method):
             both: Whether the cross-entropy is that of both sides, and not of the first alone.
         """
         done, few, network = Trace(), pairs[spread(len(pairs), min(len(pairs), self.curved))], rest.network
-        _, bias, best = rest.told(held)
+        _, bias, best = rest.told(held, self.batch)
         for number in range(1 if self.way == "paper" else self.steps):
             loss = OfPairs(self.pull * 3**number if self.way == "fit" else 0.0, both)
             asked, of = (_exchange, swapped or pairs) if self.way == "paper" else (loss, pairs)
             slope, looked = gradients(network, lambda x, y, asked=asked: asked(network(x), y), of, phase="gradient", batch=self.batch)  # type: ignore[misc]
             step, solved = self.solved(network, loss, few, slope)
             done = Trace.of(*done.values(), looked, solved)
-            start, now, good = [w.detach().clone() for w in network.trainable()], float(loss(rest.told(held)[0], held.y)), list[tuple[float, float, float, float]]()
+            start, now, good = [w.detach().clone() for w in network.trainable()], float(loss(rest.told(held, self.batch)[0], held.y)), list[tuple[float, float, float, float]]()
             for t in LENGTHS:
                 _walk(network, start, step, t)
-                answers, less, right = rest.told(held)
+                answers, less, right = rest.told(held, self.batch)
                 found = (float(loss(answers, held.y)), less, right, t)
                 if good and found > min(good):
                     # Shorter ones are higher again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,7 +36,7 @@ class Rest:
 
     @classmethod
     def of(cls, model: Network, layers: int, samples: Samples) -> Rest:
-        """The last so many layers, or as many as answer by what the first of them reads alone; a copy, in double precision where it is the head.
+        """The last so many layers, or as many as answer by what the first of them reads alone and share no weight; a copy, in double precision where it is the head.
 
         Args:
             model: The network, in evaluation mode.
@@ -49,7 +50,8 @@ class Rest:
             raise BadData(f"the head {model.head.name!r} shares its weight with {model.head.tied[0]!r}, which would move with it; untie them first")
         names = tuple(up_to_head(model))[-layers:]
         for at in range(len(names) - 1):
-            called = _alone(model, names[at], samples)
+            # A layer ahead that has a weight of theirs would move with them, and what was read would be another network's.
+            called = None if _shared(model, names[at:]) else _alone(model, names[at], samples)
             if called is not None:
                 body = copied(model.module).requires_grad_(False)
                 parts = dict(body.named_modules())
@@ -72,12 +74,12 @@ class Rest:
         gather(model, samples, self.names[:1], lambda _, given, __: seen.append(given.cpu()), phase="read")
         return Samples(torch.cat(seen), samples.y)
 
-    def told(self, pairs: Samples) -> tuple[Tensor, float, float]:
-        """The answers [2 n, C], the bias of the pairs, and the accuracy over both sides."""
-        x, labels = pairs.batch(torch.arange(len(pairs)), device=self.network.device)
+    def told(self, pairs: Samples, batch: int = 500) -> tuple[Tensor, float, float]:
+        """The answers [2 n, C], beside the labels in memory and not on the device; the bias of the pairs, and the accuracy over both sides."""
+        rows = torch.split(torch.arange(len(pairs)), batch)
         with torch.no_grad():
-            answers = self.network(x)
-        both, labels = answers.double().view(len(labels), 2, -1), labels[:, None].expand(-1, 2)
+            answers = torch.cat([self.network(x).cpu() for x, _ in pairs.stream(((some, None) for some in rows), self.network.device)])
+        both, labels = answers.double().view(len(pairs), 2, -1), pairs.y[:, None].expand(-1, 2)
         p, q = both.softmax(2).gather(2, labels[:, :, None])[..., 0].T
         return answers, float((p - q).abs().mean()), float((both.argmax(2) == labels).double().mean())
 
@@ -102,6 +104,13 @@ def up_to_head(model: Network) -> dict[str, Layer]:
     """The layers that have weights up to the head, by name, in the order in which they were put in."""
     layers = candidates(model.module)
     return {name: layers[name] for name in list(layers)[: list(layers).index(model.head.name) + 1]}
+
+
+def _shared(model: Network, names: tuple[str, ...]) -> bool:
+    """Whether one of these layers has a parameter that another layer has too."""
+    owners = Counter(id(p) for part in model.module.modules() for p in part.parameters(recurse=False))
+    parts = dict(model.module.named_modules())
+    return any(owners[id(p)] > 1 for name in names for p in parts[name].parameters())
 
 
 def beside(one: Samples, other: Samples) -> Samples:
