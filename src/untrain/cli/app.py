@@ -20,6 +20,7 @@ from untrain.cli.keeping import cache, key, sign
 from untrain.cli.ledger import ledger
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument
+from untrain.core.processors import cap
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.run_files import PAGE, RECORD, TRAINING
 
@@ -358,6 +359,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
     try:
+        # Before a method is imported, and torch with it, which counts processors once.
+        cap()
         if any("\0" in token for token in tokens):
             raise BadArgument("an argument holds a zero byte, which no name can; leave it out")
         _refuse_unknown_method(tokens)

@@ -17,7 +17,6 @@ from cyclopts import CycloptsError
 from untrain.cli import show
 from untrain.core.errors import BadArgument, Resources, Unforeseen, UntrainError
 from untrain.core.memory import ran_out
-from untrain.core.processors import cap
 from untrain.core.stopping import Stopped, heeded
 from untrain.core.wording import plain, said, told
 
@@ -32,8 +31,6 @@ def guarded(verb: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(verb)
     def called(*arguments: Any, **given: Any) -> int:
-        # Before the verb imports what starts threads.
-        cap()
         with show.alone(), _staying(), heeded():
             return verb(*arguments, **given)
 
