@@ -56,7 +56,23 @@ def results() -> dict[str, torch.Tensor]:
         out[f"phases-{name}"] = torch.tensor(sum(p.passes for p in result.trace.values()))
         out[f"ranks-{name}"] = torch.tensor(result.engine["ranks"])
     out |= {f"site/{key}": value.clone() for key, value in unlearn(Words().double(), texts(), METHOD).model.state_dict().items()}
+    uneven = unlearn(Short(network(False, torch.float64)), split(), FineTune(epochs=2, batch=21, lr=0.05, augment=False))
+    out |= {f"uneven/{key}": value.clone() for key, value in uneven.model.state_dict().items()}
     return out | {f"seams/{name}": value for name, value in seams().items()}
+
+
+class Short(nn.Module):
+    """A network whose memory runs out beyond six samples, on the second rank alone, and when the forward has drawn and averaged already."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.body(x)
+        if len(x) > 6 and Engine().rank == 1 and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return out
 
 
 class Words(nn.Module):
@@ -135,6 +151,12 @@ def resumed(folder: Path) -> dict[str, torch.Tensor]:
     again = unlearn(dropping(), split(), method, store=folder, progress=note)
     tail = unlearn(dropping(), split(), FineTune(epochs=2, batch=59, lr=0.05))
     out = {"resumed-at": torch.tensor(seen[0] - 1)}
+    short = unlearn(Short(dropping()), split(), method)
+    with contextlib.suppress(Killed):
+        unlearn(Short(dropping()), split(), method, store=folder.with_name("short"), progress=kill)
+    on = unlearn(Short(dropping()), split(), method, store=folder.with_name("short"))
+    out |= {f"short-{name}/{key}": value.clone() for name, result in (("whole", short), ("again", on)) for key, value in result.model.state_dict().items()}
+    out |= {f"pieces-{name}": torch.tensor(result.engine.get("pieces", 1)) for name, result in (("short", short), ("again", on), ("whole", whole))}
     for name, result in (("whole", whole), ("again", again), ("tail", tail)):
         out |= {f"{name}/{key}": value.clone() for key, value in result.model.state_dict().items()}
     return out

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import ContentTooShortError, URLError
@@ -19,7 +22,7 @@ from test_train import blobs, mlp, small_split
 from untrain.cli import main
 from untrain.core import processors, resume
 from untrain.core.data import Samples
-from untrain.core.engine import seeded
+from untrain.core.engine import Engine, seeded
 from untrain.core.network import Network
 from untrain.core.train import minimize, predict
 from untrain.core.unlearn import describe, unlearn
@@ -82,6 +85,18 @@ def test_a_loss_that_keeps_something_from_step_to_step_is_not_cut():
         with pytest.raises(torch.OutOfMemoryError):
             minimize(loss, network.parameters(), blobs().batches(21), phase="p", lr=0.1, carry={"count": count})
     assert run.pieces == 1
+
+
+def test_ranks_that_meet_within_a_forward_are_not_left_waiting(monkeypatch):
+    """F33: synchronised BatchNorm of a second forward would meet the others' next one."""
+    monkeypatch.setattr(Engine, "world", 2)
+    monkeypatch.setattr(Engine, "sum", lambda *_: None)
+    for meets in (True, False):
+        body = plain()
+        body.add_module("meets", nn.SyncBatchNorm(3).eval() if meets else nn.Identity())
+        with seeded(0, network=(network := Network(Small(6, body)))) as run, pytest.raises(torch.OutOfMemoryError) if meets else nullcontext():
+            minimize(lambda x, y: F.cross_entropy(network(x), y), network.parameters(), blobs().batches(21), phase="p", lr=0.1)
+        assert run.pieces == (1 if meets else 2)
 
 
 def test_streams_beside_each_other_are_cut_alike():
@@ -165,6 +180,25 @@ def test_threads_are_as_many_as_processors_unless_it_is_said(said, due, monkeypa
     assert os.environ["OMP_NUM_THREADS"] == due
     assert processors.crowded(2) is None
     assert "6 threads on 2 processors" in str(processors.crowded(6))
+
+
+SHARE = """
+import json, os, sys
+from untrain.cli import main
+from untrain.core import processors
+
+processors.processors, os.cpu_count = lambda: 1, lambda: 64
+code = main(sys.argv[1:])
+print(code, json.load(open("run/record.json"))["environment"]["threads"])
+"""
+
+
+def test_a_verb_runs_on_the_share_of_processors_whatever_imports_torch_first(tmp_path):
+    """F35: a method is imported, and torch with it, before its verb is called; torch counts once."""
+    asked = ("unlearn", "headonly", "--model", "digits", "--data", "digits", "--forget", "class:3", "--out", "run")
+    free = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", SHARE, *asked], cwd=tmp_path, env=free, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.splitlines()[-1:] == ["0 1"], done.stderr
 
 
 @pytest.fixture

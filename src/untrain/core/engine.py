@@ -123,6 +123,13 @@ class Engine:
             for value, total in zip(values, torch.split(flat, [v.numel() for v in values]), strict=True):
                 value.copy_(total.view_as(value))
 
+    def most(self, value: int) -> int:
+        """The largest that a rank has."""
+        each = torch.zeros(self.world, dtype=torch.int64, device=self.device)
+        each[self.rank] = value
+        self.sum([each])
+        return int(each.max())
+
     def free(self) -> None:
         """Give back what the device's allocator keeps for later."""
         if self.device.type == "cuda":
@@ -165,7 +172,7 @@ class Run:
         watch: Shown each batch before its step; nobody is where it is None.
         networks: All networks of the run, in the order in which they came: that one, and each that was made since.
         told: What tells this run from another, kept beside its saved state: the method, the model, the split.
-        pieces: In how many pieces each batch is taken, one after the other: more than one once memory has run out.
+        pieces: In how many pieces each batch is taken, one after the other: more than one once memory has run out, on this rank.
     """
 
     seed: int
@@ -209,6 +216,11 @@ class Run:
                     continue
                 if owner.setdefault(value.data_ptr(), network.module) is not network.module:
                     raise Shared(f"two networks of this run share {name}, so that one moves with the other; copy it (Network.teacher())")
+
+    def report(self) -> dict[str, Any]:
+        """What was set, and in how many pieces batches were taken, where some rank's memory ran out; all ranks ask together."""
+        most = self.engine.most(self.pieces)
+        return self.engine.report() | ({"pieces": most} if most > 1 else {})
 
     def call(self) -> int:
         """Number the next core call."""

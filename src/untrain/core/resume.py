@@ -29,7 +29,7 @@ from untrain.core.trace import Phase
 WORTH = 50.0
 """A state is saved when so many times the seconds that the last saving took have gone by: at most 2 % of a run are spent on it."""
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass
@@ -99,6 +99,8 @@ class Saving:
         assert path is not None
         mine = {name: value.detach() for name, value in self.own.items()} | states(self.run.engine.device)
         mine["passes"] = torch.tensor([p.passes for p in phases])
+        # Memory runs out on each rank by itself.
+        mine["pieces"] = torch.tensor(self.run.pieces)
         ranks = _gathered(self.run, {name: value.cpu() for name, value in mine.items()})
 
         def write() -> None:
@@ -111,7 +113,7 @@ class Saving:
                 tensors |= {f"curve.{i}.{j}": torch.tensor(curve, dtype=torch.float64) for j, curve in enumerate(phase.curves)}
             tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
             done = [{"name": p.name, "steps": p.steps, "seconds": p.seconds} for p in phases]
-            about = {"phases": done, "version": VERSION, "ended": last, "pieces": self.run.pieces, "fingerprint": self.fingerprint(), "tensors": files.weights_hash(tensors)}
+            about = {"phases": done, "version": VERSION, "ended": last, "fingerprint": self.fingerprint(), "tensors": files.weights_hash(tensors)}
             files.save_weights(path, tensors, about | {"sha256": _seal(about)})
 
         _from_first(self.run, write)
@@ -131,8 +133,8 @@ class Saving:
         if read is None:
             return None
         saved, about = read
-        self.run.pieces = about.get("pieces", 1)
         here = f"rank.{self.run.engine.rank}."
+        self.run.pieces = int(saved[f"{here}pieces"])
         for name, value in self.shared.items():
             value.copy_(saved[name])
         for name, value in self.own.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrain.core.data import Plan, mix
 from untrain.core.engine import Engine, Run, current, own_stream
@@ -208,8 +208,8 @@ class Taker:
                 values = [a + b for a, b in zip(values, more, strict=True)] if values else more
                 found = [[a.add_(b) for a, b in zip(one, other, strict=True)] for one, other in zip(found, steeper, strict=True)] if found else steeper
         except (RuntimeError, MemoryError) as error:
-            # What a loss keeps from step to step would be kept once a piece.
-            if not ran_out(error) or self.turn.carry or fewest < 4 * number:
+            # What a loss keeps from step to step would be kept once a piece, and ranks that meet within a forward would wait for one that begins another.
+            if not ran_out(error) or self.turn.carry or fewest < 4 * number or _meeting(run):
                 raise
             return None
         return values, found
@@ -256,6 +256,11 @@ class Taker:
         self.told = Phase(phase, self.told.losses + values.tolist(), self.done, self.passes, self.seconds, curves)
         self.looked = self.done
         return self.told
+
+
+def _meeting(run: Run) -> bool:
+    """Whether ranks wait for each other within a forward."""
+    return run.engine.world > 1 and any(isinstance(part, nn.SyncBatchNorm) for network in run.networks for part in network.module.modules())
 
 
 def pieces(x: Any, y: Any, number: int) -> Iterator[tuple[Any, Any]]:

@@ -152,8 +152,7 @@ def unlearn(
     if place is not None:
         module.to(place)
     passes, trace = _over_ranks(engine, run.passes, trace)
-    how = engine.report() | ({"pieces": run.pieces} if run.pieces > 1 else {})
-    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, passes, peak_memory(engine), how, inside, split, head)
+    return Result(host.returned(module, model), trace, method, seed, time.perf_counter() - began, passes, peak_memory(engine), run.report(), inside, split, head)
 
 
 def _named(module: nn.Module) -> dict[str, Tensor]:

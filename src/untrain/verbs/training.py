@@ -86,7 +86,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                         "passes": run.passes,
                         "peak_memory_bytes": peak_memory(engine),
                     },
-                    "environment": running.environment(engine.report() | ({"pieces": run.pieces} if run.pieces > 1 else {})),
+                    "environment": running.environment(run.report()),
                     "accuracy": accuracy,
                     **({"code": dict(opened.code)} if opened.code else {}),
                 }
