@@ -137,6 +137,14 @@ def test_a_lock_whose_owner_was_killed_before_it_had_said_who_it_was_is_swept(tm
     assert not (out / ".lock").exists()
 
 
+def test_an_empty_lock_of_anothers_folder_stays(tmp_path):
+    """F08: it is refused as an output, and is left as it was."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / ".lock").touch()
+    assert ran("unlearn", "headonly", *DIGITS, "--out", tmp_path / "theirs") == 2
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == [".lock"]
+
+
 def test_fault_60_what_is_being_written_is_not_swept(tmp_path, monkeypatch):
     real = os.replace
 
@@ -447,21 +455,30 @@ def test_fault_68_what_changes_during_a_run_is_noticed(what, tmp_path, monkeypat
     assert code == 0 or "changed while they were worked with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["audit", "reference"])
+@pytest.mark.parametrize("verb", ["audit", "copy", "reference"])
 def test_what_changes_while_it_is_audited_or_trained_beside_is_noticed(verb, tmp_path, monkeypatch, capsys):
     """F43: of a model from elsewhere the file was copied after the audit, and its hash taken before."""
     state = files.load_weights(DIGITS_FILE)
     for name in ("w", "theirs"):
         files.save_weights(tmp_path / f"{name}.safetensors", {k: v + 0.001 * (name == "theirs") for k, v in state.items()}, {})
-    changes, real = {"audit": "theirs", "reference": "w"}[verb], unlearn
+    changes, real, read = {"reference": "w"}.get(verb, "theirs"), unlearn, disk.read
 
     def changing(*given: Any, **named: Any) -> Any:
         files.save_weights(tmp_path / f"{changes}.safetensors", {k: v + 1 for k, v in state.items()}, {})
         return real(*given, **named) if verb == "reference" else None
 
-    monkeypatch.setattr({"audit": "untrain.verbs.elsewhere.examine", "reference": "untrain.core.unlearn.unlearn"}[verb], changing)
-    more = {"audit": (tmp_path / "theirs.safetensors",), "reference": ("--models", 1, "--epochs", 1)}[verb]
-    assert ran(verb, *more, *DIGITS, "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "out") == 5
+    def copying(path: Path, *most: int) -> bytes:
+        if path.name == "theirs.safetensors":
+            changing()
+        return read(path, *most)
+
+    if verb == "copy":
+        monkeypatch.setattr("untrain.verbs.elsewhere.examine", lambda *_, **__: None)
+        monkeypatch.setattr("untrain.verbs.elsewhere.disk.read", copying)
+    else:
+        monkeypatch.setattr({"audit": "untrain.verbs.elsewhere.examine", "reference": "untrain.core.unlearn.unlearn"}[verb], changing)
+    more = ("--models", 1, "--epochs", 1) if verb == "reference" else (tmp_path / "theirs.safetensors",)
+    assert ran("reference" if verb == "reference" else "audit", *more, *DIGITS, "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "out") == 5
     assert f"1 files changed while they were worked with: {changes}.safetensors" in capsys.readouterr().err
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 

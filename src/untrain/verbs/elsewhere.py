@@ -114,8 +114,9 @@ def audit_file(
             code=opened.code,
         )
         examine(record, opened, split, unlearned, references, skip=skip, also=also, shadows=dark, trigger=planted, show_images=show_images, progress=progress)
+        copy = disk.read(candidate, files.LARGEST)
         files.refuse_changed()
-        files.write(out / WEIGHTS, disk.read(candidate, files.LARGEST))
+        files.write(out / WEIGHTS, copy)
         record = closed(out, record, inputs, hidden)
     report(out)
     return record

@@ -94,8 +94,9 @@ def sweep(folder: Path) -> None:
     """Remove what killed processes left in a run's folder: half-written files, state that was being removed, a lock that nobody holds."""
     disk.sweep(folder)
     with contextlib.suppress(OSError), os.fdopen(disk.opened(folder / LOCKED, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        # One without a word is of a process that was killed before it had said who it was.
-        if file.read(len(LOCK)) in (b"", LOCK.encode()):
+        # One without a word is of a process that was killed before it had said who it was, where the folder is a run's; elsewhere it is another's.
+        ours = (folder / STATE).is_dir() or (folder / RECORD).is_file()
+        if file.read(len(LOCK)) in ((b"", LOCK.encode()) if ours else (LOCK.encode(),)):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             (folder / LOCKED).unlink()
     for left in folder.glob(f"{STATE}.*.tmp"):
