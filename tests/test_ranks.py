@@ -20,6 +20,8 @@ import ranks_main
 from untrain.cli import main
 from untrain.core import steps
 from untrain.core.engine import Engine, join_ranks
+from untrain.core.errors import Resources
+from untrain.verbs.ranks import joined
 
 
 def free_port():
@@ -81,6 +83,23 @@ def test_a_run_killed_under_ranks_goes_on_to_the_same_bits(ranks):
         assert whole.keys() == again.keys()
         assert all(torch.equal(whole[k], again[k]) for k in whole)
     assert [int(found["resumed-at"]) for found in ranks] == [51, 51]
+
+
+def test_memory_that_runs_out_on_one_rank_alone_changes_no_step(ranks, alone):
+    """F33: that rank's slice is taken in pieces, and the others wait for it."""
+    for found in ranks:
+        for key, value in of(alone, "uneven").items():
+            torch.testing.assert_close(of(found, "uneven")[key], value, rtol=1e-9, atol=1e-12)
+    assert all(torch.equal(a, b) for a, b in zip(*(of(found, "uneven").values() for found in ranks), strict=True))
+
+
+def test_a_killed_run_goes_on_in_each_ranks_own_pieces_and_the_record_tells_the_most(ranks):
+    """F33 and F01: all ranks took up the first one's pieces, and the record told those."""
+    for found in ranks:
+        assert [int(found[f"pieces-{name}"]) for name in ("short", "again", "whole")] == [2, 2, 1]
+        whole, again = of(found, "short-whole"), of(found, "short-again")
+        assert whole.keys() == again.keys()
+        assert all(torch.equal(whole[key], again[key]) for key in whole)
 
 
 def test_a_tail_of_three_is_not_cut_into_one_and_two(ranks):
@@ -197,3 +216,21 @@ def test_statistics_that_stand_alike_on_three_ranks_stay_to_the_bit():
 
     steps._agree(SimpleNamespace(engine=SimpleNamespace(world=3, rank=0, sum=summed), saved=lambda: [module]))
     assert torch.equal(module.running_mean, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        ("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:3", True),
+        ("NCCL error in: ProcessGroupNCCL.cpp:9, remote process exited or there was a network error, NCCL version 2.21.5", True),
+        ("NCCL error in: ProcessGroupNCCL.cpp:9, invalid usage (run with NCCL_DEBUG=WARN for details), NCCL version 2.21.5", False),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", False),
+    ],
+)
+def test_another_rank_is_said_to_have_ended_only_where_it_has(error, lost, monkeypatch):
+    """F36: a wrong use of nccl is nobody's end."""
+    monkeypatch.setattr("untrain.verbs.ranks.join_ranks", lambda: False)
+    monkeypatch.setattr("untrain.verbs.ranks.dist.is_initialized", lambda: True)
+    monkeypatch.setattr("untrain.verbs.ranks.dist.get_world_size", lambda: 2)
+    with pytest.raises(Resources if lost else RuntimeError, match="another of the 2 ranks has ended" if lost else "NCCL|memory"), joined():
+        raise RuntimeError(error)

@@ -11,8 +11,11 @@ from untrain.core.engine import join_ranks
 from untrain.core.errors import Resources
 from untrain.core.wording import said
 
-GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed", "Connection refused", "remote process exited", "NCCL")
-"""What gloo and nccl say where the other end of a connection has gone."""
+GONE = (
+    *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed", "Connection refused"),
+    *("remote process exited", "unhandled system error", "communicator was aborted"),
+)
+"""What gloo and nccl say where the other end of a connection has gone; what else nccl says, of a wrong use or of memory, is another fault."""
 
 
 @contextlib.contextmanager
