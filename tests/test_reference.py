@@ -69,8 +69,8 @@ def test_the_cache_is_named_by_recipe_and_retained_data_and_not_by_their_number(
     assert len({first["folder"], *(reference(o, models=1, cost=True)["folder"] for o in others)}) == 3
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
+class Killed(KeyboardInterrupt):
+    """Stands for a kill, and is no error that user code could be blamed for."""
 
 
 def test_a_killed_call_goes_on_to_the_same_bits(two, tmp_path):

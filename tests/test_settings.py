@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import untrain
-from test_fuzz import damaged, few, refused_or_read
 from untrain.cli.app import main
 from untrain.core.discover import every_setting, settings
 from untrain.core.errors import UntrainError
@@ -105,10 +101,3 @@ def test_a_file_that_does_not_fit_the_command_is_refused(
     assert all(word in told for word in says), told
     assert main(["methods", "--toml"]) == 2
     assert main(["methods", "nosuch", "--toml"]) == 2
-
-
-@few
-@given(data=st.data())
-def test_a_damaged_file_of_settings_is_refused(data: Any, tmp_path: Path) -> None:
-    (tmp_path / "it.toml").write_bytes(data.draw(damaged(written(settings("unsir", "paper")).encode())))
-    refused_or_read(lambda: untrain.read_settings(tmp_path / "it.toml"))

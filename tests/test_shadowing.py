@@ -96,8 +96,8 @@ def test_what_a_method_leaves_is_that_of_models_which_forgot_a_sample_beside_tho
     assert told["klom"] != pytest.approx(float(klom(never, forgot).quantile(0.95)), rel=0.01)
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
+class Killed(KeyboardInterrupt):
+    """Stands for a kill, and is no error that user code could be blamed for."""
 
 
 def test_a_killed_call_goes_on_to_the_same_bits(four, place, tmp_path):
