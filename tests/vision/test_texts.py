@@ -75,6 +75,18 @@ def test_texts_are_the_tokens_that_their_words_have_in_the_vocabulary(place: Pat
     assert any("read as 6 tokens" in note and "were cut" in note for note in found.notes)
 
 
+def test_a_text_over_several_lines_keeps_its_words_apart(place: Path, tmp_path: Path) -> None:
+    """As mail and news have them, in quotes; other marks that Python takes for ends of lines are parts of a text."""
+    lines = ['"metal1\nmetal2",metal', "sport1\u2028sport2,sport", "stars1 stars2,stars"] * 6
+    (tmp_path / "news.csv").write_text("\n".join(["text,label", *lines]))
+    found = given_data(str(tmp_path / "news.csv"), expects=loading.expects(str(place / "bert")))
+    whole = found.train + found.test
+    x, y = whole.batch(torch.arange(len(whole)))
+    assert len(whole) == 18
+    for ids, label in zip(x["input_ids"].tolist(), y.tolist(), strict=True):
+        assert ids == by_hand(f"{CLASSES[label]}1 {CLASSES[label]}2", 4)
+
+
 def test_what_lacks_a_tokenizer_or_a_text_is_refused(place: Path, tmp_path: Path) -> None:
     look = loading.expects(str(place / "bert"))
     with pytest.raises(BadData, match="name a model that brings one"):

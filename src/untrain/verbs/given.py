@@ -118,7 +118,7 @@ def given_data(
     tokens = expects is not None and expects.tokens is not None and image_column is None and columns is None
     asked, known = Columns(image_column, label_column, outside, columns, text_column or ("" if tokens else None)), isinstance(data, str) and data in zoo_data.KNOWN
     if known and asked.named:
-        raise BadArgument(f"{data} has columns of its own; leave out --image-column, --label-column and --columns")
+        raise BadArgument(f"{data} has columns of its own; leave out --image-column, --label-column, --columns and --text-column")
     if known:
         refuse_lengths(size, rate, length)
     if known and rate is not None:

@@ -42,9 +42,10 @@ def table(file: Path, name: str | None = None, columns: Columns = PLAIN) -> Foun
 
 
 def _table(file: Path, name: str | None, columns: Columns) -> Found:
-    lines = (_unpacked(file) if file.suffix.lower() == ".gz" else text_of(file)).splitlines()
-    delimiter = max(",;\t", key=(lines[0] if lines else "").count)
-    rows = list(csv.reader(lines, delimiter=delimiter))
+    text = _unpacked(file) if file.suffix.lower() == ".gz" else text_of(file)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    # Not line by line: of a cell in quotes that goes over several, the words on both sides of an end would be one.
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     # As a header is read: without regard to capitals.
     columns = replace(columns, image=_lower(columns.image), label=_lower(columns.label), text=_lower(columns.text))
