@@ -520,15 +520,15 @@ def test_another_method_does_not_take_up_a_folder(tmp_path):
         unlearn(model, split, FineTune(epochs=1, batch=16, samples=9), store=tmp_path)
 
 
-def test_a_state_is_saved_by_what_it_costs(tmp_path, monkeypatch):
-    """Fault 37: not every 50 steps, but at most 2 % of the time."""
+@pytest.mark.parametrize(("worth", "times"), [(0.0, 12), (1e12, 2)])
+def test_a_state_is_saved_by_what_it_costs(worth, times, tmp_path, monkeypatch):
+    """Fault 37: not every 50 steps, but so seldom that a saving is worth its time; the first, whose time is not known yet, and the last are always there."""
     saved = []
-    monkeypatch.setattr(resume, "WORTH", 50.0)
+    monkeypatch.setattr(resume, "WORTH", worth)
     monkeypatch.setattr(resume.files, "save_weights", lambda path, tensors, about: saved.append(about["phases"][0]["steps"]))
     finetuned(tmp_path, epochs=60, size=8)
     assert saved[0] == 60
-    assert saved[-1] == 660 or saved[-1] == 720
-    assert len(saved) < 12
+    assert len(saved) == times
 
 
 def test_the_state_of_an_ended_call_holds_no_optimizer(tmp_path):
