@@ -25,6 +25,7 @@ from untrain.evidence import record as records
 from untrain.report.page import render
 from untrain.verbs import inputs as named
 from untrain.verbs.inputs import Inputs
+from untrain.zoo import sets
 
 ASKED = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
@@ -241,7 +242,20 @@ from untrain.cli import main
 import untrain.verbs.checking
 assert not {"scipy.stats", "scipy.optimize"} & set(sys.modules)
 assert main(["check", "--model", "digits", "--data", "digits", "--forget", "class:3", "--seconds", "30"]) == 0
-assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+assert not {"torch._dynamo", "sympy", "sklearn", "scipy.stats"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_digits_are_those_of_scikit_learn(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read out of its file, and by its own function where that lies elsewhere."""
+    from sklearn.datasets import load_digits
+
+    if not there:
+        monkeypatch.setattr(sets.importlib.util, "find_spec", lambda name: None)
+    images, labels = sets._brought()
+    theirs = load_digits()
+    assert (images == theirs.images).all()
+    assert (labels == theirs.target).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -61,16 +62,27 @@ def folder_of(name: Any, root: Path | None = None) -> Path | None:
 
 def digits() -> Data:
     """The 1,797 8x8 digits that scikit-learn brings: every fourth is for testing."""
-    from sklearn.datasets import load_digits
-
-    found: Any = load_digits()
-    x = torch.tensor(found.images * (255 / 16)).round().to(torch.uint8)[:, None]
-    y = torch.tensor(found.target, dtype=torch.long)
+    images, labels = _brought()
+    x = torch.tensor(images * (255 / 16)).round().to(torch.uint8)[:, None]
+    y = torch.tensor(labels, dtype=torch.long)
     test = torch.arange(len(y)) % 4 == 3
     names = [str(i) for i in range(10)]
     shift = CropFlip(1, flip=False)
     digest = hashlib.sha256(x.numpy().tobytes() + y.numpy().tobytes()).hexdigest()
     return Data("digits", Samples(x[~test], y[~test], names=names, augment=shift), Samples(x[test], y[test], names=names, augment=shift), digest)
+
+
+def _brought() -> tuple[Any, Any]:
+    """Images [n, 8, 8] of 0 to 16, and labels [n]; out of the file, since importing scikit-learn brings all of scipy's statistics."""
+    found = importlib.util.find_spec("sklearn")
+    file = Path((found and found.origin) or "").parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        table = np.loadtxt(file, delimiter=",")
+        return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(int)
+    from sklearn.datasets import load_digits
+
+    told: Any = load_digits()
+    return told.images, told.target
 
 
 def parquet(folder: Path, augment: CropFlip | None = None) -> Data:
