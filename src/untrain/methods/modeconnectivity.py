@@ -38,7 +38,7 @@ class ModeConnectivity(Method):
 
     paper = "From Dormant to Deleted: Tamper-Resistant Unlearning Through Weight-Space Regularization, 2025, arXiv:2505.22310"
     moves: ClassVar = {"regularise": Move(+1, on="forget", over="phase")}
-    small: ClassVar = {"batch": 16, "lr": 0.01}
+    small: ClassVar = {"batch": 16, "lr": 0.01, "epochs": 10}
     knobs: ClassVar = {"remembers": {"alpha": +1, "epochs": +1}, "collapsed": {"alpha": -1, "lr": -1}, "unchanged": {"lr": +1}}
 
     alpha: float = 0.1
