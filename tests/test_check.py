@@ -386,6 +386,11 @@ def test_those_that_are_named_are_timed_and_the_others_are_said_to_fit(model, by
         named("ssd,negrad")
 
 
+def test_what_takes_any_model_has_nothing_to_prepare(by_class):
+    with pytest.raises(untrain.UntrainError, match=r"there is nothing to prepare for it: unlearn\(model, split, UNSIR\(\)\)"):
+        untrain.prepare(untrain.UNSIR(), by_class.retain)
+
+
 def test_where_time_runs_out_it_is_said(model, by_class):
     answer = quick(model, by_class, seconds=1e-6)
     assert all(m["untimed"] and "--seconds" in m["untimed"] for m in answer["methods"] if m["fits"] and m["method"] in USUAL)

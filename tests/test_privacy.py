@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from untrain.evidence import record as records
 from untrain.sources import blobs, cache
 from untrain.sources.keyed import keyed
 from untrain.verbs import private, verifying
+from untrain.verbs.given import given_model
 
 NETS = """
 from torch import nn
@@ -200,9 +200,7 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
 def test_of_all_that_is_written_nothing_that_stays_knows_what_was_forgotten(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """F56: models that an audit relearned, decoded images, states; of every file that was opened to be written, those that stay are the run's own."""
     global _written
-    space: dict[str, Any] = {}
-    exec(NETS, space)
-    files.save_weights(place / "w.safetensors", space["net"](3).state_dict(), {})
+    files.save_weights(place / "w.safetensors", given_model("nets.py:net", 3).module.state_dict(), {})
     before = set(place.rglob("*"))
     sys.addaudithook(_watch)
     _written = set()

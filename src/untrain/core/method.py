@@ -144,8 +144,12 @@ class Method:
         """Make the original, where the method must be there when that is trained: `(*, train, recipe)`, each only where it is needed.
 
         What it has to remember for later is state of the module, so that it is saved, copied and moved with the weights.
+
+        Raises:
+            BadArgument: it takes any trained model.
         """
-        raise NotImplementedError(f"{type(self).__name__} takes a model however it was trained")
+        name = type(self).__name__
+        raise BadArgument(f"{name} takes a model however it was trained; there is nothing to prepare for it: unlearn(model, split, {name}())")
 
     def __call__(self, *args: Any, **given: Any) -> Trace:
         """Change the model in place: `(model, *, forget, retain, classes, ...)`, each keyword only where it is needed."""

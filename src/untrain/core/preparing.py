@@ -60,15 +60,13 @@ def prepare(
     Raises:
         BadArgument: a method that takes any trained model, or one that needs a recipe, and none is given.
     """
-    name, engine = type(method).__name__, Engine.of(device)
-    if method.prepares is None:
-        raise BadArgument(f"{name} takes a model however it was trained; there is nothing to prepare for it: unlearn(model, split, {name}())")
-    if "recipe" in method.prepares and recipe is None:
-        raise BadArgument(f"{name} prepares networks by the recipe of their training; give one that has build() and train(model, samples) (recipe=)")
+    engine, asks = Engine.of(device), method.prepares or ()
+    if "recipe" in asks and recipe is None:
+        raise BadArgument(f"{type(method).__name__} prepares networks by the recipe of their training; give one that has build() and train(model, samples) (recipe=)")
     known = {"train": train.prepared(norm), "recipe": recipe}
     began = time.perf_counter()
     with seeded(seed, engine=engine, progress=progress, store=store, told={"method": repr(method), "prepares": True}) as run:
-        model, trace = method.prepare(**{given: known[given] for given in method.prepares})
+        model, trace = method.prepare(**{given: known[given] for given in asks})
     if norm is not None:
         setattr(model, "norm", norm)  # noqa: B010
     return Prepared(model.to(engine.device), trace, time.perf_counter() - began, run.passes)
