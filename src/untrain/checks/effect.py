@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case, SmallRecipe
-from untrain.checks.running import Law, LawBroken, counts_steps, left_by, moved_rows, watched
+from untrain.checks.running import Law, LawBroken, left_by, moved_rows, watched, without_steps
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.methods.nothing import Nothing
@@ -31,7 +31,7 @@ def check_the_weights_move(method: Method, case: Case | None = None) -> None:
 def check_without_steps_it_changes_what_it_edits_and_nothing_else(method: Method, case: Case | None = None) -> None:
     """With every field that counts steps or epochs at 0, the bits stay, but for entries that the method declares as edited, of which at least one changes."""
     law, case = check_without_steps_it_changes_what_it_edits_and_nothing_else, case or Case.fresh()
-    still = replace(method, **{f.name: 0 for f in fields(method) if counts_steps(f.name)})
+    still = without_steps(method)
     edits = still.edits(Network(copy.deepcopy(case.model)), case.split.classes)
     left, edited = left_by(law, still, case, recipe=SmallRecipe(epochs=0)).state_dict(), False
     for name, value in case.model.state_dict().items():
@@ -63,7 +63,7 @@ class _Seen:
 def check_each_phase_moves_what_it_declares(method: Method, case: Case | None = None) -> None:
     """Each phase that moves weights declares what it moves, and its first step (or all of it) goes that way; one that promises nothing says why."""
     law, case = check_each_phase_moves_what_it_declares, case or Case.fresh()
-    declared = {phase: moves if isinstance(moves, tuple) else (moves,) for phase, moves in method.moves.items()}
+    declared = {phase: moves if isinstance(moves, tuple) else (moves,) for phase, moves in method.promised().items()}
     for phase, moves in declared.items():
         for move in moves:
             if not isinstance(move, Move):

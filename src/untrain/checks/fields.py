@@ -92,17 +92,19 @@ def check_every_field_is_used(method: Method, case: Case | None = None) -> None:
     """Every field, changed alone, changes the bits of the method, of its default settings, or of at least one preset."""
     law, bits = check_every_field_is_used, {} if case else _BITS
     cls, case = type(method), case or Case.fresh()
-    hints = typing.get_type_hints(cls)
+    hints, kinds = typing.get_type_hints(cls), {f.name: f.metadata.get("names") for f in fields(method)}
     settings = [s for s in dict.fromkeys(map(shrunk, [cls(), method, *cls.presets.values()])) if type(s) is cls]
     for name in [f.name for f in fields(method) if f.init]:
         # One other value in each of the settings before a second: a field that matters at all mostly matters in some setting, whatever its value.
-        layers = [layer for layer, _ in case.model.named_modules() if layer]
+        words = _METHODS if kinds[name] == "methods" else [layer for layer, _ in case.model.named_modules() if layer]
         tried = [
-            (s, value) for turn in itertools.zip_longest(*([(s, v) for v in _others(hints[name], getattr(s, name), layers)] for s in settings)) for s, value in filter(None, turn)
+            (s, value) for turn in itertools.zip_longest(*([(s, v) for v in _others(hints[name], getattr(s, name), words)] for s in settings)) for s, value in filter(None, turn)
         ]
         if not tried:
             raise LawBroken(
-                law, method, f"has a field {name} of type {hints[name]}, of which no other value is known; number, bool, Literal, the name of a layer or a tuple of them"
+                law,
+                method,
+                f"has a field {name} of type {hints[name]}, of which no other value is known; number, bool, Literal, the name of a layer or method, or a tuple of them",
             )
         if not any(_matters(law, s, {name: value}, case, bits) for s, value in tried):
             raise LawBroken(law, method, f"never uses {name}: changed alone, it changes no bit of {len(settings)} setting(s)")
@@ -128,15 +130,19 @@ def _matters(law: Law, method: Method, change: dict[str, Any], case: Case, bits:
         return False
 
 
-def _others(hint: Any, value: Any, layers: Sequence[str] = ()) -> list[Any]:
-    """Other values of a field; text names one of these layers."""
+_METHODS = ("neggrad", "finetune", "nothing")
+"""What a field of text that says `metadata={"names": "methods"}` may name; that of others is a layer."""
+
+
+def _others(hint: Any, value: Any, words: Sequence[str] = ()) -> list[Any]:
+    """Other values of a field; text is one of these words."""
     if hint is str:
-        return [layer for layer in layers if layer != value]
+        return [word for word in words if word != value]
     options = list(typing.get_args(hint))
     if typing.get_origin(hint) is Literal:
         return [v for v in options if v != value]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return [v for option in options for v in ([None] if option is type(None) else _others(option, 1 if value is None else value, layers)) if v != value]
+        return [v for option in options for v in ([None] if option is type(None) else _others(option, 1 if value is None else value, words)) if v != value]
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
@@ -144,5 +150,5 @@ def _others(hint: Any, value: Any, layers: Sequence[str] = ()) -> list[Any]:
     if isinstance(value, float):
         return [v for v in dict.fromkeys([value / 2, value * 1.5, 0.1, 0.0]) if v != value]
     if isinstance(value, tuple) and value:
-        return [value[:-1], *((v, *value[1:]) for v in _others(type(value[0]), value[0], layers))]
+        return [value[:-1], *((v, *value[1:]) for v in _others(type(value[0]), value[0], words))]
     return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from untrain.checks.case import CLASSES, GONE, Case, SmallRecipe
-from untrain.checks.running import Law, LawBroken, counts_steps, left_by, manners, moved_rows, unequal, values
+from untrain.checks.running import Law, LawBroken, left_by, manners, moved_rows, unequal, values, without_steps
 from untrain.core.data import Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.method import Method
@@ -277,7 +277,7 @@ def _moved_as_it_may(law: Law, method: Method, case: Case, left: nn.Module) -> N
     frozen = [name for name in names - wanted if moved[name] and name not in edits]
     if frozen:
         raise LawBroken(law, method, f"moved {frozen[0]}, which is frozen")
-    still = replace(method, **{f.name: 0 for f in fields(method) if counts_steps(f.name)})
+    still = without_steps(method)
     edits = _edits(still, case)
     # A method without steps has done already what it does without them.
     same = still == method and "recipe" not in method.needs

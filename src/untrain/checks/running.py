@@ -71,6 +71,11 @@ def shrunk(method: Any) -> Any:
     return replace(method, **{name: min(value, getattr(method, name)) if type(value) is int else value for name, value in method.small.items()})
 
 
+def without_steps(method: Any) -> Any:
+    """The same method with every field that counts steps or epochs at 0, and those that its `idle` names as it says."""
+    return replace(method, **{f.name: 0 for f in fields(method) if counts_steps(f.name)}, **method.idle)
+
+
 def left_by(law: Law, method: Method, case: Case, *, seed: int = 0, split: Split | None = None, recipe: Any = None) -> nn.Module:
     """What `unlearn` leaves."""
     try:

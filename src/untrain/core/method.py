@@ -86,6 +86,9 @@ class Method:
     small: ClassVar[dict[str, Any]] = {}
     """Fields as the laws set them, where a run's length does not follow the data, or a threshold does not fit a few images; counts are set no higher than they are."""
 
+    idle: ClassVar[dict[str, Any]] = {}
+    """Fields that count no steps, as they stand where it takes none: of a method that is made of others, their names."""
+
     knobs: ClassVar[dict[str, dict[str, int]]] = {}
     """By failure (`unchanged`, `collapsed`, `diverged`, `remembers`): fields to move, the likeliest first, and which way (+1 up, -1 down).
     Where none are stated: rates and epochs, up where nothing changed or the forgotten are remembered, down where too much did."""
@@ -132,6 +135,10 @@ class Method:
         if failure == "diverged":
             return dict.fromkeys([n for n in rates if n == f"{phase}_lr"] or rates, -1)
         return dict.fromkeys(rates + epochs, 1 if failure in ("unchanged", "remembers") else -1)
+
+    def promised(self) -> dict[str, Move | tuple[Move, ...]]:
+        """By phase what it moves: its `moves`, and of a method that is made of others theirs."""
+        return self.moves
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """Entries that it may change by hand, without a step: rows by tensor name, None for the whole tensor.
