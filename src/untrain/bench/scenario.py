@@ -17,6 +17,11 @@ grid over processes or machines that share a folder; no scheduler of our own.
     audits = ["accuracy", "prototype"]     # all, where none are named
     sweep = { impair_lr = [0.001, 0.01] }  # one field after another, the rest as it is
 
+    [[cells]]                              # or files of settings beside the scenario, as `unlearn --settings` reads them
+    files = "settings/digits/*.toml"
+    classes = [[3]]
+    seeds = [0]
+
     [[chains]]                             # class after class, each from what the one before left
     setting = "unsir"
     classes = [3, 5, 0]
@@ -37,6 +42,7 @@ from typing import Any
 from untrain.core import discover, files
 from untrain.core.errors import BadArgument
 from untrain.core.method import Method
+from untrain.core.settings import read_settings
 from untrain.verbs.about import flags, setting_flags
 from untrain.verbs.inputs import Inputs
 from untrain.zoo.sets import KNOWN, data_root
@@ -122,7 +128,7 @@ class Scenario:
         """
         try:
             found = tomllib.loads(path.read_text(encoding="utf-8"))
-            cells = [*_blocks(found), *_chains(found)]
+            cells = [*_blocks(found, path.parent), *_chains(found)]
         except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
             raise BadArgument(f"{path.name} is not a scenario: {error}") from error
         return cls(path.stem, tuple(dict.fromkeys(cells)), path.parent, found.get("references", path.stem))
@@ -176,13 +182,25 @@ def _settings(method: Method) -> str:
     return f"{type(method).__name__}({said})"
 
 
-def _blocks(found: dict[str, Any]) -> Iterator[Cell]:
+def _blocks(found: dict[str, Any], folder: Path) -> Iterator[Cell]:
     if not found.keys() & {"cells", "chains"}:
         raise KeyError("cells")
     for block in found.get("cells", []):
         sweeps: list[tuple[tuple[str, Any], ...]] = [((name, value),) for name, values in block.get("sweep", {}).items() for value in values] or [()]
-        for setting, classes, seed, changes in itertools.product(block["settings"], block["classes"], block["seeds"], sweeps):
+        named = [(setting, changes) for setting in block.get("settings", ()) for changes in sweeps]
+        named += [_said(file) for file in sorted(folder.glob(block["files"]))] if "files" in block else []
+        if not block.keys() & {"settings", "files"}:
+            raise KeyError("settings")
+        for (setting, changes), classes, seed in itertools.product(named, block["classes"], block["seeds"]):
             yield Cell(_inputs(found, seed), setting, tuple(classes), changes, tuple(block.get("audits", ())))
+
+
+def _said(file: Path) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """What a file of settings says: the method, and what is not its default."""
+    method = read_settings(file)
+    name = discover.name_of(method)
+    default = discover.settings(name)
+    return name, tuple((f.name, getattr(method, f.name)) for f in fields(method) if getattr(method, f.name) != getattr(default, f.name))
 
 
 def _chains(found: dict[str, Any]) -> Iterator[Cell]:
