@@ -5,6 +5,9 @@ BIN := .venv/bin
 
 .PHONY: demo test test-slow chaos test-vision docs check setup table speed real audit-truth clean
 
+# Two processes, each with a half of the tests in their order, so that what a file sets up is set up once; who is done first takes from the other.
+TOGETHER := -n 2 --dist worksteal
+
 demo: .venv/ready
 	$(BIN)/untrain demo
 
@@ -13,12 +16,12 @@ test: .venv/ready-dev
 	$(BIN)/ruff format --check src tests benchmarks attacks docs/build.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TOGETHER) --ignore=tests/vision $(PYTEST)
 
 # What is marked slow and left out of `make test`, but for the long trials of `make chaos`.
 LONG := tests/test_chaos.py tests/test_machine.py tests/test_stranger.py tests/test_odd_places.py
 test-slow: .venv/ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/vision $(LONG:%=--ignore=%) -m slow $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TOGETHER) --ignore=tests/vision $(LONG:%=--ignore=%) -m slow $(PYTEST)
 
 # Every file call of a run fails once, kills, orders of events, 300 damaged inputs of each reader, strangers' folders, odd surroundings: a quarter
 # of an hour. What was tried and how much of it did not hold becomes benchmarks/records/chaos.json, which docs/failures.md is drawn from.
@@ -30,7 +33,7 @@ chaos: .venv/ready-dev
 	$(BIN)/python tests/counted.py .chaos benchmarks/records/chaos.json
 
 test-vision: .venv-vision/ready
-	OMP_NUM_THREADS=1 .venv-vision/bin/pytest -n 2 tests/vision $(PYTEST)
+	OMP_NUM_THREADS=1 .venv-vision/bin/pytest $(TOGETHER) tests/vision $(PYTEST)
 
 # The site, in site/html: a warning, a broken link, or a page that is in no nav fails.
 docs: .venv/ready-dev
@@ -68,6 +71,9 @@ endef
 .venv/ready: .venv/bin/python pyproject.toml constraints.txt
 	$(call install,.venv,.[data])
 	touch $@
+
+# Tests start some hundred processes, and where nothing may write bytecode each would compile torch anew; pip does this of itself, uv when told.
+.venv/ready-dev .venv-vision/ready: export UV_COMPILE_BYTECODE = 1
 
 .venv/ready-dev: .venv/bin/python pyproject.toml constraints.txt
 	$(call install,.venv,.[dev])

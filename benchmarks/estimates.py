@@ -1,4 +1,4 @@
-"""How right `untrain check` is about time and memory: its estimate beside the run itself, for five networks and each method.
+"""How right `untrain check` is about time and memory: its estimate beside the run itself, for five networks and the methods that it times unasked, and NegGrad.
 
     python benchmarks/estimates.py OUT.json
 
@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from untrain.checkup.estimate import estimate
+from untrain.checkup.estimate import USUAL, estimate
 from untrain.core.data import Norm, Samples, Split
-from untrain.core.discover import found, settings
+from untrain.core.discover import settings
 from untrain.core.engine import Engine
 from untrain.core.rehearse import peak
 from untrain.core.unlearn import unlearn
@@ -33,6 +33,8 @@ from untrain.zoo.recipes import Recipe, recipe_for
 CLASSES, FORGET, EPOCHS = 10, 3, 2
 NETS = {"digits": (1, 8, 1300), "mlp": (3, 32, 2000), "resnet20": (3, 32, 200), "allcnn": (3, 32, 40), "resnet18": (3, 32, 20)}
 """By network: channels, side and number of images."""
+
+METHODS = (*USUAL, "neggrad")
 
 REPEATS = 3
 """Turns of each method; the one of the median ratio of seconds counts, and all ratios are in the record."""
@@ -71,13 +73,13 @@ def case(net: str) -> tuple[nn.Module, Split, Any]:
 
 
 def measure(net: str, threads: int, out: Any) -> None:
-    """Estimate and run each method that takes steps, by turns, REPEATS times, and say what it takes."""
+    """Estimate and run each of METHODS, by turns, REPEATS times, and say what it takes."""
     torch.set_num_threads(threads)
     model, split, recipe = case(net)
     # The first call in a process loads and builds what later ones find.
     unlearn(model, split, settings("neggrad"), recipe=recipe)
     told: dict[str, list[dict[str, Any]]] = {}
-    for name in [n for n in found("methods") if {"forget", "retain"} & set(settings(n).needs)] * REPEATS:
+    for name in METHODS * REPEATS:
         wall, busy = time.perf_counter(), time.process_time()
         said = estimate(model, split, settings(name), recipe=recipe)
         between = time.perf_counter()
