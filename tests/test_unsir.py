@@ -10,13 +10,17 @@ import pytest
 import torch
 from torch import nn
 
+import untrain
 from untrain.bench.scenario import Scenario
 from untrain.core.data import Samples, Split
 from untrain.core.errors import BadData
 from untrain.core.files import weights_hash
 from untrain.core.network import Network
 from untrain.core.unlearn import unlearn
+from untrain.methods.neggrad import NegGrad
 from untrain.methods.unsir import UNSIR
+from untrain.verbs import unlearning as verbs
+from untrain.verbs.inputs import Inputs
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +45,24 @@ def net() -> nn.Module:
             nn.functional.cross_entropy(module(x), y).backward()  # type: ignore[arg-type]
             adam.step()
     return module
+
+
+@pytest.mark.parametrize(("each", "classes", "doubted"), [(40, 3, True), (40, 4, False), (2250, 3, False), (2249, 3, True)])
+def test_two_classes_that_stay_in_few_images_are_doubted_before_it_starts(each, classes, doubted):
+    said = UNSIR().doubts(Split.by_class(points(each, classes), points(2, classes), forget=[1]))
+    assert [f"two classes are retained, in {2 * each} images" in sentence and "--repair-lr" in sentence for sentence in said] == [True] * doubted
+
+
+def test_what_a_method_doubts_is_said_before_it_starts(tmp_path, monkeypatch):
+    def stops(self: NegGrad, *args: object, **given: object) -> None:
+        raise BadData("it has begun")
+
+    said: list[str] = []
+    monkeypatch.setattr(NegGrad, "doubts", lambda self, split: [f"{len(split.retain)} images stay"])
+    monkeypatch.setattr(NegGrad, "__call__", stops)
+    with pytest.raises(BadData, match="begun"):
+        verbs.unlearn(NegGrad(), Inputs(data="digits", model="digits", forget="class:3"), tmp_path / "run", say=said.append)
+    assert f"{int((untrain.load('digits').train.y != 3).sum())} images stay" in said
 
 
 @pytest.mark.parametrize("kept", [8910, 9000])

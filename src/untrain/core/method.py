@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import nn
 
-from untrain.core.data import Samples
+from untrain.core.data import Samples, Split
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.train import Phase, Trace
@@ -146,6 +146,10 @@ class Method:
         At least one of them does change, and nothing else.
         """
         return {}
+
+    def doubts(self, split: Split) -> list[str]:
+        """Sentences on what of this data the method is known to fail at now and then, told before it starts; what it cannot do it refuses."""
+        return []
 
     def prepare(self, **given: Any) -> tuple[nn.Module, Trace]:
         """Make the original, where the method must be there when that is trained: `(*, train, recipe)`, each only where it is needed.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrain.core.data import Inputs, Samples, take
+from untrain.core.data import Inputs, Samples, Split, take
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.fresh import renew, shrink_and_perturb, statistics
 from untrain.core.method import Method, Move
@@ -123,6 +123,16 @@ class UNSIR(Method):
         """The rows of the forgotten classes in the head of every exit, where they are drawn anew; what is shrunk and perturbed, and BatchNorm's statistics."""
         moved = dict.fromkeys([*self.body(model), *statistics(model)]) if self.shrink else {}
         return moved | ({name: rows for head in model.heads for name, rows in head.rows(classes).items()} if self.new_row else {})
+
+    def doubts(self, split: Split) -> list[str]:
+        """Two retained classes: where neither is like the one that goes, nothing in a short repair says which of the three its images are."""
+        kept, left = min(len(split.retain), self.samples), split.retain.classes
+        if len(left) != 2 or kept >= MANY:
+            return []
+        return [
+            f"two classes are retained, in {kept} images: where neither is like what is forgotten, that has stayed named in some networks after so short a repair; "
+            "see whether the run is marked `remembers`, and raise --repair-lr if it is"
+        ]
 
     def body(self, model: Network) -> dict[str, nn.Parameter]:
         """The weights of two dimensions and more outside every head, by name."""
