@@ -135,6 +135,18 @@ def test_conjugate_gradients_and_lissa_find_what_the_exact_form_gives():
     assert looked.passes == 30 * 30 * 7
 
 
+def test_lissa_draws_its_batches_from_all_samples_and_its_scale_divides_out():
+    """The first of the samples lie elsewhere than the rest: what goes by them alone solves for another matrix."""
+    module, samples = _headed()
+    x, y = samples.batch(torch.arange(40))
+    samples, network = Samples(torch.cat([x[:10] * 0.01, x[10:]]), y), Network(module)
+    v = [torch.randn_like(p) for p in network.trainable()]
+    with seeded(0):
+        whole = _flat(exact(network, F.cross_entropy, samples, damping=0.2, phase="hessian", batch=40)[0](v))
+        draws = [_flat(lissa(network, F.cross_entropy, samples, v, damping=0.2, steps=60, scale=3.0, phase="lissa", batch=10)[0]) for _ in range(20)]
+    assert float((torch.stack(draws).mean(0) - whole).norm() / whole.norm()) < 0.05
+
+
 def test_lissa_with_too_small_a_scale_says_that_it_ran_away():
     module, samples = _headed()
     network = Network(module)

@@ -7,8 +7,10 @@ import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,8 @@ from untrain.core.rest import Rest, beside
 from untrain.evidence.biased import of_a_bias
 from untrain.evidence.record import schema
 from untrain.metrics.bias import bootstrapped, conflicting, opportunity, parity, shifts, worst
+from untrain.verbs import debiasing
+from untrain.verbs.inputs import Inputs
 
 
 def flip(x):
@@ -108,8 +112,8 @@ def test_the_interval_of_the_bias_holds_the_mean_as_often_as_it_says(case):
 
 @pytest.mark.parametrize(
     ("method", "left"),
-    [(FMD(), 0.05), (FMD(layers=1, solver="exact"), 0.05), (FMD(way="paper"), 0.3), (Replacing(), 0.1), (Replacing(way="paper"), 0.98)],
-    ids=["fit", "exact", "paper", "training", "training-paper"],
+    [(FMD(), 0.05), (FMD(layers=1, solver="exact"), 0.05), (FMD(solver="ekfac"), 0.05), (FMD(way="paper"), 0.3), (Replacing(), 0.1), (Replacing(way="paper"), 0.98)],
+    ids=["fit", "exact", "ekfac", "paper", "training", "training-paper"],
 )
 def test_the_bias_goes_and_the_given_model_stays(case, method, left):
     model, train, steps, measured = case
@@ -254,6 +258,60 @@ def test_accuracy_on_pairs_held_back_is_given_up_as_far_as_it_may(case):
     assert right(0.005)[1] >= was - 0.005 - 1e-9
 
 
+class Scripted(Rest):
+    """Tells of a bias, an accuracy and a loss (of answers that are as sure as this) by a list, whatever the weights."""
+
+    def told(self, pairs, batch=500):
+        sure, bias, right = self.script.pop(0)
+        return sure * F.one_hot(pairs.y, 2).repeat_interleave(2, 0).double(), bias, right
+
+
+def _scripted(case, steps, script):
+    """How far the weights went, in units of the first step's way, and what the step's phase has kept."""
+    model, _, pairs, _ = case
+    method = FMD(layers=1, pull=0.0, steps=steps)
+    with seeded(0):
+        network = Network(copy.deepcopy(model))
+        real = Rest.of(network, 1, pairs.one)
+        both = beside(*(real.read(network, side) for side in (pairs.one[:100], pairs.other[:100])))
+        rest = Scripted(real.network, real.names)
+        object.__setattr__(rest, "script", script)
+        start, loss = [w.detach().clone() for w in rest.network.trainable()], fmd.OfPairs(0.0)
+        slope, _ = fmd.gradients(rest.network, lambda x, y: loss(rest.network(x), y), both, phase="gradient", batch=500)
+        way, _ = method.solved(rest.network, loss, both, slope)
+        trace = method.stepped(network, rest, both, both)
+    moved = torch.cat([(a - w.detach()).flatten() for a, w in zip(start, rest.network.trainable(), strict=True)])
+    way = torch.cat([w.flatten() for w in way])
+    assert float((moved - (moved @ way / (way @ way)) * way).norm()) < 1e-6
+    return float(moved @ way / (way @ way)), trace["step"].losses if "step" in trace else [], script
+
+
+def test_of_the_lengths_that_of_the_least_loss_is_taken(case):
+    """1, 1/2, 1/4: the second has the least loss, though the third has the least bias."""
+    length, kept, left = _scripted(case, 1, [(1.0, 0.5, 0.8)] * 2 + [(2.0, 0.4, 0.8), (3.0, 0.3, 0.8), (2.5, 0.1, 0.8)])
+    assert (length, kept, left) == (pytest.approx(0.5), [0.3], [])
+
+
+def test_a_length_that_raises_the_loss_or_the_bias_or_costs_accuracy_is_not_taken(case):
+    """Accuracy may fall by `give` of the best so far and not of what there was at first; after each step the bias asked of the next is that after it."""
+    first = [(1.0, 0.5, 0.8), (2.0, 0.4, 0.9), (1.5, 0.3, 0.9)]
+    refused = {"loss": (1.9, 0.3, 0.9), "bias": (3.0, 0.45, 0.9), "accuracy": (3.0, 0.3, 0.88)}
+    for said in refused.values():
+        assert _scripted(case, 2, [first[0], *first, first[1], *[said] * 7])[:2] == (pytest.approx(1.0), [0.4])
+
+
+def test_a_model_without_a_bias_is_given_none(case):
+    """One that says nothing: what the classes would gain by a step is no reason for it."""
+    silent = nn.Sequential(nn.Linear(3, 2)).eval()
+    with torch.no_grad():
+        silent[0].weight.zero_()
+        silent[0].bias.zero_()
+    for method in (FMD(layers=1), FMD()):
+        made = debias(silent, case[2], method=method)
+        assert not any(p.any() for p in made.model.parameters())
+        assert "unchanged" in made.marks
+
+
 # Layers ahead of the head.
 
 
@@ -367,6 +425,60 @@ def test_the_harmful_are_those_the_bias_comes_from(case):
     check_the_harmful_are_those_the_bias_comes_from(case)
 
 
+def test_what_a_sample_is_weighed_by_is_the_whole_formula(case):
+    """-grad B' (G + damping I)^-1 grad CE(z) of a linear model, by torch's own derivatives: of the first side of each alone, and B a mean of sizes."""
+    model, train, _, measured = case
+    some, turned = train[:60], torch.arange(80) % 2 == 0
+    (x, y), (c, labels), (d, _) = (side.batch(torch.arange(len(side))) for side in (some, measured.one[:80], measured.other[:80]))
+    # Of every other pair the sides change places, so that what is taken without its size is nothing.
+    one, other = (torch.where(turned[:, None], a, b) for a, b in ((c, d), (d, c)))
+    with seeded(0):
+        network = Network(model)
+        rest = Rest.of(network, 1, some)
+        read = [rest.read(network, Samples(z, t)) for z, t in ((x, y), (flip(x), y), (one, labels), (other, labels))]
+        found, _ = Replacing(layers=1, solver="exact", damping=0.05).weighed(rest.network, beside(*read[:2]), beside(*read[2:]))
+    start = torch.cat([model[0].weight, model[0].bias[:, None]], 1).detach().double().flatten()
+
+    def said(flat, z):
+        return torch.cat([z.double(), torch.ones(len(z), 1, dtype=torch.float64)], 1) @ flat.view(2, 4).T
+
+    def bias(flat):
+        p, q = (said(flat, z).softmax(1)[torch.arange(80), labels] for z in (one, other))
+        return (p - q).abs().mean()
+
+    def losses(flat):
+        return F.cross_entropy(said(flat, x), y, reduction="none")
+
+    G = torch.autograd.functional.hessian(lambda flat: losses(flat).mean(), start) + 0.05 * torch.eye(8, dtype=torch.float64)
+    due = -jacrev(losses)(start) @ torch.linalg.solve(G, jacrev(bias)(start))
+    torch.testing.assert_close(found.double(), due, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("harmful", [0.25, 1.0])
+def test_what_is_weighed_most_gives_way_to_its_counterfactual_and_the_rest_stays(case, monkeypatch, harmful):
+    """What is stepped by has the first side of each pair in its loss: the counterfactual of so many, the sample itself of the others."""
+    model, train, steps, _ = case
+    seen, weights = {}, torch.randn(40, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(Replacing, "weighed", lambda self, network, training, pairs: (weights, fmd.Trace()))
+    monkeypatch.setattr(FMD, "stepped", lambda self, model, rest, pairs, held, **more: seen.update(more, pairs=pairs) or fmd.Trace())
+    x, _ = train[:40].batch(torch.arange(40))
+    with seeded(0):
+        Replacing(layers=1, harmful=harmful)(Network(model), retain=train[:40], replaced=Samples(flip(x), train.y[:40]), pairs=steps.one, twins=steps.other)
+    gone = weights >= weights.sort(descending=True).values[round(harmful * 40) - 1]
+    due = torch.cat([torch.stack([x, flip(x)], 1)[~gone], torch.stack([flip(x), x], 1)[gone]])
+    rows = lambda t: sorted(t.float().flatten(1).tolist())  # noqa: E731
+    assert rows(seen["pairs"].batch(torch.arange(40))[0]) == rows(due)
+    assert rows(seen["swapped"].batch(torch.arange(int(gone.sum())))[0]) == rows(due[int((~gone).sum()) :])
+    assert seen["both"] is False
+
+
+def test_no_more_pairs_than_are_asked_for_say_how_it_curves(case, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fmd, "solve", lambda network, loss, pairs, *a, **k: seen.append((len(pairs), k["steps"], k["damping"])) or curvature.solve(network, loss, pairs, *a, **k))
+    debias(case[0], case[2], method=FMD(curved=50, solve_steps=3, damping=0.2, steps=1))
+    assert seen == [(50, 3, 0.2)]
+
+
 def _wrapped(function, change):
     return lambda *a, **k: change(function(*a, **k))
 
@@ -438,6 +550,67 @@ def test_measures_by_group_are_those_of_scikit_learn():
     assert float(worst(said == y, y, groups).double().mean()) == pytest.approx(float(min(cells)))
 
 
+def _numbers(seed, classes, n=400):
+    """Labels, answers that hang on a group, and groups of three names."""
+    rng = np.random.default_rng(seed)
+    groups, y = rng.choice(["a", "b", "c"], n, p=[0.5, 0.3, 0.2]), rng.integers(0, classes, n)
+    said = np.where(rng.random(n) < np.where(groups == "a", 0.9, 0.5), y, rng.integers(0, classes, n))
+    return y, said, groups
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_parity_and_opportunity_are_those_of_fairlearn(seed, classes):
+    """Of more than two classes fairlearn is asked of each against the rest."""
+    fairness = pytest.importorskip("fairlearn.metrics")
+    y, said, groups = _numbers(seed, classes)
+    told = [1] if classes == 2 else range(classes)
+    rates = [fairness.demographic_parity_difference(y == c, said == c, sensitive_features=groups) for c in told]
+    recalls = [fairness.equal_opportunity_difference(y == c, said == c, sensitive_features=groups) for c in told]
+    assert parity(torch.tensor(said), groups.tolist()) == pytest.approx(max(rates))
+    assert opportunity(torch.tensor(said), torch.tensor(y), groups.tolist()) == pytest.approx(max(recalls))
+
+
+def test_every_row_of_the_audit_is_counted_by_hand():
+    """The model answers with what it reads, so answers, classes and groups are what is put in; two groups, of which the training data give each class its own."""
+    rng = np.random.default_rng(0)
+    one, other, test = (rng.normal(size=(n, 2)) for n in (60, 60, 200))
+    labels, y = rng.integers(0, 2, 60), rng.integers(0, 2, 200)
+    groups = np.where(rng.random(200) < 0.6, "left", "right")
+    test[np.arange(200), y] += np.where(groups == "left", 1.5, 0.3)
+    same = nn.Sequential(nn.Linear(2, 2, dtype=torch.float64)).eval()
+    with torch.no_grad():
+        same[0].weight.copy_(torch.eye(2))
+        same[0].bias.zero_()
+    parts = split_of_pairs(
+        Pairs(*(Samples(torch.tensor(side), labels.tolist()) for side in (one, other))), test=Samples(torch.tensor(test), y.tolist(), columns={"side": groups.tolist()})
+    )
+    # Class 0 is mostly left here, and class 1 right; in the test data there is no such bond.
+    parts = parts.replaced(retain=Samples(torch.zeros(6, 2, dtype=torch.float64), [0, 0, 0, 1, 1, 1], columns={"side": ["left", "left", "right", "right", "right", "left"]}))
+    (entry,) = audit(same, parts, [Bias(group="side", draws=20)])
+    found = {row["name"]: row["values"]["unlearned"][0] for row in entry["rows"]}
+    p, q = (np.exp(side)[np.arange(60), labels] / np.exp(side).sum(1) for side in (one, other))
+    said = test.argmax(1)
+    right = said == y
+    recalls = {g: [right[(groups == g) & (y == c)].mean() for c in (0, 1)] for g in ("left", "right")}
+    shares = {g: (said[groups == g] == 1).mean() for g in ("left", "right")}
+    conflict = ((y == 0) & (groups == "right")) | ((y == 1) & (groups == "left"))
+    due = {
+        "counterfactual bias": np.abs(p - q).mean(),
+        "pairs with two answers": (one.argmax(1) != other.argmax(1)).mean(),
+        "accuracy, other side": (other.argmax(1) == labels).mean(),
+        "accuracy, test": right.mean(),
+        "accuracy, bias-conflicting": right[conflict].mean(),
+        "accuracy, worst group": min(min(r) for r in recalls.values()),
+        "demographic parity difference": abs(shares["left"] - shares["right"]),
+        "equal opportunity difference": abs(recalls["left"][1] - recalls["right"][1]),
+    }
+    assert {name: value["value"] for name, value in found.items()} == pytest.approx(due)
+    low, high = bootstrapped(torch.tensor(np.abs(p - q)), 20)
+    assert (found["counterfactual bias"]["low"], found["counterfactual bias"]["high"]) == pytest.approx((low, high))
+    assert found["accuracy, bias-conflicting"]["n"] == conflict.sum()
+
+
 def test_of_three_classes_it_is_the_farthest():
     said, y = torch.tensor([0, 1, 2, 0, 0, 2]), torch.tensor([0, 1, 2, 0, 1, 2])
     assert parity(said, list("aaabbb")) == pytest.approx(1 / 3)
@@ -486,6 +659,10 @@ def test_a_head_that_is_not_linear_and_too_few_pairs_are_refused(case):
     for method in (FMD(layers=0), FMD(solver="exact")):
         with pytest.raises(BadArgument, match="give layers=1"):
             debias(case[0], case[2], method=method)
+    tied = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    tied[2].weight = tied[0].weight
+    with pytest.raises(BadData, match=r"the head '2' shares its weight with '0.weight', which would move with it; untie them first"):
+        debias(tied.eval(), case[2])
     with pytest.raises(BadArgument, match="Replacing takes training samples"):
         debias(case[0], case[2], method=Replacing())
 
@@ -504,7 +681,7 @@ def _rows(before, after, width=0.01):
     ("before", "after", "marks", "code"),
     [
         (0.5, 0.05, [], "BIAS_GONE"),
-        (0.5, 0.06, [], "BIAS_LESS"),
+        (0.5, 0.051, [], "BIAS_LESS"),
         (0.5, 0.485, [], "BIAS_LEFT"),
         (0.5, 0.6, [], "BIAS_LEFT"),
         (0.01, 0.0005, [], "BIAS_LEFT"),
@@ -517,6 +694,20 @@ def test_the_verdict_says_what_was_measured(before, after, marks, code):
     assert found["code"] == code
     assert code in ("COLLAPSED", "UNCHANGED") or (f"{after:.1%}" in found["sentence"] and "flip:sex" in found["sentence"])
     assert of_a_bias([], [], {"forget": "nothing", "classes": [], "names": [], "bias": "flip:sex"})["code"] == "INCONCLUSIVE"
+
+
+def test_the_verdict_says_what_it_cost_and_flags_what_is_left():
+    def cost(name, before, after):
+        values = {c: [{"value": x, "low": None, "high": None, "n": 9, "beyond": False}] for c, x in (("original", before), ("unlearned", after))}
+        return {"name": name, "unit": "share", "knows": 1, "values": values}
+
+    for after, flagged in ((0.01, []), (0.2, ["counterfactual bias"]), (0.5, ["counterfactual bias"])):
+        (entry,) = _rows(0.5, after)
+        entry["rows"] += [cost("accuracy, test", 0.91, 0.82), cost("accuracy, worst group", 0.13, 0.34)]
+        found = of_a_bias([entry], [], {"forget": "nothing", "classes": [], "names": [], "bias": "flip:sex"})
+        assert found["flagged"] == flagged
+        assert found["reasons"][1:] == ["accuracy, test 82.0%, before 91.0%", "accuracy, worst group 34.0%, before 13.0%"]
+        assert all(reason in found["sentence"] for reason in found["reasons"])
 
 
 def test_the_verb_writes_a_record_and_a_page_like_any_other(tmp_path, capsys):
@@ -596,6 +787,85 @@ def test_a_column_of_a_table_is_flipped(tmp_path, capsys):
     assert main([*command, str(tmp_path / "other"), "--pairs", "flip:sex", "--group", "age"]) == 2
     assert "--group age: no column says which group a test sample is of" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+class Enough(Exception):
+    """What is looked at has been seen."""
+
+
+def test_what_is_stepped_by_is_the_hold_out_and_what_is_measured_the_test_part(tmp_path, monkeypatch):
+    """And seed, norm, head, group and count come to who needs them; three kinds of rows, told apart by their hours, of whom those without either value are in no pair."""
+    sexes = ["man", "woman", "unsaid"]
+    for part, hours in (("train", 100), ("test", 200), ("held", 300)):
+        lines = [f"{hours + i % 30},{sexes[i % 3]},{['rich', 'poor'][i % 2]}" for i in range(60)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["hours,sex,income", *lines]))
+    net = (
+        NET.replace("Linear(4, 2)", "Linear(5, 2)")
+        .replace("[-1.0, 0, 0, 0], [1.0, 0, -0.8, 0.8]", "[-1.0, 0, 0, 0, 0], [1.0, 0, -0.8, 0.8, 0]")
+        .replace("[:, 0], 3)", "[:, 0], 4)")
+    )
+    (tmp_path / "nets.py").write_text(net)
+    seen = {}
+
+    def stepped(module, pairs, *, training, **more):
+        seen.update(more, pairs=pairs, training=training)
+        raise Enough
+
+    monkeypatch.setattr(debiasing, "debias", stepped)
+    inputs = Inputs(
+        model=f"{tmp_path / 'nets.py'}:net",
+        data=str(tmp_path / "train.csv"),
+        test=str(tmp_path / "test.csv"),
+        holdout=str(tmp_path / "held.csv"),
+        label_column="income",
+        head="head",
+        seed=7,
+    )
+    measured, split_of = [], debiasing.split_of_pairs
+    monkeypatch.setattr(debiasing, "split_of_pairs", lambda pairs, *a, **k: measured.append(split_of(pairs, *a, **k)) or measured[-1])
+
+    def hours(samples):
+        """As they were written: the column is scaled by what the training part spans."""
+        x = samples.batch(torch.arange(len(samples)))[0]["numbers"][:, 0]
+        return (x * spread + middle).round().tolist()
+
+    train = torch.tensor([100.0 + i % 30 for i in range(60)])
+    opened = inputs.open()
+    told = opened.data.train.batch(torch.arange(60))[0]["numbers"][:, 0]
+    spread = float((train[1] - train[0]) / (told[1] - told[0]))
+    middle = float(train[0] - told[0] * spread)
+    for pairs, holdout, due in (("flip:sex=man/woman", True, 300), ("flip:sex=man/woman", False, 100)):
+        measured.clear()
+        with pytest.raises(Enough):
+            debiasing.remove(inputs if holdout else replace(inputs, holdout=None), tmp_path / f"run-{due}", pairs=pairs, count=12, method=Replacing())
+        assert len(seen["pairs"]) == 12
+        assert all(due <= h < due + 30 for h in hours(seen["pairs"].one))
+        assert (seen["seed"], seen["head"], seen["norm"]) == (7, "head", opened.model.norm)
+        assert len(seen["training"]) == 40
+        assert all(100 <= h < 130 for h in hours(seen["training"].one))
+        parts = measured[0].parts
+        assert len(parts["pairs"]) == 40
+        assert len(measured[0].test) == 60
+        assert all(200 <= h < 230 for h in hours(parts["pairs"]))
+        for one, other in ((seen["pairs"].one, seen["pairs"].other), (parts["pairs"], parts["twins"])):
+            x, z = (side.batch(torch.arange(len(side)))[0] for side in (one, other))
+            assert torch.equal(x["numbers"], z["numbers"])
+            # Codes are given in the order of the alphabet, from 1: man, unsaid, woman.
+            assert torch.equal(x["categories"][:, 0] + z["categories"][:, 0], torch.full((len(one),), 4))
+
+
+def test_of_two_parts_one_half_is_stepped_by_and_the_other_measured():
+    one = planted(31, 0)
+    both = Pairs(one, Samples(flip(one.batch(torch.arange(31))[0]), one.y))
+    opened = SimpleNamespace(data=None, inputs=SimpleNamespace(seed=3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(debiasing, "_part", lambda _, name: {"a": both.one, "b": both.other}[name])
+        for count, due in ((2000, 15), (4, 4)):
+            steps, measured, training = debiasing._pairs(opened, "a", "b", count, False)
+            assert (len(steps), len(measured), training) == (due, 16, None)
+            rows = [[tuple(row) for row in part.one.batch(torch.arange(len(part)))[0].tolist()] for part in (steps, measured)]
+            assert not {*rows[0]} & {*rows[1]}
+            assert all(torch.equal(part.other.batch(torch.arange(len(part)))[0], flip(part.one.batch(torch.arange(len(part)))[0])) for part in (steps, measured))
 
 
 def test_code_that_gives_a_side_of_the_pairs_is_told_of_and_hashed(tmp_path, capsys):

@@ -32,7 +32,10 @@ def debias(
     damping: Annotated[float | None, Parameter(help="What is added to the diagonal of the Hessian.")] = None,
     give: Annotated[float | None, Parameter(help="Accuracy on held-back pairs that a step may lose.")] = None,
     harmful: Annotated[float | None, Parameter(help="With --training: share of the training samples that gives way.")] = None,
-    solver: Annotated[Literal["exact", "cg"], Parameter(help="cg goes by products; exact holds the head's Hessian whole, with --layers 1.")] = "cg",
+    solver: Annotated[
+        Literal["exact", "cg", "ekfac"],
+        Parameter(help="cg goes by products; exact holds the head's Hessian whole, with --layers 1; ekfac goes by Kronecker products, a layer each."),
+    ] = "cg",
     json: Json = False,
 ) -> int:
     """Remove a bias from a model's last layers by counterfactual pairs, measure it before and after, and judge. Exits 0 where it is gone, 3 where not."""

@@ -1,6 +1,7 @@
 """How a loss curves, what solves for a step by that, and the influence of samples.
 
 The Hessian of a linear head whole and factored; of any network products with its Gauss-Newton matrix, by which conjugate gradients or LiSSA solve.
+Layer by layer, as Kronecker products, it stands in `kronecker`.
 """
 
 from __future__ import annotations
@@ -173,11 +174,12 @@ def exact(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
 
     def add(_: str, given: Tensor, __: Tensor) -> None:
         read = head.features(given)
-        bent = _bent(loss, _linear(model, read).double())
+        # Of such a loss any label will do.
+        curved = bent(loss, _linear(model, read).double(), torch.zeros(len(read), dtype=torch.long, device=read.device))
         read = torch.cat([read, torch.ones_like(read[:, : int(bias)])], 1).double()
         for one in range(head.width):
             for other in range(one, head.width):
-                found = (read * bent[:, one, other, None]).T @ read / len(samples)
+                found = (read * curved[:, one, other, None]).T @ read / len(samples)
                 total[one, :, other] += found
                 if one != other:
                     total[other, :, one] += found
@@ -189,6 +191,22 @@ def exact(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
     if int(wrong):
         raise Diverged("the head's Hessian has no inverse", phase, "raise the damping")
     return Exact(factor), looked
+
+
+def bent(loss: OfAnswers, answers: Tensor, y: Tensor) -> Tensor:
+    """The second derivative of each sample's loss in its answers [n, k, k]: C of them, or C of each side where rows of answers [n s, C] are s to a sample.
+
+    Args:
+        loss: Mean loss of answers and labels.
+        answers: The answers.
+        y: Labels [n].
+    """
+    with torch.enable_grad():
+        answers = answers.detach().requires_grad_(True)
+        (slope,) = torch.autograd.grad(loss(answers, y) * len(y), answers, create_graph=True)
+        flat = slope.view(len(y), -1)
+        rows = [torch.autograd.grad(flat[:, k].sum(), answers, retain_graph=True)[0].view(len(y), -1) for k in range(flat.shape[1])]
+    return torch.stack(rows, 1)
 
 
 def refuse_bent(model: Network, read: Tensor, answers: Tensor) -> None:
@@ -251,16 +269,6 @@ def _linear(model: Network, read: Tensor) -> Tensor:
     """What a linear head answers with to what it reads."""
     made = read.to(model.head.matrix) @ model.head.matrix.T
     return made if model.head.layer.bias is None else made + model.head.layer.bias
-
-
-def _bent(loss: OfAnswers, answers: Tensor) -> Tensor:
-    """The second derivative of each sample's loss in its answers [n, C, C]."""
-    y = torch.zeros(len(answers), dtype=torch.long, device=answers.device)
-    with torch.enable_grad():
-        answers = answers.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(loss(answers, y) * len(answers), answers, create_graph=True)
-        rows = [torch.autograd.grad(slope[:, c].sum(), answers, retain_graph=True)[0] for c in range(answers.shape[1])]
-    return torch.stack(rows, 1)
 
 
 def _product(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:

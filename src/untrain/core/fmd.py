@@ -16,6 +16,7 @@ from untrain.core.data.pairs import Pairs
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.core.gather import gradients
+from untrain.core.kronecker import ekfac
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.rest import Rest, beside, up_to_head
@@ -51,7 +52,7 @@ class FMD(Method):
         held: Share of the pairs that is held back to choose the length by.
         give: Accuracy on them that may be lost.
         curved: Pairs that G is a mean over, at most.
-        solver: `cg` goes by products; `exact` holds the matrix whole, of a linear head of up to 8,192 weights that moves alone (`layers` 1).
+        solver: `cg` goes by products; `exact` holds the matrix whole, of a linear head of up to 8,192 weights that moves alone (`layers` 1); `ekfac` by Kronecker products.
         solve_steps: Steps of `cg`, at most.
         batch: Pairs at once.
     """
@@ -68,7 +69,7 @@ class FMD(Method):
     held: float = 0.25
     give: float = 0.01
     curved: int = 1000
-    solver: Literal["exact", "cg"] = "cg"
+    solver: Literal["exact", "cg", "ekfac"] = "cg"
     solve_steps: int = 10
     batch: int = 500
 
@@ -141,6 +142,9 @@ class FMD(Method):
         """(G + damping I)^-1 g."""
         if self.solver == "cg":
             return solve(network, loss, pairs, slope, damping=self.damping, steps=self.solve_steps, phase="solve", batch=self.batch)
+        if self.solver == "ekfac":
+            blocks, looked = ekfac(network, loss, pairs, damping=self.damping, phase="curvature", batch=self.batch)
+            return blocks(slope), looked
         inverse, looked = exact(
             network, lambda a, y: replace(loss, pull=0.0)(a, y[::2]) / 2, pairs, damping=self.damping, phase="hessian", batch=self.batch, more=loss.bent(network, pairs)
         )
@@ -166,7 +170,7 @@ class Replacing(FMD):
         held: Share of the pairs that is held back to choose the length by.
         give: Accuracy on them that may be lost.
         curved: Samples that G is a mean over, at most.
-        solver: `cg` or `exact`.
+        solver: `cg`, `exact` or `ekfac`.
         solve_steps: Steps of `cg`, at most.
         batch: Samples at once.
     """
@@ -184,8 +188,9 @@ class Replacing(FMD):
         worst = found.argsort(descending=True, stable=True)[: max(1, round(self.harmful * len(training)))]
         stays = torch.ones(len(training), dtype=torch.bool)
         stays[worst] = False
-        swapped, kept = beside(others[worst], training[worst]), beside(training[stays], others[stays])
-        trace = self.stepped(model, rest, kept + swapped, beside(*held), swapped=swapped, both=False)
+        swapped = beside(others[worst], training[worst])
+        changed = beside(training[stays], others[stays]) + swapped if bool(stays.any()) else swapped
+        trace = self.stepped(model, rest, changed, beside(*held), swapped=swapped, both=False)
         return Trace.of(read, more, *looked.values(), *trace.values())
 
     def weighed(self, network: Network, training: Samples, pairs: Samples) -> tuple[Tensor, Trace]:

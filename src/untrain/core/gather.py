@@ -142,6 +142,25 @@ def gather(
     return _Work(phase, samples, batch, sums, look, shared=into is not None, given=sums).run({"kind": "gather", "layers": list(layers)})[1]
 
 
+def accumulate(samples: Samples, add: Callable[[Any, Tensor], None], into: Sequence[Tensor], *, phase: str, batch: int) -> Phase:
+    """Show `add(x, y)` samples batch by batch; what it adds to `into`, in place, is summed over ranks and survives a kill.
+
+    Args:
+        samples: What it is shown.
+        add: Called for each batch; it counts its own passes.
+        into: What it adds to.
+        phase: Name for the trace.
+        batch: Samples at once.
+    """
+    sums = list(into)
+
+    def look(x: Any, y: Tensor, n: int) -> list[Tensor]:
+        add(x, y)
+        return []
+
+    return _Work(phase, samples, batch, sums, look, given=sums).run({"kind": "accumulate"})[1]
+
+
 class _Work:
     """A sum over batches, of whatever `find(x, y, size of the whole batch)` says of each; `fold` is applied to each batch's, reduced over ranks."""
 
