@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema
@@ -36,6 +38,8 @@ from untrain.evidence.record import schema
 from untrain.metrics.bias import bootstrapped, conflicting, opportunity, parity, shifts, worst
 from untrain.verbs import debiasing
 from untrain.verbs.inputs import Inputs
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def flip(x):
@@ -884,6 +888,16 @@ def test_code_that_gives_a_side_of_the_pairs_is_told_of_and_hashed(tmp_path, cap
         unread = [str(tmp_path / "never-read") if word == "digits" and command[n - 1] == "--data" else word for n, word in enumerate(command[:-1])]
         assert main([*unread, str(tmp_path / "other"), *more]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_the_page_is_drawn_from_its_records():
+    spec = importlib.util.spec_from_file_location("debias_page", ROOT / "benchmarks" / "debias_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (ROOT / "docs" / "debias.md").read_text(encoding="utf-8")
+    assert module.page(text) == text
+    drawn = {mark[1] for mark in module.MARK.findall(text)}
+    assert {path.stem.rpartition("-s")[0] for path in module.RECORDS.glob("*.json")} == drawn
 
 
 def test_the_names_are_public():
