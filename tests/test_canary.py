@@ -115,6 +115,22 @@ def test_canaries_of_another_request_are_not_judged(drawn):
     assert "0 of the canaries are among them" in entry["skipped"]
 
 
+@pytest.mark.parametrize("guessed", [1, 3, -2])
+def test_a_number_to_guess_that_has_no_half_is_refused(guessed):
+    with pytest.raises(BadArgument, match=f"guessed={guessed}: half are said to be inside"):
+        Canary(guessed=guessed)
+
+
+def test_so_many_are_guessed_as_is_asked_for_and_a_single_one_is_not(drawn):
+    split = drawn.split(blobs(200, 1))
+    model = taught(split.retain, 0, steps=2)
+    (entry,) = audit(model, split, [Canary(guessed=40)])
+    assert entry["rows"][0]["values"]["unlearned"][0]["n"] == 40
+    lone = split.replaced(forget=split.forget[:1], canaries=split.forget[:1])
+    (entry,) = audit(model, lone, [Canary()])
+    assert "a single canary has no other to be told from" in entry["skipped"]
+
+
 @pytest.mark.parametrize(("m", "said"), [(9, "draw 10 or more"), (21, "at most half")])
 def test_numbers_of_canaries_that_make_no_sense_are_refused(m, said):
     with pytest.raises(BadArgument, match=said):

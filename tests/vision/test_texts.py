@@ -114,3 +114,20 @@ def test_a_class_of_texts_is_forgotten_by_flags_alone(place: Path, tmp_path: Pat
     ids = transformers.AutoTokenizer.from_pretrained(run)("sport1 and metal2")["input_ids"]
     assert ids == by_hand("sport1 and metal2", 5)
     assert again.config.num_labels == 3
+
+
+def test_canaries_of_texts_are_drawn_by_the_column_and_the_models_tokenizer(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are drawn of the tokens that every later verb reads, and so fit what the same flags read there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNTRAIN_CACHE", str(tmp_path / "cache"))
+    texts, coins = ["--data", str(place / "parts"), "--text-column", "body"], ["-m", "20", "-o", "coins.json"]
+    assert main(["canaries", *texts, *coins]) == 5
+    assert "name a model that brings one" in capsys.readouterr().err
+    assert main(["canaries", "--model", str(place / "bert"), *texts, *coins]) == 0
+    inside = sum(row["inside"] for row in json.loads((tmp_path / "coins.json").read_text())["canaries"])
+    asked = ["--model", str(place / "bert"), *texts, "--canaries", "coins.json", "--forget", "canaries"]
+    assert main(["unlearn", "finetune", *asked, "--epochs", "1", "--out", "run"]) == 0
+    request = json.loads((tmp_path / "run" / "record.json").read_text())["request"]
+    assert (request["forget"], request["count"]) == ("canaries", inside)

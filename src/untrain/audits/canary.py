@@ -11,6 +11,7 @@ from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.counting import interval
 from untrain.core.data import Samples
 from untrain.core.data.overlap import places
+from untrain.core.errors import BadArgument
 from untrain.metrics.coins import coin_p, epsilon_at_least, guesses, least_share
 from untrain.metrics.membership import scaled_confidence
 
@@ -24,7 +25,10 @@ class Canary(Audit):
     made to forget those inside, more right guesses are a trace; fewer, that they stand out the other way.
 
     Args:
-        guessed: How many are guessed, half on either side; 0 for all. To be chosen before anything is seen.
+        guessed: How many are guessed, an even number, half on either side; 0 for all. To be chosen before anything is seen.
+
+    Raises:
+        BadArgument: `guessed` is no such number.
     """
 
     question = "Does it still tell which canaries were in its training?"
@@ -36,6 +40,11 @@ class Canary(Audit):
 
     guessed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a number that has no half."""
+        if self.guessed < 0 or self.guessed % 2:
+            raise BadArgument(f"guessed={self.guessed}: half are said to be inside and half outside, so it takes an even number; 0 guesses all")
+
     def __call__(self, model: Subject, *, forget: Samples, canaries: Samples) -> Finding:
         """Guess."""
         known = set(places(forget))
@@ -46,5 +55,7 @@ class Canary(Audit):
             )
         logits, labels, _ = model.on(canaries)
         right, n = guesses(scaled_confidence(logits, labels), inside, self.guessed or None)
+        if not n:
+            return Finding(skipped="a single canary has no other to be told from; draw more of them (200 by default)")
         share = Value(right / n, *interval(right, n), n, p=coin_p(right, n), least=least_share(n))
         return Finding({"coins guessed": share, "epsilon at least": Value(epsilon_at_least(right, n), n=n)})

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from untrain.cli import show
 from untrain.cli.flags import Json, flags_of, takes
 
-OF_DATA = ("data", "test", "size", "rate", "length", "image_column", "label_column", "columns", "outside", "data_root")
+OF_DATA = ("data", "test", "size", "rate", "length", "image_column", "label_column", "columns", "text_column", "outside", "data_root")
 """Flags that say which data are meant."""
 
 
@@ -21,12 +21,13 @@ def canaries(
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="File to write: which samples were drawn, and how their coins fell. Keep it from whoever is to be audited.")],
     count: Annotated[int, Parameter(name=["--count", "-m"], help="How many to draw. By 200 a share of .60 is found in 8 of 10 cases.")] = 200,
     seed: Annotated[int | None, Parameter(help="To draw the same again. Whoever knows it knows the coins; the system's own chance where none is given.")] = None,
+    model: Annotated[str | None, Parameter(help="The model that is to be trained, where the data are texts: its tokenizer reads them (hf:FOLDER).")] = None,
     json: Json = False,
 ) -> int:
     """Draw training samples, give each a wrong label and throw a coin for it: for who still trains, so that every later audit has an exact null."""
     from untrain.verbs.drawing import canaries
 
-    told = canaries(out, m=count, seed=seed, say=show.note, **inputs)
+    told = canaries(out, m=count, seed=seed, model=model, say=show.note, **inputs)
     if json:
         show.as_json(told)
     else:

@@ -11,17 +11,18 @@ from untrain.core.canary import draw_canaries
 from untrain.core.errors import BadArgument
 from untrain.metrics.coins import least_share
 from untrain.sources.drawn import written
-from untrain.verbs.given import given_data
+from untrain.verbs.given import expects, given_data, refuse_unknown
 from untrain.verbs.inputs import Say, unsaid
 
 
-def canaries(out: Path, *, m: int = 200, seed: int | None = None, say: Say = unsaid, **data: Any) -> dict[str, Any]:
+def canaries(out: Path, *, m: int = 200, seed: int | None = None, model: str | None = None, say: Say = unsaid, **data: Any) -> dict[str, Any]:
     """Draw canaries of data, and write which they are, and how their coins fell.
 
     Args:
         out: The file to write, for its owner's eyes; refused where it is there.
         m: How many.
         seed: Seed of what is drawn, to draw the same again; the system's own chance where none is given, which nobody can guess.
+        model: The model that is to be trained, where the data hang on what it reads, as texts do on its tokenizer.
         say: Told what the user should know.
         **data: What `given_data` takes.
 
@@ -33,7 +34,9 @@ def canaries(out: Path, *, m: int = 200, seed: int | None = None, say: Say = uns
     """
     if out.exists():
         raise BadArgument(f"{out} is there, and what was drawn before would be lost; name another file by --out, or remove it")
-    found = given_data(**data)
+    if model is not None:
+        refuse_unknown(model)
+    found = given_data(**data, expects=None if model is None else expects(model))
     for note in found.notes:
         say(note)
     drawn = draw_canaries(found.train, m, seed=secrets.randbits(63) if seed is None else seed)
