@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from asked import placed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from untrain.audits.accuracy import Accuracy
@@ -36,6 +36,7 @@ from untrain.checks.verdicts import collapsed, resembled, seen
 from untrain.core.audit import Audit, Subject, audit
 from untrain.core.data import Data, Samples, Split
 from untrain.core.engine import Engine, seeded
+from untrain.core.files import write
 from untrain.core.network import Network
 from untrain.core.train import fit
 from untrain.core.unlearn import environment, prepared, unlearn
@@ -106,7 +107,7 @@ def kept(file: Path, samples: Samples, seed: int) -> nn.Module:
         net = recipe.build()
         if not file.is_file():
             recipe.train(Network(net), samples.prepared(net.norm))  # type: ignore[arg-type]
-            save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
+            write(file, save({k: v.contiguous() for k, v in net.state_dict().items()}))
     net.load_state_dict(load_file(file))
     return net.eval()
 

@@ -1,16 +1,21 @@
 """How often do the rank tests alarm, and what do they see? On a network that learns its samples by heart: what docs/membership.md is drawn from.
 
-    python benchmarks/membership_truth.py     # some minutes on one thread; CIFAR-10 in the folder that UNTRAIN_DATA names
+    python benchmarks/membership_truth.py            # some minutes on one thread; CIFAR-10 in the folder that UNTRAIN_DATA names
+    python benchmarks/membership_truth.py --further  # split-relearn and class-instance alone, into the record that is there
 
 CIFAR-10 at 8 x 8, a perceptron 192-256-128-10 on 4,000 images, of which 500 drawn by chance are to be forgotten; 500 others were never seen.
 Each model is scored once; forgotten and never seen samples are then drawn from these two. To a model that was trained without
-the forgotten all thousand are alike, so that any share of them can play the forgotten.
+the forgotten all thousand are alike, so that any share of them can play the forgotten. Split-relearn trains on half of a list, so that each list is a
+training of its own: a hundred of the thousand are shown, and the others are drawn from. For class-instance one class of the same 4,000 images is to be
+forgotten, beside as many that were never seen.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from untrain.audits.classinstance import ClassInstance
 from untrain.audits.dormant import Dormant
-from untrain.core.audit import Subject
+from untrain.audits.splitrelearn import SplitRelearn
+from untrain.core.audit import Subject, audit
 from untrain.core.data import Norm, Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.files import write
@@ -28,9 +35,11 @@ from untrain.core.train import fit, predict
 from untrain.core.unlearn import unlearn
 from untrain.evidence import record
 from untrain.methods.finetune import FineTune
+from untrain.methods.headonly import HeadOnly
 from untrain.methods.neggradplus import NegGradPlus
 from untrain.methods.randomlabel import RandomLabel
 from untrain.methods.scrub import SCRUB
+from untrain.methods.unsir import UNSIR
 from untrain.metrics.membership import calibrated, scaled_confidence
 from untrain.metrics.ranked import ranked
 from untrain.zoo.sets import load
@@ -38,6 +47,10 @@ from untrain.zoo.sets import load
 OUT = Path(__file__).parent / "records" / "membership-truth.json"
 HONEST, DRAWS, POWER, SIZES = 5, 400, 100, (10, 20, 50)
 TRAINING = {"epochs": 40, "lr": 1e-3, "batch": 100}
+SHOWN, TRAININGS, SPLITS = 100, 8, 40
+"""Of split-relearn: samples shown where alarms are counted, trainings of each honest network for that, and lists of each size where a trace is looked for."""
+LABEL, CLASS_DRAWS = 3, 500
+"""Of class-instance: the class, and draws of which of its images were trained on."""
 TESTS = ("membership", "membership, calibrated", "membership after training on the retained")
 
 
@@ -95,11 +108,103 @@ def ps(found: tuple[Tensor, Tensor], hard: Tensor, mine: Tensor, others: Tensor,
     return out
 
 
-def main() -> None:
+def cases() -> tuple[Any, ...]:
+    """The data: places of all images, the split, and what both groups are drawn from."""
     data = load("cifar10").train
     places = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     train, unseen = small(data, places[:4000]), small(data, places[4000:4500])
     split = Split.by_index(train, unseen, forget=range(500), holdout=unseen)
+    return data, places, train, unseen, split
+
+
+def split_relearned(split: Split, original: nn.Module, honest: list[nn.Module]) -> dict[str, Any]:
+    """Alarms and power of split-relearn."""
+    asked, g = SplitRelearn(), torch.Generator().manual_seed(2)
+    pool, known = split.forget + split.parts["holdout"], [Subject(m) for m in honest]
+    plain = [scaled_confidence(*s.on(pool)[:2]) for s in known]
+    alarms = dict.fromkeys((0.05, 0.01), 0)
+    for i, subject in enumerate(known):
+        hard = torch.stack([p for j, p in enumerate(plain) if j != i]).mean(0)
+        for turn in range(TRAININGS):
+            order = torch.randperm(1000, generator=g)
+            with seeded(turn):
+                copied = asked.reminded(subject, pool[order[:SHOWN]], split.retain)
+            found = scaled_confidence(*predict(copied, pool)[:2])
+            for _ in range(DRAWS // TRAININGS):
+                rest = order[SHOWN:][torch.randperm(1000 - SHOWN, generator=g)]
+                eased = calibrated(found[rest[:400]], hard[rest[:400]])
+                ranks = ranked(eased[:SHOWN], eased[SHOWN:], (pool.y[rest[:SHOWN]], pool.y[rest[SHOWN:400]]))
+                assert ranks is not None
+                for level in alarms:
+                    alarms[level] += ranks.p <= level
+    draws = HONEST * TRAININGS * (DRAWS // TRAININGS)
+    seen = []
+    for name, model in (fakes(original, split) | {"retrained, held out": honest[4]}).items():
+        power = {}
+        for n in SIZES:
+            hits = 0
+            for turn in range(SPLITS):
+                some = split.forget[torch.randperm(500, generator=g)[:n]]
+                part = Split(some, split.retain, split.test, holdout=split.parts["holdout"])
+                (entry,) = audit(model, part, [asked], retrained=[m for m in honest[:4] if m is not model], seed=turn)
+                hits += entry["rows"][0]["values"]["unlearned"][0]["p"] <= 0.05
+            power[str(n)] = hits / SPLITS
+        seen.append({"model": name, "found": power})
+        print(seen[-1], flush=True)
+    told = {str(level): count / draws for level, count in alarms.items()}
+    return {"alarms": {"draws": draws, "trainings": HONEST * TRAININGS, "n": SHOWN, "k": 300, **told}, "power": {"draws": SPLITS, "k": 500, "references": 4, "models": seen}}
+
+
+def instances(data: Any, places: Tensor, train: Samples) -> dict[str, Any]:
+    """Alarms of class-instance, and what it sees."""
+    gone = train.y == LABEL
+    rest = places[4500:]
+    unseen = small(data, rest[data.y[rest] == LABEL][: int(gone.sum())])
+    others = small(data, rest[data.y[rest] != LABEL][:1000])
+    split = Split(train[gone], train[~gone], unseen + others, (LABEL,))
+    original, asked, g = trained(train, 100), ClassInstance(), torch.Generator().manual_seed(3)
+    honest = [trained(split.retain, 200 + seed) for seed in range(HONEST - 1)]
+    made = {"nothing done": copy.deepcopy(original), "head mask": unlearn(original, split, HeadOnly()).model, "UNSIR": unlearn(original, split, UNSIR(), seed=0).model}
+    made |= {f"retrained {i + 1}": m for i, m in enumerate(honest)}
+    seen = []
+    for name, model in made.items():
+        (entry,) = audit(model, split, [asked], original=original)
+        rows = {row["name"]: row["values"]["unlearned"][0] for row in entry["rows"]}
+        seen.append({"model": name, "rows": {n: {"auc": round(v["value"], 4), "p": v["p"]} for n, v in rows.items()}})
+        print(seen[-1], flush=True)
+    pool, n, alarms = split.forget + unseen, len(split.forget), {}
+    for model in honest:
+        subjects: dict[int, Subject] = {}
+        for _ in range(CLASS_DRAWS):
+            order = torch.randperm(len(pool), generator=g)
+            drawn = Split(pool[order[:n]], split.retain, pool[order[n:]], (LABEL,))
+            (entry,) = audit(model, drawn, [asked], original=original, subjects=subjects)
+            for row in entry["rows"]:
+                counts = alarms.setdefault(row["name"], {"0.05": 0, "0.01": 0})
+                for level in counts:
+                    counts[level] += row["values"]["unlearned"][0]["p"] <= float(level)
+    draws = len(honest) * CLASS_DRAWS
+    return {
+        "class": LABEL,
+        "counts": {"trained on": n, "never seen": len(unseen), "honest": len(honest)},
+        "alarms": {"draws": draws, **{name: {level: k / draws for level, k in counts.items()} for name, counts in alarms.items()}},
+        "models": seen,
+    }
+
+
+def further() -> None:
+    """Split-relearn and class-instance, into the record that is there."""
+    data, places, train, _, split = cases()
+    found = json.loads(OUT.read_text(encoding="utf-8"))
+    found["instances"] = instances(data, places, train)
+    write(OUT, record.dumps(record.finite(found)))
+    original, honest = trained(train, 100), [trained(split.retain, seed) for seed in range(HONEST)]
+    found["split"] = split_relearned(split, original, honest)
+    write(OUT, record.dumps(record.finite(found)))
+
+
+def main() -> None:
+    _, _, train, unseen, split = cases()
     pool, labels = split.forget + unseen, torch.cat([split.forget.y, unseen.y])
     original = trained(train, 100)
     honest = [trained(split.retain, seed) for seed in range(HONEST)]
@@ -139,7 +244,8 @@ def main() -> None:
         "environment": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(), "threads": torch.get_num_threads()},
     }
     write(OUT, record.dumps(record.finite(made)))
+    further()
 
 
 if __name__ == "__main__":
-    main()
+    further() if sys.argv[1:] == ["--further"] else main()

@@ -28,6 +28,7 @@ FEW = {
     "relearn": {"steps": 4, "every": 2, "forgotten": 20, "retained": 10, "probes": 20},
     "attack": {"steps": 3, "every": 3, "rates": 1, "sgd": 0.1, "forgotten": 20, "retained": 20, "probes": 20, "points": 2},
     "dormant": {"steps": 2, "epochs": 2, "batch": 50},
+    "splitrelearn": {"epochs": 1, "retained": 60, "batch": 50},
     "prototype": {"repeats": 4},
     "likeness": {"most": 30},
 }
@@ -172,7 +173,7 @@ def test_what_is_trained_to_look_is_written_nowhere(tmp_path, monkeypatch):
         return network
 
     monkeypatch.setattr(Subject, "copy", copied)
-    for name in ("relearn", "attack", "dormant"):
+    for name in ("relearn", "attack", "dormant", "splitrelearn"):
         (entry,) = kept.ask(lookup("audits", name)(**FEW[name]))
         assert entry["skipped"] is None
     gc.collect()

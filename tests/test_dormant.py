@@ -1,8 +1,9 @@
-"""Dormant and graft: on networks whose truth is known, what only hides is seen and what never saw is not."""
+"""Dormant, split-relearn and graft: on networks whose truth is known, what only hides is seen and what never saw is not."""
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,10 @@ from blobs import CLASSES, blobs, taught
 from untrain.audits.dormant import Dormant
 from untrain.audits.graft import Graft
 from untrain.audits.membership import Membership
+from untrain.audits.splitrelearn import SplitRelearn
 from untrain.core.audit import audit
 from untrain.core.data import Split
+from untrain.core.data.overlap import places
 from untrain.core.files import weights_hash
 from untrain.evidence import listed
 from untrain.zoo.sets import digits
@@ -52,7 +55,7 @@ def rows(entries):
 
 @pytest.fixture(scope="module")
 def table(split, original, retrained, relabelled):
-    return rows(audit(retrained[0], split, [Membership(), Dormant()], original=original, retrained=retrained[1:], controls={"relabelled": relabelled}))
+    return rows(audit(retrained[0], split, [Membership(), Dormant(), SplitRelearn()], original=original, retrained=retrained[1:], controls={"relabelled": relabelled}))
 
 
 ROW = "membership after training on the retained"
@@ -111,6 +114,54 @@ def test_no_more_steps_than_allowed_are_taken(split, original, monkeypatch):
     monkeypatch.setattr("untrain.audits.dormant.minimize", lambda loss, weights, batches, **how: taken.append((len(batches), how["lr"])))
     audit(original, split, [Dormant(batch=10, steps=9)])
     assert taken == [(9, 0.03), (9, 0.003)]
+
+
+# Split-relearn
+
+
+HALF = "membership after relearning half"
+
+
+def test_half_brings_back_the_other_half_of_what_was_hidden_and_not_of_what_was_never_there(table):
+    assert table[HALF]["original"][0]["value"] > 0.7
+    assert table[HALF]["original"][0]["p"] < 1e-3
+    assert table[HALF]["relabelled"][0]["value"] > 0.6
+    assert table[HALF]["relabelled"][0]["p"] < 0.05
+    # Four honest models: all p above .05 / 4 but with a chance of .05.
+    assert min(v["p"] for column in ("unlearned", "retrained") for v in table[HALF][column]) > 0.05 / 4
+
+
+def test_the_half_that_is_ranked_is_not_the_half_that_is_shown(split, original, monkeypatch):
+    shown, ranked_ = [], []
+    reminded = SplitRelearn.reminded
+    monkeypatch.setattr(SplitRelearn, "reminded", lambda self, model, some, retain: shown.append(some) or reminded(self, model, some, retain))
+    monkeypatch.setattr("untrain.audits.splitrelearn._scores", lambda network, samples, width: ranked_.append(samples) or torch.randn(len(samples)).double())
+    audit(original, split, [SplitRelearn(epochs=1, retained=100)])
+    mine, others, forgotten = set(places(shown[0])), set(places(ranked_[0])), set(places(split.forget))
+    assert (len(mine), len(others), mine & others, mine | others) == (30, 30, set(), forgotten)
+    assert places(ranked_[1]) == places(split.parts["holdout"])
+    lone = split.replaced(forget=split.forget[:1])
+    assert "has no other half" in audit(original, lone, [SplitRelearn()])[0]["skipped"]
+
+
+def test_where_nothing_is_left_half_of_it_brings_back_nothing_as_often_as_is_said(split):
+    """Draws of which samples are the forgotten, and of which half of them is shown: p up to .05 in 5 %, within the binomial 99.9 % bounds."""
+    model, pool = taught(split.retain, 20, steps=60), split.forget + split.parts["holdout"]
+    alarms, g = 0, torch.Generator().manual_seed(1)
+    for seed in range(120):
+        order = torch.randperm(len(pool), generator=g)
+        drawn = Split(pool[order[:60]], split.retain, split.test[:10], holdout=pool[order[60:260]])
+        alarms += rows(audit(model, drawn, [SplitRelearn(epochs=1, retained=40)], seed=seed))[HALF]["unlearned"][0]["p"] <= 0.05
+    assert stats.binom.ppf(0.0005, 120, 0.05) <= alarms <= stats.binom.ppf(0.9995, 120, 0.05)
+
+
+def test_each_of_the_half_is_shown_as_often_as_is_said_beside_so_many_retained(split, original, monkeypatch):
+    taken = []
+    monkeypatch.setattr("untrain.audits.splitrelearn.minimize", lambda loss, weights, batches, **how: taken.append((batches, how["lr"])))
+    audit(original, split, [SplitRelearn(shown=3, retained=50, epochs=2, batch=70)])
+    (batches, lr), seen = taken[0], Counter(places(taken[0][0].samples))
+    assert (lr, batches.size, batches.epochs, sum(seen.values())) == (0.03, 70, 2, 50 + 3 * 30)
+    assert sorted(count for place, count in seen.items() if place in set(places(split.forget))) == [3] * 30
 
 
 # Graft

@@ -12,6 +12,7 @@ from torch import Tensor
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.data import Inputs, Samples
 from untrain.core.network import Network
+from untrain.core.relearning import by_size
 from untrain.core.train import minimize, predict
 from untrain.metrics.membership import calibrated, scaled_confidence
 from untrain.metrics.ranked import ranked
@@ -67,8 +68,7 @@ class Dormant(Audit):
         copy = model.copy()
         copy.train()
         weights = copy.trainable()
-        # One step of u by its gradient |w0| g is one of w by |w0|^2 g.
-        squares = [w.detach().square() for w in weights]
+        sized = by_size(weights)
 
         def loss(x: Inputs, y: Tensor) -> Tensor:
             return F.cross_entropy(copy(x), y)
@@ -76,7 +76,7 @@ class Dormant(Audit):
         for lr in (self.lr, self.lr / 10):
             some = _cut(retain, self.steps * self.batch, self.epochs // 2)
             batches = some.batches(self.batch, epochs=max(1, self.epochs // 2))
-            minimize(loss, weights, batches, phase="dormant", lr=lr, optimizer="sgd", combine=lambda parts: [g * s for g, s in zip(parts[0], squares, strict=True)])
+            minimize(loss, weights, batches, phase="dormant", lr=lr, optimizer="sgd", combine=sized)
         copy.eval()
         return copy
 

@@ -1,7 +1,8 @@
-"""A copy of a network that is trained for a while on what was forgotten: what audits share that ask how it comes back."""
+"""A copy of a network that is trained for a while on what was forgotten, or beside it: what audits share that ask how it comes back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch.func import functional_call
 
 from untrain.core.data import Inputs, Samples
 from untrain.core.network import Network
-from untrain.core.train import Optimizer, minimize, predict
+from untrain.core.train import Combine, Optimizer, minimize, predict
 
 Rows = Literal["kept", "mean", "drawn"]
 """The head's forgotten rows at the start: as they are, the mean of the others, or drawn at the others' size."""
@@ -70,6 +71,19 @@ def relearned(
     batches = samples[order.flatten()].batches(order.shape[1], shuffle=False)
     minimize(loss, list(copy.moved.values()), batches, phase="relearn", lr=lr, optimizer=optimizer)
     return [*curve, (len(order), copy.recall(probes))]
+
+
+def by_size(weights: Sequence[Tensor]) -> Combine:
+    """What lets sgd move each weight in proportion to the size that it has now: w = w0 + |w0| u, so that how large units are written is nothing to it.
+
+    One step of u by its gradient |w0| g is one of w by |w0|^2 g.
+    """
+    squares = [w.detach().square() for w in weights]
+
+    def scaled(parts: list[list[Tensor]]) -> list[Tensor]:
+        return [g * s for g, s in zip(parts[0], squares, strict=True)]
+
+    return scaled
 
 
 class _Relative:

@@ -1,0 +1,133 @@
+"""Class-instance: on networks that learned a class by heart, beside scipy and numpy, and on networks that never saw it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy import special, stats
+
+from blobs import blobs, taught
+from untrain.audits.classinstance import NAMES, ClassInstance
+from untrain.core.audit import audit
+from untrain.core.data import Split
+
+GONE, ANY = 2, "instances by any signal"
+
+
+@pytest.fixture(scope="module")
+def split():
+    return Split.by_class(blobs(500, 0), blobs(500, 1), forget=[GONE])
+
+
+@pytest.fixture(scope="module")
+def original(split):
+    return taught(split.forget + split.retain, 0)
+
+
+@pytest.fixture(scope="module")
+def retrained(split):
+    return [taught(split.retain, 10 + i) for i in range(2)]
+
+
+@pytest.fixture(scope="module")
+def masked(original):
+    made = copy.deepcopy(original)
+    with torch.no_grad():
+        made[-1].weight[GONE] = 0
+        made[-1].bias[GONE] = -1e4
+    return made
+
+
+@pytest.fixture(scope="module")
+def table(split, original, retrained, masked):
+    (entry,) = audit(masked, split, [ClassInstance()], original=original, retrained=retrained)
+    assert entry["skipped"] is None
+    return {row["name"]: row["values"] for row in entry["rows"]}
+
+
+def by_hand(model, part):
+    """Logits and features of a part's images of the class, by numpy."""
+    x, y = part.batch(torch.arange(len(part)))
+    x = x[y == GONE].double().numpy()
+    w = [p.detach().double().numpy() for p in model.parameters()]
+    hidden = np.maximum(x @ w[0].T + w[1], 0)
+    return hidden @ w[2].T + w[3], hidden
+
+
+def test_answers_are_ranked_as_scipy_ranks_them(split, original, masked, table):
+    for model, column in ((masked, "unlearned"), (original, "original")):
+        z = [by_hand(model, part)[0] for part in (split.forget, split.test)]
+        others = [np.delete(v, GONE, 1) for v in z]
+        signals = {
+            "confidence": [v[:, GONE] - special.logsumexp(o, axis=1) for v, o in zip(z, others, strict=True)],
+            "best other class": [special.log_softmax(o, axis=1).max(1) for o in others],
+            "energy": [special.logsumexp(v, axis=1) for v in z],
+        }
+        for name, (mine, theirs) in signals.items():
+            told, found = stats.mannwhitneyu(mine, theirs, method="asymptotic"), table[f"instances by {name}"][column][0]
+            assert found["value"] == pytest.approx(told.statistic / len(mine) / len(theirs), abs=2e-3), name
+            assert found["p"] == pytest.approx(told.pvalue, rel=0.1, abs=1e-9), name
+            assert found["n"] == len(mine)
+
+
+def test_a_mask_hides_the_class_from_the_answers_and_not_from_the_head_that_was_there_before(table):
+    assert table["instances by confidence"]["original"][0]["value"] > 0.65
+    assert table["instances by confidence"]["original"][0]["p"] < 1e-4
+    assert table["instances by graft"]["unlearned"] == table["instances by graft"]["original"]
+    assert table["instances by graft"]["original"][0] == table["instances by confidence"]["original"][0]
+    assert table[ANY]["unlearned"][0]["p"] < 1e-3
+
+
+def test_who_never_saw_the_class_tells_its_images_apart_by_no_signal(table):
+    assert set(table) == {*(f"instances by {name}" for name in NAMES), ANY}
+    assert all(value["p"] > 0.05 / 2 for value in table[ANY]["retrained"])
+    for column, values in table.items():
+        for value in values["retrained"]:
+            assert abs(value["value"] - 0.5) < 0.17, column
+
+
+def test_any_signal_is_the_clearest_and_its_p_is_times_their_number(table):
+    for column in ("original", "unlearned", "retrained"):
+        single = [table[f"instances by {name}"][column][0] for name in NAMES]
+        clearest = min(single, key=lambda value: value["p"])
+        assert table[ANY][column][0]["p"] == pytest.approx(min(1.0, len(NAMES) * clearest["p"]))
+        assert table[ANY][column][0]["value"] in [value["value"] for value in single if value["p"] == clearest["p"]]
+
+
+def test_where_nothing_was_seen_any_signal_alarms_no_oftener_than_it_says(split, original, retrained):
+    """Draws of which unseen images of the class were the trained ones: at most the binomial 99.95 % bound of 5 %, which Bonferroni stays below; each signal near it."""
+    pool = split.forget + split.test[split.test.y == GONE]
+    g, subjects, alarms = torch.Generator().manual_seed(0), {}, dict.fromkeys(("confidence", "distance to a class", "any signal"), 0)
+    for _ in range(120):
+        order = torch.randperm(len(pool), generator=g)
+        drawn = Split(pool[order[:100]], split.retain, pool[order[100:]], [GONE])
+        (entry,) = audit(retrained[0], drawn, [ClassInstance()], original=original, subjects=subjects)
+        for name in alarms:
+            alarms[name] += next(row for row in entry["rows"] if row["name"] == f"instances by {name}")["values"]["unlearned"][0]["p"] <= 0.05
+    low, high = stats.binom.ppf((0.0005, 0.9995), 120, 0.05)
+    assert alarms["any signal"] <= high
+    assert all(low <= alarms[name] <= high for name in ("confidence", "distance to a class"))
+
+
+def test_how_its_units_are_written_moves_the_graft_alone(split, original, masked, table):
+    other, g = copy.deepcopy(masked), torch.Generator().manual_seed(3)
+    scale, order = 2.0 ** torch.randint(-6, 7, (64,), generator=g), torch.randperm(64, generator=g)
+    with torch.no_grad():
+        other[0].weight.copy_((other[0].weight * scale[:, None])[order])
+        other[0].bias.copy_((other[0].bias * scale)[order])
+        other[2].weight.copy_((other[2].weight / scale)[:, order])
+    (entry,) = audit(other, split, [ClassInstance()], original=original)
+    moved = {row["name"] for row in entry["rows"] if row["values"]["unlearned"][0]["value"] != pytest.approx(table[row["name"]]["unlearned"][0]["value"], abs=5e-3)}
+    assert moved - {ANY} == {"instances by graft"}
+
+
+def test_it_is_told_where_it_is_named_and_judged_by_no_verdict(split, original):
+    assert ClassInstance.by_name
+    assert not any(row.judged for row in ClassInstance.rows.values())
+    (entry,) = audit(original, split, [ClassInstance()])
+    assert {row["name"] for row in entry["rows"]} == {*(f"instances by {name}" for name in NAMES if name != "graft"), ANY}
+    bare = split.replaced(test=split.test[split.test.y != GONE])
+    assert "no test image" in audit(original, bare, [ClassInstance()])[0]["skipped"]
