@@ -1,0 +1,82 @@
+"""The record of two hundred honest models holds what is promised of them, the page shows it, and the run that makes it goes on where it was ended."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+from scipy import stats
+
+from copies import folder
+
+BENCHMARKS = folder("benchmarks")
+
+
+@pytest.fixture(scope="module")
+def proof():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("audit_proof")
+
+
+@pytest.fixture(scope="module")
+def record(proof):
+    return json.loads(proof.RECORD.read_text(encoding="utf-8"))
+
+
+def test_of_two_hundred_honest_models_few_are_found(proof, record):
+    """At most 21 of 200: the 99.9 % bound of a binomial at 5 %. Recovery alone, held at 5 %, in 3 to 6 % of all draws."""
+    honest = proof.both(record, "retrained, m = 8")
+    assert honest["verdicts"] == 200
+    assert proof.flagged(honest) <= proof.MOST[200] == stats.binom.ppf(0.999, 200, 0.05)
+    for cell in (honest, proof.both(record, proof.OFTEN)):
+        assert 0.03 <= cell["recovery"]["0.05"] / cell["verdicts"] <= 0.06
+
+
+def test_where_nothing_was_done_nobody_is_cleared(proof, record):
+    for name in ("nothing done", "trained on everything anew"):
+        for m in proof.BESIDE:
+            cell = proof.both(record, f"{name}, m = {m}")
+            assert cell["verdicts"] == 200
+            assert cell["codes"].get("NO_RESIDUE", 0) == 0
+            assert proof.flagged(cell) == 200
+
+
+def test_the_page_shows_the_record(proof, record):
+    text = proof.truth.PAGE.read_text(encoding="utf-8")
+    assert proof.placed(text, "truth proof", proof.table(record)) == text
+
+
+def test_what_was_asked_is_not_asked_again_and_a_torn_line_is_left_out(proof, tmp_path):
+    asked = []
+
+    class Looks:
+        class setting:  # noqa: N801
+            label = 3
+
+        def at(self, module, original, *audits):
+            asked.append(audits)
+            return {type(audit).__name__: [{"name": "it", "values": [{"value": 1.0}]}] for audit in audits}
+
+    one, two = (proof.recipe_for("digits", 10).build() for _ in range(2))
+    first = proof.Answers(tmp_path).ask(Looks(), one, two, *proof.ALONE)
+    with (tmp_path / "answers.jsonl").open("a", encoding="utf-8") as file:
+        file.write('\n{"torn": {"Proto')
+    again = proof.Answers(tmp_path)
+    assert again.ask(Looks(), one, two, *proof.ALONE) == first
+    assert len(asked) == 1
+    again.ask(Looks(), one, two, *proof.ALONE, proof.Accuracy())
+    again.ask(Looks(), two, two, *proof.ALONE)
+    again.ask(Looks(), two, one, *proof.ALONE)
+    assert [len(audits) for audits in asked] == [2, 1, 2, 2]
+    assert proof.Answers(tmp_path).ask(Looks(), two, two, *proof.ALONE) == first
+
+
+def test_a_network_is_kept_under_what_it_was_trained_on_and_its_seed(proof, tmp_path, monkeypatch):
+    monkeypatch.setattr(proof.truth, "kept", lambda file, samples, seed: file.name)
+    train = proof.digits().train[:40]
+    other = train.labelled((train.y + 1) % 10)
+    names = [proof.network(tmp_path, samples, seed) for samples, seed in ((train, 0), (train, 1), (train[:39], 0), (other, 0), (train, 0))]
+    assert names[0] == names[4]
+    assert len(set(names)) == 4
