@@ -44,7 +44,7 @@ def main(out: str) -> None:
     given = given_model(cell.inputs.model, data.classes, weights=scenario.weights(cell))
     split = Split.by_class(data.train, data.test, forget=cell.classes)
     result = unlearn(given.module, split, cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=given.norm)
-    beside = scenario.references(split.classes)[0]
+    beside = scenario.references(cell.asked)[0]
     models = {
         "original": (given.module, scenario.weights(cell).name),
         "unlearned": (result.model, cell.setting),

@@ -22,6 +22,7 @@ from untrain.core.errors import BadArgument, Diverged
 from untrain.evidence import record
 from untrain.verbs.inputs import Inputs
 from untrain.zoo.recipes import recipe_for
+from untrain.zoo.sets import digits
 
 ROOT = Path(__file__).parent.parent
 SCENARIO = ROOT / "benchmarks" / "cifar10.toml"
@@ -202,3 +203,38 @@ def test_what_came_later_leaves_the_names_of_records_as_they_were(path):
     named = {cell.name for cell in scenario.cells}
     there = {file.name for file in scenario.records.glob("*.json")}
     assert not there or named & there
+
+
+def test_a_list_of_samples_is_a_cell_beside_the_models_retrained_without_it(tmp_path):
+    path = tmp_path / "lists.toml"
+    path.write_text(DIGITS.replace('"headonly", "nothing"', '"nothing"').replace("classes = [[3]]", 'lists = ["random:10%"]\naudits = ["accuracy"]'))
+    kept = ROOT / "benchmarks" / "references" / "lists-digits" / "retrain_random-10_s0.safetensors"
+    for file in (kept, kept.with_suffix(".json")):
+        (tmp_path / "references" / "lists").mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "references" / "lists")
+    scenario = Scenario.read(path)
+    (cell,) = scenario.cells
+    assert cell.name.startswith("nothing_random-10_s0_")
+    assert cell.command[cell.command.index("--forget") + 1] == "random:10%"
+    grid.run(scenario, say=lambda _: None)
+    (made,) = table.read(scenario.records)
+    assert made["request"]["count"] == round(0.1 * len(digits().train))
+    assert [r["file"] for r in made["references"]] == [kept.name]
+    # That the model was trained without just these samples shows in them and in no others.
+    rows = {row["name"]: row["values"] for row in made["audits"][0]["rows"]}
+    gone, others = (rows[f"{part}, training"]["retrained"][0] for part in ("forgotten", "retained"))
+    assert gone["value"] < others["value"]
+
+
+def test_files_of_settings_are_cells_as_they_say(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name, text in {"a": 'method = "scrub"\nvalues = {lr = 0.002}\n', "b": 'method = "salun"\npreset = "published"\n'}.items():
+        (tmp_path / "mine" / f"{name}.toml").write_text(text)
+    path = tmp_path / "files.toml"
+    path.write_text(DIGITS.replace('settings = ["headonly", "nothing"]', 'files = "mine/*.toml"'))
+    cells = Scenario.read(path).cells
+    assert [cell.method for cell in cells] == [dataclasses.replace(discover.settings("scrub"), lr=0.002), discover.settings("salun", "published")]
+    assert cells[0].name.startswith("scrub_lr=0.002_3_s0_")
+    path.write_text(DIGITS.replace('settings = ["headonly", "nothing"]\n', ""))
+    with pytest.raises(BadArgument, match="settings"):
+        Scenario.read(path)

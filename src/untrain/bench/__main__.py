@@ -25,18 +25,19 @@ def run(scenario: Path, *, shard: str = "0/1") -> None:
 
 
 @app.command
-def reference(scenario: Path, *, classes: str, seed: int = 0) -> None:
-    """Retrain one model without some classes.
+def reference(scenario: Path, *, classes: str = "", listed: str = "", seed: int = 0) -> None:
+    """Retrain one model without some classes, or without a list of samples.
 
     Args:
         scenario: A scenario, TOML.
         classes: Class numbers, with commas between.
+        listed: Samples in their place, as `--forget` names them.
         seed: Its seed.
     """
     from untrain.bench import grid
     from untrain.bench.scenario import Scenario
 
-    print(grid.reference(Scenario.read(scenario), tuple(int(c) for c in classes.split(",")), seed).name)
+    print(grid.reference(Scenario.read(scenario), listed or f"class:{classes}", seed).name)
 
 
 @app.command

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from untrain.bench.scenario import Cell, Scenario
+from untrain.bench.scenario import Cell, Scenario, by_class, tagged
 from untrain.core import discover, files
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Data, Split
@@ -24,26 +24,27 @@ from untrain.core.model import Model
 from untrain.core.unlearn import Result, describe, unlearn
 from untrain.evidence import record
 from untrain.evidence.listed import judged
+from untrain.sources.request import split as requested
 from untrain.verbs.about import about_data, about_model, request
 from untrain.verbs.auditing import filled
 from untrain.verbs.inputs import Inputs, Opened
 from untrain.zoo.recipes import Recipe, recipe_for
 
 
-def reference(scenario: Scenario, classes: tuple[int, ...], seed: int) -> Path:
-    """Retrain without these classes by the original's recipe (the zoo's, where it tells none), and keep the weights in half precision with what is known of them.
+def reference(scenario: Scenario, forget: str, seed: int) -> Path:
+    """Retrain without what a request names by the original's recipe (the zoo's, where it tells none), and keep the weights in half precision with what is known of them.
 
     Returns:
         The file of weights; one that is there is not made again.
     """
     first = scenario.cells[0]
-    path = scenario.folder / "references" / scenario.beside / f"retrain_{'-'.join(map(str, classes))}_s{seed}.safetensors"
+    path = scenario.folder / "references" / scenario.beside / f"retrain_{tagged(forget)}_s{seed}.safetensors"
     if path.is_file():
         return path
     inputs = scenario.inputs(first)
     opened = replace(inputs, norm=None).open()
     data, model = opened.data, opened.model.module
-    split = Split.by_class(data.train, data.test, forget=classes)
+    split = requested(data, forget)
     recipe = _recipe(inputs, data)
     state = scenario.folder / "references" / f".{path.stem}"
     result = unlearn(model, split, discover.settings("retrain"), seed=seed, recipe=recipe, precision=inputs.precision, store=state)
@@ -91,8 +92,8 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     opened: Opened = _once(held, replace(inputs, seed=0, forget=None), lambda: replace(inputs, seed=0, forget=None).open())
     data, given = opened.data, opened.model
     model, norm = given.module, given.norm
-    split: Split = _once(held, (cell.inputs.data, cell.classes, cell.after), lambda: Split.by_class(data.train, data.test, forget=(*cell.after, *cell.classes), **data.beside))
-    paths = scenario.references(split.classes)
+    split: Split = _once(held, (cell.inputs.data, cell.asked), lambda: requested(data, cell.asked))
+    paths = scenario.references(cell.asked)
     retrained = [_once(held, path, partial(filled, inputs.model, data.classes, path)) for path in paths]
     recipe = _recipe(inputs, data) if "recipe" in cell.method.needs else None
     result = _forgotten(cell, data, given, recipe, held)
@@ -117,16 +118,15 @@ def _forgotten(cell: Cell, data: Data, given: Model, recipe: Recipe | None, held
     """What the cell's run leaves: in a chain, from what the runs before it left."""
     model, norm = given.module, given.norm
 
-    def run(module: nn.Module, gone: tuple[int, ...]) -> Result:
-        split = Split.by_class(data.train, data.test, forget=gone, **data.beside)
-        return unlearn(module, split, cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=norm, recipe=recipe)
+    def run(module: nn.Module, forget: str) -> Result:
+        return unlearn(module, requested(data, forget), cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=norm, recipe=recipe)
 
     for i in range(1, len(cell.after) + 1):
-        gone, key = cell.after[:i], (cell.setting, cell.changes, cell.inputs, cell.after[:i])
+        key = (cell.setting, cell.changes, cell.inputs, cell.after[:i])
         if key not in held:
-            held[key] = run(model, gone).model
+            held[key] = run(model, by_class(cell.after[:i])).model
         model = held[key]
-    return run(model, (*cell.after, *cell.classes))
+    return run(model, cell.asked)
 
 
 def _recipe(inputs: Inputs, data: Data) -> Recipe:

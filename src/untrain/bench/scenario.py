@@ -22,6 +22,11 @@ grid over processes or machines that share a folder; no scheduler of our own.
     classes = [[3]]
     seeds = [0]
 
+    [[cells]]                              # or lists of samples, as `--forget` names them
+    settings = ["scrub"]
+    lists = ["random:10%"]
+    seeds = [0]
+
     [[chains]]                             # class after class, each from what the one before left
     setting = "unsir"
     classes = [3, 5, 0]
@@ -33,6 +38,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -61,6 +67,7 @@ class Cell:
         changes: Fields of the setting that have other values.
         audits: The audits asked; all where none are named.
         after: Classes forgotten one after the other before this cell's, by the same setting and seed.
+        listed: A list of samples to forget in the place of classes, as `--forget` takes it.
     """
 
     inputs: Inputs
@@ -69,6 +76,7 @@ class Cell:
     changes: tuple[tuple[str, Any], ...] = ()
     audits: tuple[str, ...] = ()
     after: tuple[int, ...] = ()
+    listed: str | None = None
 
     @property
     def method(self) -> Method:
@@ -86,7 +94,7 @@ class Cell:
         said = {k: str(v) if isinstance(v, Path) else v for k, v in (asked | own).items() if v not in (None, ())}
         digest = hashlib.sha256(json.dumps([said, _settings(self.method)], sort_keys=True).encode()).hexdigest()
         changed = "".join(f"_{name}={value}" for name, value in self.changes)
-        classes = "-".join(map(str, self.classes)) if len(self.classes) < 8 else f"{len(self.classes)}classes"
+        classes = tagged(self.forget) if len(self.classes) < 8 else f"{len(self.classes)}classes"
         return f"{self.setting.replace(':', '-')}{changed}_{classes}_s{self.inputs.seed}_{digest[:8]}.json"
 
     @property
@@ -100,7 +108,12 @@ class Cell:
     @property
     def forget(self) -> str:
         """What to forget, as the command line takes it."""
-        return "class:" + ",".join(map(str, self.classes))
+        return self.listed or by_class(self.classes)
+
+    @property
+    def asked(self) -> str:
+        """The same with the classes that went before it: what its last run leaves without."""
+        return self.listed or by_class(tuple(sorted((*self.after, *self.classes))))
 
 
 @dataclass(frozen=True)
@@ -138,10 +151,9 @@ class Scenario:
         """Folder of its records."""
         return self.folder / "records" / self.name
 
-    def references(self, classes: tuple[int, ...]) -> list[Path]:
-        """Weights of the models that were retrained without these classes."""
-        tag = "-".join(map(str, classes))
-        name = f"retrain_{tag}_s*.safetensors"
+    def references(self, forget: str) -> list[Path]:
+        """Weights of the models that were retrained without what a request names."""
+        name = f"retrain_{tagged(forget)}_s*.safetensors"
         return sorted((self.folder / "references" / self.beside).glob(name)) or sorted(kept(self.beside).glob(name))
 
     def weights(self, cell: Cell) -> Path | None:
@@ -161,6 +173,20 @@ class Scenario:
     def missing(self) -> Iterator[Cell]:
         """Cells that have no record yet."""
         return (cell for cell in self.cells if not (self.records / cell.name).is_file())
+
+
+def by_class(classes: tuple[int, ...]) -> str:
+    """Classes as `--forget` takes them."""
+    return "class:" + ",".join(map(str, classes))
+
+
+def tagged(forget: str) -> str:
+    """What a request names, as it stands in the name of a file.
+
+    >>> tagged("class:3,5"), tagged("random:10%,seed=3")
+    ('3-5', 'random-10-seed-3')
+    """
+    return "-".join(re.findall(r"\w+", forget.removeprefix("class:")))
 
 
 def kept(name: str) -> Path:
@@ -191,8 +217,12 @@ def _blocks(found: dict[str, Any], folder: Path) -> Iterator[Cell]:
         named += [_said(file) for file in sorted(folder.glob(block["files"]))] if "files" in block else []
         if not block.keys() & {"settings", "files"}:
             raise KeyError("settings")
-        for (setting, changes), classes, seed in itertools.product(named, block["classes"], block["seeds"]):
-            yield Cell(_inputs(found, seed), setting, tuple(classes), changes, tuple(block.get("audits", ())))
+        wanted: list[tuple[tuple[int, ...], str | None]] = [(tuple(classes), None) for classes in block.get("classes", ())]
+        wanted += [((), listed) for listed in block.get("lists", ())]
+        if not wanted:
+            raise KeyError("classes")
+        for (setting, changes), (classes, listed), seed in itertools.product(named, wanted, block["seeds"]):
+            yield Cell(_inputs(found, seed), setting, classes, changes, tuple(block.get("audits", ())), listed=listed)
 
 
 def _said(file: Path) -> tuple[str, tuple[tuple[str, Any], ...]]:

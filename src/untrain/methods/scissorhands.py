@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrain.core.data import Inputs, Samples
-from untrain.core.depth import layers
-from untrain.core.errors import BadArgument
-from untrain.core.fresh import fresh
-from untrain.core.gather import gradients
+from untrain.core.data import Samples
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
-from untrain.core.trace import phase
-from untrain.core.train import Optimizer, Trace, minimize
-
-
-def project(slope: Sequence[Tensor], way: Sequence[Tensor], margin: float) -> list[Tensor]:
-    """A gradient that does not oppose another: g where <g, w> >= 0, and else g + v w, the v from the margin up that is closest to taking the conflict out.
-
-    >>> project([torch.tensor([1.0, -1.0])], [torch.tensor([0.0, 1.0])], 0.5)
-    [tensor([1., 0.])]
-    """
-    both, length = (sum((a.double() * b.double()).sum() for a, b in zip(one, way, strict=True)) for one in (slope, way))
-    both, length = torch.as_tensor(both), torch.as_tensor(length)
-    v = torch.where(both < 0, (-both / length.clamp(min=1e-30)).clamp(min=margin), 0.0)
-    return [g + v.to(g) * w for g, w in zip(slope, way, strict=True)]
+from untrain.core.scissors import cut_and_repair, later_weights, project
+from untrain.core.train import Optimizer, Trace
 
 
 @dataclass(frozen=True)
@@ -86,13 +68,7 @@ class Scissorhands(Method):
         Raises:
             BadArgument: there is none.
         """
-        run = layers(model, samples)
-        names = [name for some in run[len(run) - round(self.later * len(run)) :] for name in some]
-        later = {id(w) for name in names for w in model.module.get_submodule(name).parameters()}
-        found = [w for w in model.trainable() if id(w) in later and w.ndim > 1]
-        if not found:
-            raise BadArgument(f"Scissorhands(later={self.later}) reaches no weight of {len(run)} layers that may move; raise later")
-        return found
+        return later_weights(model, samples, self.later)
 
     def projected(self, slope: Sequence[Tensor], way: Sequence[Tensor]) -> list[Tensor]:
         """A step's gradient, where it would oppose the way of forgetting brought to where it does not."""
@@ -100,37 +76,22 @@ class Scissorhands(Method):
 
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         """Cut, and repair."""
-
-        def away(x: Inputs, y: Tensor) -> Tensor:
-            return -F.cross_entropy(model(x), y)
-
-        def losses(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-            (kept, gone), (label, true) = x, y
-            up = -self.lam * F.cross_entropy(model(gone), true)
-            # The retained batch goes last, so that BatchNorm ends each step with it.
-            return F.cross_entropy(model(kept), label), up
-
         reached = self.reached(model, forget)
-        model.eval()
-        slopes, scored = gradients(model, away, forget, phase="score", batch=self.batch)
-        slope_of = {id(w): slope for w, slope in zip(model.trainable(), slopes, strict=True)}
-        with phase("cut") as done, torch.no_grad():
-            scores = torch.cat([(w * slope_of[id(w)]).abs().reshape(-1) for w in reached])
-            cut = torch.zeros_like(scores, dtype=torch.bool)
-            cut[scores.argsort(descending=True, stable=True)[: round(self.share * len(scores))]] = True
-            for weight, part in zip(reached, torch.split(cut, [w.numel() for w in reached]), strict=True):
-                weight.copy_(torch.where(part.view_as(weight), fresh(weight), weight))
-        way, looked = gradients(model, away, forget, phase="way", batch=self.batch)
-        model.train()
         kept = retain.at_most(self.samples).batches(self.batch, epochs=self.epochs, augment=self.augment)
-        repaired = minimize(
-            losses,
-            model.trainable(),
-            kept.beside(forget.batches(self.batch, augment=self.augment)),
-            phase="repair",
-            lr=self.lr,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            combine=lambda both: self.projected([a + b for a, b in zip(*both, strict=True)], way),
+        return Trace.of(
+            *cut_and_repair(
+                model,
+                reached,
+                forget,
+                kept,
+                answer=model,
+                projected=self.projected,
+                share=self.share,
+                lam=self.lam,
+                batch=self.batch,
+                augment=self.augment,
+                lr=self.lr,
+                optimizer=self.optimizer,
+                weight_decay=self.weight_decay,
+            )
         )
-        return Trace.of(scored, done, looked, repaired)

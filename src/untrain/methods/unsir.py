@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrain.core.data import Inputs, Samples, Split, take
+from untrain.core.data import Inputs, Samples, Split
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.fresh import renew, shrink_and_perturb, statistics
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
+from untrain.core.noise import learned_noise
 from untrain.core.site import Site, site_of
 from untrain.core.trace import phase
 from untrain.core.train import Phase, Schedule, Trace, fit, minimize
@@ -212,20 +213,10 @@ class UNSIR(Method):
 
     def learned(self, site: Site, kept: Samples, labels: Tensor) -> tuple[Tensor, list[Phase]]:
         """One noise image for each of these labels, of the shape of the site."""
-        model, carried = site.model, site.carried(kept, len(labels))
-        images = torch.randn(len(labels), *site.shape, dtype=model.dtype).to(model.device)
         if self.kind == "black":
-            return images.zero_().cpu(), []
-        images.requires_grad_()
-        scale, sign = self.penalty * min(1.0, 3072 / max(1, images[:1].numel())), -1 if self.kind == "maximizing" else 1
-
-        def loss(places: Tensor, label: Tensor) -> Tensor:
-            x = images[places]
-            return scale * x.square().flatten(1).sum(1).mean() + sign * F.cross_entropy(site(site.batch(x, take(carried, places))), label)
-
-        batches = Samples(torch.arange(len(labels)), labels).batches(max(1, len(labels)), epochs=self.noise_steps, shuffle=False)
-        phases = [minimize(loss, [images], batches, phase="noise", lr=self.noise_lr)] if len(labels) else []
-        return images.detach().cpu(), phases
+            # Drawn all the same, so that what is drawn after it is as with noise.
+            return torch.randn(len(labels), *site.shape, dtype=site.model.dtype).zero_(), []
+        return learned_noise(site, kept, labels, steps=self.noise_steps, lr=self.noise_lr, penalty=self.penalty, sign=-1 if self.kind == "maximizing" else 1)
 
     def notebook_noise(self, site: Site, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise as the official notebook learns and labels it, faults and all."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mutants.breaking import breaks
 from untrain.checks.of import scissorhands as laws
+from untrain.core import scissors
 from untrain.core.data import Samples
 from untrain.core.network import Network
 from untrain.core.train import Trace
@@ -22,13 +23,13 @@ from untrain.methods.scissorhands import Scissorhands
 @dataclass(frozen=True)
 class CutsTheLeastSalient(Scissorhands):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
-        real = scissorhands.gradients
+        real = scissors.gradients
 
         def least(*args: object, **how: object) -> object:
             slopes, looked = real(*args, **how)  # type: ignore[arg-type]
             return [1 / (s.abs() + 1e-12) / (w.abs() + 1e-12) ** 2 for s, w in zip(slopes, model.trainable(), strict=True)], looked
 
-        with mock.patch.object(scissorhands, "gradients", least):
+        with mock.patch.object(scissors, "gradients", least):
             return super().__call__(model, forget=forget, retain=retain)
 
 
@@ -51,7 +52,7 @@ class CutsEveryLayer(Scissorhands):
 @dataclass(frozen=True)
 class SetsToZero(Scissorhands):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
-        with mock.patch.object(scissorhands, "fresh", torch.zeros_like):
+        with mock.patch.object(scissors, "fresh", torch.zeros_like):
             return super().__call__(model, forget=forget, retain=retain)
 
 

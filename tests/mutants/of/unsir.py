@@ -212,7 +212,7 @@ class NoiseThatMovesWeights(UNSIR):
         def both(loss: Any, parameters: Any, batches: Any, **how: Any) -> Phase:
             return minimize(loss, [*parameters, *site.model.parameters()], batches, **how)
 
-        with mock.patch.object(site.model, "frozen", contextlib.nullcontext), mock.patch("untrain.methods.unsir.minimize", both):
+        with mock.patch.object(site.model, "frozen", contextlib.nullcontext), mock.patch("untrain.core.noise.minimize", both):
             site.model.eval()
             return super().learn_noise(site, kept, classes)
 
