@@ -80,12 +80,12 @@ def set_to(method: Any, found: dict[str, float]) -> Any:
 
 def asked(name: str, before: list[dict[str, Any]]) -> dict[str, float]:
     """The next point: the default, and then what Optuna draws, which depends on the trials before and their number alone."""
-    import optuna
-
     method = discover.settings(name)
     ranges = space(method)
     if not before:
         return {field: short(1 - getattr(method, field)) if near else getattr(method, field) for field, (_, _, near) in ranges.items()}
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=len(before), n_startup_trials=RANDOM, multivariate=len(ranges) > 1))
     where = {field: optuna.distributions.FloatDistribution(low, high, log=True) for field, (low, high, _) in ranges.items()}

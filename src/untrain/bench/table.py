@@ -8,6 +8,7 @@ A page says where they go: `<!-- table SCENARIO VIEW WORDS -->` ... `<!-- end --
     ground unsir         each set of classes at seed 0: accuracy, recovery, cost
     mean unsir 0,2,3     mean of one-class runs over some classes
     field 3              every setting on the classes 3 at seed 0: kept, forgotten, left, cost; controls and what collapsed by themselves
+    lists random:10%     every setting on a list of samples at seed 0: what is named of it, kept, told by membership, cost; original and retrained models by themselves
     limits unsir 3       recovery of each seed beside the prediction limit of the retrained models
 """
 
@@ -163,6 +164,38 @@ def field(found: list[dict[str, Any]], classes: list[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
+LISTED = (
+    ("forgotten, training", "forgotten, training", "{:.1%}"),
+    ("retained, test", "retained, test", "{:.2%}"),
+    ("membership", "membership", "{:.3f}"),
+    ("membership, calibrated", "membership, calibrated", "{:.3f}"),
+    ("unlike the original's", "answers unlike the original's", "{:.1%}"),
+)
+
+
+def lists(found: list[dict[str, Any]], forget: str, seed: int = 0) -> str:
+    """Settings on a list of samples side by side, the more they keep the earlier, controls last; before them the original and the retrained models."""
+    mine = [(setting(r), r) for r in found if r["request"]["forget"] == forget and r["seed"] == seed]
+    if not mine:
+        return "*Not run.*\n"
+    heads = ["method", *(c[0] for c in LISTED[:2]), "less the retrained", *(c[0] for c in LISTED[2:]), "passes", "what is said of it"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+
+    def line(name: str, r: dict[str, Any], column: str, *ends: str) -> None:
+        cells = [shown(values(r, row, column), form) for _, row, form in LISTED]
+        less = values(r, "retained, less the retrained", column) if column == "unlearned" else []
+        beside = f"{100 * less[0]['value']:+.2f} ({100 * less[0]['low']:+.2f} to {100 * less[0]['high']:+.2f})" if less else ""
+        lines.append("| " + " | ".join([name, *cells[:2], beside, *cells[2:], *ends]) + " |")
+
+    widest = max((r for _, r in mine), key=lambda r: (len(r["references"]), len(r["audits"])))
+    line("original", widest, "original", "", "")
+    line(f"retrained, {len(widest['references'])} models", widest, "retrained", "", "")
+    for name, r in sorted(mine, key=lambda m: (m[0].partition(":")[0] in CONTROLS, -values(m[1], "retained, test", "unlearned")[0]["value"], m[0])):
+        mark = ", control" if name.partition(":")[0] in CONTROLS else ""
+        line(f"`{name}`{mark}", r, "unlearned", f"{r['run']['passes']:,}", r["verdict"]["code"])
+    return "\n".join(lines) + "\n"
+
+
 def by_class(found: list[dict[str, Any]], settings: tuple[str, ...], tuned: tuple[int, ...], seed: int = 0) -> str:
     """Each class at one seed: original, and each setting, forgotten / retained test accuracy."""
     mine = [r for r in found if r["seed"] == seed and setting(r) in settings and len(r["request"]["classes"]) == 1]
@@ -265,6 +298,8 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
         return by_method(found, numbers, words[0])
     if view == "classes":
         return by_class(found, tuple(words[0].split(",")), TUNED_ON.get(scenario, ()))
+    if view == "lists":
+        return lists(found, words[0])
     if view == "field":
         return field(found, numbers)
     if view == "limits":
@@ -274,6 +309,6 @@ def drawn(records: Path, scenario: str, view: str, words: list[str]) -> str:
 
 def fill(page: Path, records: Path) -> None:
     """Draw every table that a page has markers for."""
-    marker = re.compile(r"(<!-- table (\S+) (methods|changes|classes|ground|mean|field|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
+    marker = re.compile(r"(<!-- table (\S+) (methods|changes|classes|ground|mean|field|lists|limits) ([^>]*?) ?-->\n).*?(<!-- end -->)", re.DOTALL)
     text = page.read_text(encoding="utf-8")
     page.write_text(marker.sub(lambda m: m[1] + drawn(records, m[2], m[3], m[4].split()) + m[5], text), encoding="utf-8")
