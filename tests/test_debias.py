@@ -578,8 +578,8 @@ def test_parity_and_opportunity_are_those_of_fairlearn(seed, classes):
 def test_every_row_of_the_audit_is_counted_by_hand():
     """The model answers with what it reads, so answers, classes and groups are what is put in; two groups, of which the training data give each class its own."""
     rng = np.random.default_rng(0)
-    one, other, test = (rng.normal(size=(n, 2)) for n in (60, 60, 200))
-    labels, y = rng.integers(0, 2, 60), rng.integers(0, 2, 200)
+    one, other, test = (rng.normal(size=(n, 2)) for n in (61, 61, 200))
+    labels, y = rng.integers(0, 2, 61), rng.integers(0, 2, 200)
     groups = np.where(rng.random(200) < 0.6, "left", "right")
     test[np.arange(200), y] += np.where(groups == "left", 1.5, 0.3)
     same = nn.Sequential(nn.Linear(2, 2, dtype=torch.float64)).eval()
@@ -589,11 +589,12 @@ def test_every_row_of_the_audit_is_counted_by_hand():
     parts = split_of_pairs(
         Pairs(*(Samples(torch.tensor(side), labels.tolist()) for side in (one, other))), test=Samples(torch.tensor(test), y.tolist(), columns={"side": groups.tolist()})
     )
-    # Class 0 is mostly left here, and class 1 right; in the test data there is no such bond.
+    # Class 0 is mostly left here, and class 1 right; in the test data it is, by chance, the other way about.
+    assert (groups[y == 0] == "left").mean() < (groups[y == 1] == "left").mean()
     parts = parts.replaced(retain=Samples(torch.zeros(6, 2, dtype=torch.float64), [0, 0, 0, 1, 1, 1], columns={"side": ["left", "left", "right", "right", "right", "left"]}))
     (entry,) = audit(same, parts, [Bias(group="side", draws=20)])
     found = {row["name"]: row["values"]["unlearned"][0] for row in entry["rows"]}
-    p, q = (np.exp(side)[np.arange(60), labels] / np.exp(side).sum(1) for side in (one, other))
+    p, q = (np.exp(side)[np.arange(61), labels] / np.exp(side).sum(1) for side in (one, other))
     said = test.argmax(1)
     right = said == y
     recalls = {g: [right[(groups == g) & (y == c)].mean() for c in (0, 1)] for g in ("left", "right")}
@@ -801,8 +802,8 @@ def test_what_is_stepped_by_is_the_hold_out_and_what_is_measured_the_test_part(t
     """And seed, norm, head, group and count come to who needs them; three kinds of rows, told apart by their hours, of whom those without either value are in no pair."""
     sexes = ["man", "woman", "unsaid"]
     for part, hours in (("train", 100), ("test", 200), ("held", 300)):
-        lines = [f"{hours + i % 30},{sexes[i % 3]},{['rich', 'poor'][i % 2]}" for i in range(60)]
-        (tmp_path / f"{part}.csv").write_text("\n".join(["hours,sex,income", *lines]))
+        lines = [f"{hours + i % 30},{sexes[i % 3]},{sexes[i % 2]},{['rich', 'poor'][i % 2]}" for i in range(60)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["hours,sex,spouse,income", *lines]))
     net = (
         NET.replace("Linear(4, 2)", "Linear(5, 2)")
         .replace("[-1.0, 0, 0, 0], [1.0, 0, -0.8, 0.8]", "[-1.0, 0, 0, 0, 0], [1.0, 0, -0.8, 0.8, 0]")
@@ -813,9 +814,14 @@ def test_what_is_stepped_by_is_the_hold_out_and_what_is_measured_the_test_part(t
 
     def stepped(module, pairs, *, training, **more):
         seen.update(more, pairs=pairs, training=training)
+        return debias(module, pairs, training=training, **more)
+
+    def asked(model, parts, audits, **more):
+        seen["audit"] = (parts, audits, more)
         raise Enough
 
     monkeypatch.setattr(debiasing, "debias", stepped)
+    monkeypatch.setattr(debiasing, "audit", asked)
     inputs = Inputs(
         model=f"{tmp_path / 'nets.py'}:net",
         data=str(tmp_path / "train.csv"),
@@ -825,8 +831,6 @@ def test_what_is_stepped_by_is_the_hold_out_and_what_is_measured_the_test_part(t
         head="head",
         seed=7,
     )
-    measured, split_of = [], debiasing.split_of_pairs
-    monkeypatch.setattr(debiasing, "split_of_pairs", lambda pairs, *a, **k: measured.append(split_of(pairs, *a, **k)) or measured[-1])
 
     def hours(samples):
         """As they were written: the column is scaled by what the training part spans."""
@@ -839,7 +843,6 @@ def test_what_is_stepped_by_is_the_hold_out_and_what_is_measured_the_test_part(t
     spread = float((train[1] - train[0]) / (told[1] - told[0]))
     middle = float(train[0] - told[0] * spread)
     for pairs, holdout, due in (("flip:sex=man/woman", True, 300), ("flip:sex=man/woman", False, 100)):
-        measured.clear()
         with pytest.raises(Enough):
             debiasing.remove(inputs if holdout else replace(inputs, holdout=None), tmp_path / f"run-{due}", pairs=pairs, count=12, method=Replacing())
         assert len(seen["pairs"]) == 12
@@ -847,13 +850,16 @@ def test_what_is_stepped_by_is_the_hold_out_and_what_is_measured_the_test_part(t
         assert (seen["seed"], seen["head"], seen["norm"]) == (7, "head", opened.model.norm)
         assert len(seen["training"]) == 40
         assert all(100 <= h < 130 for h in hours(seen["training"].one))
-        parts = measured[0].parts
+        split, (bias,), told = seen["audit"]
+        parts = split.parts
         assert len(parts["pairs"]) == 40
-        assert len(measured[0].test) == 60
-        assert all(200 <= h < 230 for h in hours(parts["pairs"]))
+        assert [round(min(hours(part)) / 100) for part in (split.test, parts["pairs"], split.retain)] == [2, 2, 1]
+        assert (len(split.test), len(split.retain), bias.group) == (60, 60, "sex")
+        assert (told["head"], told["norm"], told["original"]) == ("head", opened.model.norm, told["original"])
         for one, other in ((seen["pairs"].one, seen["pairs"].other), (parts["pairs"], parts["twins"])):
             x, z = (side.batch(torch.arange(len(side)))[0] for side in (one, other))
             assert torch.equal(x["numbers"], z["numbers"])
+            assert torch.equal(x["categories"][:, 1], z["categories"][:, 1])
             # Codes are given in the order of the alphabet, from 1: man, unsaid, woman.
             assert torch.equal(x["categories"][:, 0] + z["categories"][:, 0], torch.full((len(one),), 4))
 

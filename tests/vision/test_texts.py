@@ -14,6 +14,9 @@ import transformers
 from untrain.cli.app import main
 from untrain.core.errors import BadArgument, BadData
 from untrain.sources import loading
+from untrain.sources.forms import texts
+from untrain.sources.forms.finding import found
+from untrain.sources.forms.parts import Columns, Part
 from untrain.verbs.given import given_data
 
 CLASSES = ("metal", "sport", "stars")
@@ -47,12 +50,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = transformers.BertForSequenceClassification(config)
     transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(VOCABULARY)}).save_pretrained(folder / "bert")
     model.save_pretrained(folder / "bert")
-    texts, labels = written(60, 0)
+    said, labels = written(60, 0)
     more, theirs = written(30, 1)
-    lines = [f"{t},{c},{part}" for part, ts, cs in (("train", texts, labels), ("test", more, theirs)) for t, c in zip(ts, cs, strict=True)]
+    lines = [f"{t},{c},{part}" for part, ts, cs in (("train", said, labels), ("test", more, theirs)) for t, c in zip(ts, cs, strict=True)]
     (folder / "news.csv").write_text("\n".join(["text,label,split", *lines]))
     (folder / "parts").mkdir()
-    for part, ts, cs in (("train", texts, labels), ("test", more, theirs)):
+    for part, ts, cs in (("train", said, labels), ("test", more, theirs)):
         pq.write_table(pa.table({"body": ts, "label": cs}), folder / "parts" / f"{part}-0.parquet")
     return folder
 
@@ -65,22 +68,78 @@ def by_hand(text: str, width: int) -> list[int]:
 
 @pytest.mark.parametrize(("data", "column"), [("news.csv", None), ("parts", "body")])
 def test_texts_are_the_tokens_that_their_words_have_in_the_vocabulary(place: Path, data: str, column: str | None) -> None:
-    found = given_data(str(place / data), expects=loading.expects(str(place / "bert")), text_column=column)
-    texts, labels = written(60, 0)
-    x, y = found.train.batch(torch.arange(60))
-    assert x["input_ids"].tolist() == [by_hand(text, 6) for text in texts]
+    read = given_data(str(place / data), expects=loading.expects(str(place / "bert")), text_column=column)
+    said, labels = written(60, 0)
+    x, y = read.train.batch(torch.arange(60))
+    assert x["input_ids"].tolist() == [by_hand(text, 6) for text in said]
     assert torch.equal(x["attention_mask"], (x["input_ids"] != 0).long())
     assert [CLASSES[i] for i in y.tolist()] == labels
-    assert len(found.test) == 30
-    assert any("read as 6 tokens" in note and "were cut" in note for note in found.notes)
+    assert len(read.test) == 30
+    assert any("read as 6 tokens" in note and "were cut" in note for note in read.notes)
+
+
+def test_rows_are_divided_by_their_column_and_keep_what_stands_beside_them(tmp_path: Path) -> None:
+    """In turns, so that what is taken by its place in a part and not in the table is another's; a text is as it was written."""
+    lines = [f"Text {i} ,{'abc'[i % 3]},{('train', 'test')[i in (0, 2, 5)]},paper{i}" for i in range(7)]
+    (tmp_path / "news.csv").write_text("\n".join(["text,label,split,source", *lines]))
+    parts = found(str(tmp_path / "news.csv"), Columns(text="")).parts
+    for name, rows in (("train", [1, 3, 4, 6]), ("test", [0, 2, 5])):
+        part = parts[name]
+        assert part.texts == [f"Text {i} " for i in rows]
+        assert list(part.labels) == ["abc"[i % 3] for i in rows]
+        assert part.columns == {"source": [f"paper{i}" for i in rows]}
+    digests = {texts.rows(ts, ls, {}, "t")["all"].digest for ts, ls in ((["a", "b"], ["x", "y"]), (["a", "c"], ["x", "y"]), (["a", "b"], ["y", "x"]))}
+    assert len(digests) == 3
+    for bare in (" ", None, 3):
+        with pytest.raises(BadData, match="t, row 1: no text or no label"):
+            texts.rows(["a", bare], ["x", "y"], {}, "t")
+
+
+def test_files_that_divide_the_rows_are_not_divided_again(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        pq.write_table(pa.table({"text": ["a", "b"], "label": ["x", "y"], "split": ["one", "two"], "year": [1, 2]}), tmp_path / f"{part}-0.parquet")
+    parts = found(str(tmp_path), Columns(text="")).parts
+    assert {name: (part.texts, part.columns) for name, part in parts.items()} == dict.fromkeys(("train", "test"), (["a", "b"], {"year": [1, 2]}))
+
+
+def test_the_training_part_says_how_many_tokens_a_text_has_and_what_is_cut_is_counted(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of 2 to 4 words, and of 2 to 5 in the test part: with the marks at both ends 6 tokens, and one text of 7 is cut."""
+
+    def part(words: list[int]) -> Part:
+        return Part(["metal"] * len(words), "", texts=[" ".join(OWN["metal"][:n]) for n in words], columns={"n": list(map(str, words))})
+
+    parts = {"train": part([2, 4, 3, 4, 2]), "test": part([5, 4, 2])}
+    monkeypatch.setattr(texts, "AT_ONCE", 2)
+    for longest, width, cut in ((None, 6, 1), (100, 6, 1), (5, 5, 4)):
+        made = texts.tokenised(parts, place / "bert", longest)
+        for name, some in made.items():
+            assert some.ready is not None
+            x, _ = some.ready.batch(torch.arange(len(some.labels)))
+            assert x["input_ids"].tolist() == [by_hand(text, width) for text in parts[name].texts or ()]
+            assert some.ready.columns == parts[name].columns
+            assert some.notes == (f"each text is read as {width} tokens, padded at its end; {cut} of 8 are longer and were cut",)
+    alone = texts.tokenised({"train": parts["train"]}, place / "bert", None)["train"]
+    assert alone.notes == ("each text is read as 6 tokens, padded at its end",)
+    with pytest.raises(BadData, match="give all parts as texts"):
+        texts.tokenised({"train": Part([], ""), "test": parts["test"]}, place / "bert", None)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place / "bert")
+    tokenizer.model_max_length = 4
+    tokenizer.save_pretrained(tmp_path / "short")
+    ready = texts.tokenised(parts, tmp_path / "short", None)["train"].ready
+    assert ready is not None
+    assert ready.batch(torch.arange(5))[0]["input_ids"].shape == (5, 4)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "unpadded")
+    with pytest.raises(BadData, match="the tokenizer of unpadded has no token for padding"):
+        texts.tokenised(parts, tmp_path / "unpadded", None)
 
 
 def test_a_text_over_several_lines_keeps_its_words_apart(place: Path, tmp_path: Path) -> None:
     """As mail and news have them, in quotes; other marks that Python takes for ends of lines are parts of a text."""
     lines = ['"metal1\nmetal2",metal', "sport1\u2028sport2,sport", "stars1 stars2,stars"] * 6
     (tmp_path / "news.csv").write_text("\n".join(["text,label", *lines]))
-    found = given_data(str(tmp_path / "news.csv"), expects=loading.expects(str(place / "bert")))
-    whole = found.train + found.test
+    read = given_data(str(tmp_path / "news.csv"), expects=loading.expects(str(place / "bert")))
+    whole = read.train + read.test
     x, y = whole.batch(torch.arange(len(whole)))
     assert len(whole) == 18
     for ids, label in zip(x["input_ids"].tolist(), y.tolist(), strict=True):
