@@ -239,7 +239,28 @@ def membership_table(_: str) -> str:
         rows.append((m["model"], *(f"{m[part]:.2f}" for part in ("forgotten", "retained", "unseen")), *shares))
     said = f"{alarms['draws']:,} draws on {found['counts']['honest']} retrained networks, {alarms['n']} samples against {alarms['k']}."
     how = f"n forgotten samples against {power['k']} never seen, {power['references']} retrained networks beside"
-    return f"{said}\n\n{false}\n\nShare of {power['draws']} draws in which a trace is found at 5 %, by {' / '.join(found['tests'])}; {how}.\n\n{table(heads, rows)}"
+    drawn = f"{said}\n\n{false}\n\nShare of {power['draws']} draws in which a trace is found at 5 %, by {' / '.join(found['tests'])}; {how}.\n\n{table(heads, rows)}"
+    return "\n\n".join([drawn, *(further(found[name]) for name, further in (("split", split_relearned), ("instances", instances)) if name in found)])
+
+
+def split_relearned(found: dict[str, Any]) -> str:
+    """The same of split-relearn, a training for each list."""
+    alarms, power = found["alarms"], found["power"]
+    sizes = list(power["models"][0]["found"])
+    said = f"`splitrelearn`: {alarms['0.05']:.3f} of alarms at 5 % and {alarms['0.01']:.3f} at 1 %, in {alarms['draws']:,} draws on {alarms['trainings']} trainings. "
+    how = f"Share of {power['draws']} lists in which a trace is found at 5 %, one half shown and the other ranked:"
+    rows = [(m["model"], *(f"{m['found'][n]:.2f}" for n in sizes)) for m in power["models"]]
+    return f"{said}{how}\n\n{table(('model', *(f'n = {n}' for n in sizes)), rows)}"
+
+
+def instances(found: dict[str, Any]) -> str:
+    """The same of class-instance: each signal's AUC, and how often it alarms."""
+    rows, counts = list(found["models"][0]["rows"]), found["counts"]
+    told = [(m["model"], *(f"{m['rows'][name]['auc']:.2f} (p {m['rows'][name]['p']:.0e})" for name in rows)) for m in found["models"]]
+    told.append(("*alarms at 5 %*", *(f"{found['alarms'][name]['0.05']:.3f}" for name in rows)))
+    against = f"{counts['trained on']} images trained on against {counts['never seen']} never seen"
+    said = f"`classinstance`, class {found['class']}: {against}; alarms in {found['alarms']['draws']:,} draws."
+    return f"{said}\n\n{table(('model', *(name.removeprefix('instances by ') for name in rows)), told)}"
 
 
 def exposure_table(_: str) -> str:
