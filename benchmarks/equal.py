@@ -164,7 +164,9 @@ def drawn() -> str:
         seen = ", ".join(f"{c['forgotten']:.0%} / {c['retained']:.1%}" for c in best(trials)["classes"].values())
         cells = [table.shown(values(side[name], row, "unlearned"), form) for row, form in rows for side in (plain, tuned)]
         lines.append("| " + " | ".join([f"`{name}`", ", ".join(moved) or "the default", seen, *cells]) + " |")
-    return "\n".join(lines) + "\n"
+    done = dict(whole())
+    left = [f"`{name}`" for name in discover.found("methods") if name not in done and name not in LEFT_OUT and space(discover.settings(name))]
+    return "\n".join(lines) + "\n" + (f"\nNot searched yet: {', '.join(left)}.\n" if left else "")
 
 
 def _default(found: dict[str, Any]) -> bool:
