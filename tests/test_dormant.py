@@ -22,6 +22,7 @@ from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.data.overlap import places
 from untrain.core.files import weights_hash
+from untrain.core.relearning import by_size
 from untrain.evidence import listed
 from untrain.zoo.sets import digits
 
@@ -99,6 +100,15 @@ def test_units_written_larger_learn_the_same(split, original):
     few = [replace(Dormant(), epochs=2)]
     one, two = (rows(audit(m, split, few))[ROW]["unlearned"][0] for m in (original, other))
     assert two["value"] == pytest.approx(one["value"], abs=2e-3)
+
+
+@pytest.mark.parametrize("larger", [0.25, 8.0])
+def test_a_step_goes_by_the_size_of_a_weight(larger):
+    """Of a weight written larger the gradient is as much smaller, and its step is to be larger."""
+    weight, gradient = torch.tensor([2.0, -0.5, 0.0]), torch.tensor([1.0, 3.0, 5.0])
+    (plain,), (other,) = by_size([weight])([[gradient]]), by_size([larger * weight])([[gradient / larger]])
+    assert plain.tolist() == [4.0, 0.75, 0.0]
+    assert other.tolist() == (larger * plain).tolist()
 
 
 def test_it_trains_a_copy_and_is_asked_where_it_is_named(split, original):
