@@ -45,6 +45,7 @@ LEFT_OUT = {
     "certifiedremoval": "has to be there when the original is trained",
     "gkt": "a run of the length that it asks for is out of reach here",
     "match": "asks for samples that were never trained on, and has its own scenario",
+    "rum": "is made of others, at their settings",
     "l2ul": "takes three to thirty times the passes of the others",
 } | dict.fromkeys(table.CONTROLS, "a control")
 
