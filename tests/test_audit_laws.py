@@ -35,7 +35,11 @@ FEW = {
 """Settings under which audits that take long are held to the laws."""
 
 
-@pytest.mark.parametrize("name", found("audits"))
+LONG = ("attack", "likeness", "relearn")
+"""Audits that take some ten seconds each, and are held to the laws where there is time (`make test-slow`)."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in found("audits")])
 def test_every_audit_keeps_every_law(name):
     check_audit(lookup("audits", name)(**FEW.get(name, {})))
 

@@ -244,6 +244,7 @@ def test_without_any_normalisation_the_best_is_named_and_used(model, by_class):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_published_network_is_known_by_its_accuracy(data_root):
     data = untrain.load("cifar10", root=data_root)
     some = Split.by_class(data.train.first(20), data.test.first(40), forget=[3])

@@ -297,7 +297,8 @@ def test_a_block_is_what_he_et_al_wrote():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "right"), [("resnet20", 9173), pytest.param("resnet32", 9263, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "right"), [("resnet20", 9173), ("resnet32", 9263)])
 def test_the_published_checkpoints_load_and_name_as_many_test_images_rightly_as_published(name, right, data_root):
     """91.73 % and 92.63 %, counted; two images may fall the other way where kernels round differently."""
     module = NETWORKS[name](10)

@@ -10,6 +10,8 @@ General laws stand here by subject; those of one method in `of/NAME.py`, found b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from untrain.checks.asking import AUDIT_LAWS, check_audit
 from untrain.checks.case import CLASSES, GONE, OTHERS, Case, Closed, Shelf, SmallRecipe
 from untrain.checks.chance import (
@@ -99,7 +101,7 @@ LAWS: tuple[Law, ...] = (
 __all__ += [law.__name__ for law in LAWS if law not in LAWS_OF_KINDS]
 
 
-def check_method(method: Method, *more: Law) -> None:
+def check_method(method: Method, *more: Law, laws: Sequence[Law] = LAWS) -> None:
     """Run every law on a method, wherever it lives: those of all methods, its own, and these.
 
     An exception that is granted (`exceptions`) must be made use of: a law that is kept all the same is struck from the list.
@@ -107,12 +109,13 @@ def check_method(method: Method, *more: Law) -> None:
     Args:
         method: A method with its settings.
         more: Laws of your own, functions of `(method, case=None)` that raise `LawBroken`.
+        laws: Those of all methods, or some of them where time is short.
 
     Raises:
         LawBroken: the first law that it breaks.
     """
     excused = exceptions(method)
-    for law in (*LAWS, *own_laws(method), *more):
+    for law in (*laws, *own_laws(method), *more):
         try:
             ask(law, method)
         except LawBroken:
