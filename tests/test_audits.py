@@ -554,7 +554,7 @@ def test_settings_of_an_audit_stand_in_its_entry(split, original):
 JUDGES = [Accuracy(), Prototype(), Relearn(), Strangeness(), Weights(), Descent()]
 
 
-@pytest.mark.parametrize("which", ["original", "mask", "rewritten mask"])
+@pytest.mark.parametrize("which", ["original", "mask", pytest.param("rewritten mask", marks=pytest.mark.slow)])
 def test_what_knows_is_never_cleared_whatever_is_skipped(which, split, original, mask, retrained):
     """Faults 1 and 2."""
     module = {"original": copy.deepcopy(original), "mask": mask, "rewritten mask": verdicts.rewritten(mask, 1)}[which]

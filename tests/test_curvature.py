@@ -135,6 +135,7 @@ def test_conjugate_gradients_and_lissa_find_what_the_exact_form_gives():
     assert looked.passes == 30 * 30 * 7
 
 
+@pytest.mark.slow
 def test_lissa_draws_its_batches_from_all_samples_and_its_scale_divides_out():
     """The first of the samples lie elsewhere than the rest: what goes by them alone solves for another matrix."""
     module, samples = _headed()

@@ -77,6 +77,7 @@ def test_it_joins_the_verdict_on_a_list(split, original, retrained, relabelled):
     assert (found["code"], found["flagged"]) == ("RESIDUE", [ROW])
 
 
+@pytest.mark.slow
 def test_where_nothing_is_left_it_alarms_as_often_as_it_says(split):
     """One network that never saw either, and 200 draws of which samples are the forgotten: p up to .05 in 5 %, within the binomial 99.9 % bounds."""
     model, pool = taught(split.retain, 20, steps=60), split.forget + split.parts["holdout"]
