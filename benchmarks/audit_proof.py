@@ -14,15 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import audit_truth as truth
-import torch
-from asked import placed
 from torch import nn
 
 from untrain.audits.accuracy import Accuracy
@@ -219,18 +216,5 @@ def table(made: Mapping[str, Any]) -> str:
     )
 
 
-def page() -> None:
-    """Draw the table from the record."""
-    text, drawn = truth.PAGE.read_text(encoding="utf-8"), table(json.loads(RECORD.read_text(encoding="utf-8")))
-    truth.PAGE.write_text(placed(text, "truth proof", drawn), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--page"]:
-        page()
-    else:
-        torch.set_num_threads(1)
-        work = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("audit-proof")
-        work.mkdir(parents=True, exist_ok=True)
-        RECORD.write_text(json.dumps(run(work, int(sys.argv[2]) if len(sys.argv) > 2 else EACH), indent=1) + "\n", encoding="utf-8")
-        page()
+    truth.called(run, table, record=RECORD, mark="proof", each=EACH, work="audit-proof")

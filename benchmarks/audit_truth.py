@@ -569,6 +569,26 @@ def page() -> None:
     PAGE.write_text(text, encoding="utf-8")
 
 
+def called(run: Callable[[Path, int], dict[str, Any]], table: Callable[[dict[str, Any]], str], *, record: Path, mark: str, each: int, work: str) -> None:
+    """What a benchmark beside this one does when it is called: `[WORK [EACH]]` runs it and writes its record, `--page` does not; then its table of the page is drawn.
+
+    Args:
+        run: What is run, in a folder for what is trained, with so many models of a kind.
+        table: The table of a record.
+        record: The file of the record.
+        mark: Where on the page the table stands.
+        each: So many models where none are said.
+        work: That folder where none is said.
+    """
+    if sys.argv[1:] != ["--page"]:
+        torch.set_num_threads(1)
+        folder, number = Path(sys.argv[1] if len(sys.argv) > 1 else work), int(sys.argv[2]) if len(sys.argv) > 2 else each
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(run(folder, number), indent=1) + "\n", encoding="utf-8")
+    text, drawn = PAGE.read_text(encoding="utf-8"), table(json.loads(record.read_text(encoding="utf-8")))
+    PAGE.write_text(placed(text, f"truth {mark}", drawn), encoding="utf-8")
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["--page"]:
         page()

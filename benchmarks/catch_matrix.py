@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import audit_truth as truth
 import torch
-from asked import placed
 
 from untrain.audits.accuracy import Accuracy
 from untrain.audits.descent import Descent
@@ -131,18 +129,5 @@ def table(found: dict[str, Any]) -> str:
     )
 
 
-def page() -> None:
-    """Draw the table from the record."""
-    text, drawn = truth.PAGE.read_text(encoding="utf-8"), table(json.loads(RECORD.read_text(encoding="utf-8")))
-    truth.PAGE.write_text(placed(text, "truth matrix", drawn), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--page"]:
-        page()
-    else:
-        torch.set_num_threads(1)
-        work = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("audit-truth")
-        work.mkdir(parents=True, exist_ok=True)
-        RECORD.write_text(json.dumps(run(work, int(sys.argv[2]) if len(sys.argv) > 2 else EACH), indent=1) + "\n", encoding="utf-8")
-        page()
+    truth.called(run, table, record=RECORD, mark="matrix", each=EACH, work="audit-truth")

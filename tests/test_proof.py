@@ -45,7 +45,7 @@ def test_where_nothing_was_done_nobody_is_cleared(proof, record):
 
 def test_the_page_shows_the_record(proof, record):
     text = proof.truth.PAGE.read_text(encoding="utf-8")
-    assert proof.placed(text, "truth proof", proof.table(record)) == text
+    assert proof.truth.placed(text, "truth proof", proof.table(record)) == text
 
 
 def test_what_was_asked_is_not_asked_again_and_a_torn_line_is_left_out(proof, tmp_path):
