@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow chaos test-vision docs check setup table speed real audit-truth audit-proof clean
+.PHONY: demo test types tests test-slow chaos test-vision docs check setup table speed real audit-truth audit-proof clean
 
 # Two processes, each with a half of the tests in their order, so that what a file sets up is set up once; who is done first takes from the other.
 TOGETHER := -n 2 --dist worksteal
@@ -14,8 +14,13 @@ demo: .venv/ready
 test: .venv/ready-dev
 	$(BIN)/ruff check src tests benchmarks attacks docs/build.py
 	$(BIN)/ruff format --check src tests benchmarks attacks docs/build.py
+	$(MAKE) --no-print-directory -j 2 types tests
+
+# Together, as types take one core half a minute.
+types: .venv/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+tests: .venv/ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TOGETHER) --ignore=tests/vision $(PYTEST)
 
 # What is marked slow and left out of `make test`, but for the long trials of `make chaos`.

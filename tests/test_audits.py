@@ -561,7 +561,8 @@ def test_what_knows_is_never_cleared_whatever_is_skipped(which, split, original,
     verdicts.check_it_is_never_cleared(module, split, JUDGES, original, retrained[:6])
 
 
-@settings(deadline=None, max_examples=2)
+@pytest.mark.slow
+@settings(deadline=None, max_examples=4)
 @given(seed=st.integers(0, 2**30))
 def test_how_a_network_is_written_is_nothing_to_the_audits(seed, split, original, retrained):
     """Fault 5: units permuted and rescaled, in the original and in an honest model."""

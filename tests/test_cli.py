@@ -207,6 +207,7 @@ def test_two_ranks_write_and_speak_once(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["model.safetensors", "record.json"]
 
 
+@pytest.mark.slow
 def test_the_demo_tells_a_finding_and_ends_with_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     assert ran("demo", "--out", out) == 0

@@ -275,6 +275,7 @@ def test_no_string_of_a_record_becomes_markup(whole: Evidence, text: str) -> Non
     assert Dom(with_names(text)).skeleton == Dom(with_names("tame")).skeleton
 
 
+@pytest.mark.slow
 def test_it_is_drawn_from_a_scenario_whose_runs_were_run(tmp_path: Path) -> None:
     path, page = tmp_path / "small.toml", tmp_path / "site" / "page.html"
     page.parent.mkdir()
