@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +26,17 @@ def data_root() -> Path:
     if os.environ.get("CI"):
         pytest.fail("UNTRAIN_DATA names no folder, and in CI every test runs")
     pytest.skip("UNTRAIN_DATA names no folder with the data")
+
+
+@pytest.fixture(autouse=True)
+def no_module_of_a_test_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A file that one test wrote and imported is not what the next gets, in which order they ever run: many write a nets.py."""
+    before = set(sys.modules)
+    yield
+    root = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(root):
+            del sys.modules[name]
 
 
 def pytest_collection_finish() -> None:

@@ -103,19 +103,12 @@ def test_the_python_of_a_guide_runs(page: Path, world: Path, tmp_path: Path, mon
     monkeypatch.chdir(here)
     monkeypatch.syspath_prepend(str(here))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
     scope: dict[str, Any] = {"__name__": "guide"}
-    try:
-        for code in blocks(page, "python"):
-            if (name := file_of(code)) is not None:
-                (here / name).write_text(code)
-            else:
-                exec(compile(code, page.name, "exec"), scope)
-    finally:
-        # Two guides may show files of one name.
-        for name in set(sys.modules) - before:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(here)):
-                del sys.modules[name]
+    for code in blocks(page, "python"):
+        if (name := file_of(code)) is not None:
+            (here / name).write_text(code)
+        else:
+            exec(compile(code, page.name, "exec"), scope)
 
 
 # The site.
@@ -149,7 +142,6 @@ def test_a_method_that_is_one_new_file_has_a_card_and_a_row(build: Any, tmp_path
         page = build.methods_page()
     finally:
         found.cache_clear()
-        sys.modules.pop("untrain.methods.halve", None)
     assert "## Halve {#halve}" in page
     assert "| `--lr` | `0.001` | Learning rate. |" in page
     assert "| [`halve`](methods.md#halve) | `retain`, `classes` | classes | no | no |" in page

@@ -142,7 +142,6 @@ def test_pictures_of_a_runs_data_are_gone_from_the_cache_when_it_ends(place: Pat
     assert "npy" in kept(place)
     # What trains models beside it reads them too.
     (place / "recipes.py").write_text(RECIPE)
-    monkeypatch.delitem(sys.modules, "nets", raising=False)
     assert ran("reference", *asked, "--recipe", "recipes.py:ours", "--models", 1, "--cost", "--out", "refs") == 0
     assert "npy" not in kept(place)
     assert ran("check", *asked, "--seconds", 1) == 0

@@ -363,8 +363,7 @@ def forms(tmp_path, monkeypatch):
     other = folder_of(tmp_path / "o", parts=("train", "test"))
     as_csv(other)
     made["labels.csv"] = str(other)
-    yield made
-    sys.modules.pop("our_data", None)
+    return made
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -703,8 +702,6 @@ def test_a_method_that_forgets_classes_refuses_a_list_and_says_which_do_not(read
 
 
 def test_a_retrained_model_of_another_list_is_refused(ready, tmp_path, capsys, monkeypatch):
-    # Another test's file of the same name may have been imported in this process.
-    monkeypatch.delitem(sys.modules, "nets", raising=False)
     (tmp_path / "recipes.py").write_text(
         textwrap.dedent("""
         from untrain import fit
