@@ -31,7 +31,7 @@ from untrain.zoo.networks import NETWORKS
 from untrain.zoo.recipes import Recipe, recipe_for
 
 CLASSES, FORGET, EPOCHS = 10, 3, 2
-NETS = {"digits": (1, 8, 1300), "mlp": (3, 32, 2000), "resnet20": (3, 32, 200), "allcnn": (3, 32, 40), "resnet18": (3, 32, 20)}
+NETS = {"digits": (1, 8, 1300), "mlp": (3, 32, 600), "resnet20": (3, 32, 200), "allcnn": (3, 32, 40), "resnet18": (3, 32, 20)}
 """By network: channels, side and number of images."""
 
 METHODS = (*USUAL, "neggrad")

@@ -209,14 +209,21 @@ def test_two_ranks_write_and_speak_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_tells_a_finding_and_ends_with_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "demo"
-    assert ran("demo", "--out", out) == 0
+    out, threads = tmp_path / "demo", torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert ran("demo", "--out", out) == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
     told = capsys.readouterr()
     assert told.err == ""
     assert told.out.splitlines()[-1] == str(out / "report.html")
     assert "head mask is a fake" in told.out
     record = records.read(out)
     jsonschema.validate(record, records.schema())
+    # On a busy machine two threads took ten times as long, and on a quiet one no less.
+    assert record["environment"]["threads"] == 1
     assert record["verdict"]["sentence"] in told.out
     assert [r["column"] for r in record["references"]] == ["retrained"] * 5 + ["head mask"]
     assert record["output"]["sha256"] == sha256(out / "model.safetensors")

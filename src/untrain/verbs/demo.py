@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from untrain.core import files
@@ -77,7 +79,7 @@ def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequenc
     source, split, given = opened.data, opened.split, opened.model
     references = [reference(path, inputs.model, source.classes, split) for path in weights_in(retrained)]
     files.write(out / MARKER, b"The demo of untrain made this folder, and replaces it.\n")
-    with locked(out):
+    with locked(out), _threads(1 if source.name == "digits" else torch.get_num_threads()):
         for name in (RECORD, PAGE, WEIGHTS):
             (out / name).unlink(missing_ok=True)
         method = settings("unsir")
@@ -104,6 +106,17 @@ def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequenc
         files.write(out / RECORD, records.dumps(record))
         report(out)
     return record
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads meanwhile. Of a network as small as that of digits a second one takes nothing off, and where the machine is busy they wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, retrain: bool, progress: Progress) -> list[Reference]:
