@@ -392,6 +392,18 @@ def test_what_takes_any_model_has_nothing_to_prepare(by_class):
         untrain.prepare(untrain.UNSIR(), by_class.retain)
 
 
+def test_what_a_method_doubts_of_the_data_is_in_its_row_and_said(digits, by_list, tmp_path, capsys, monkeypatch):
+    """As `unlearn` says it before it starts; of what is not for this data nothing is doubted."""
+    monkeypatch.setattr(untrain.UNSIR, "doubts", lambda self, split: [f"{len(split.retain)} images stay"])
+    few = Split.by_class(digits.train.first(3), digits.test.first(3), forget=[3])
+    for split, said in ((few, ["27 images stay"]), (by_list, [])):
+        rows = methods(None, split, None, None, None, 0.0, None)
+        assert {row["method"]: row["doubts"] for row in rows if row["doubts"]} == ({"unsir": said} if said else {})
+    monkeypatch.chdir(tmp_path)
+    assert ran("check", *ASKED, "--seconds", 1) == 0
+    assert f"unsir: {int((digits.train.y != 3).sum())} images stay" in " ".join(capsys.readouterr().out.split())
+
+
 def test_where_time_runs_out_it_is_said(model, by_class):
     answer = quick(model, by_class, seconds=1e-6)
     assert all(m["untimed"] and "--seconds" in m["untimed"] for m in answer["methods"] if m["fits"] and m["method"] in USUAL)

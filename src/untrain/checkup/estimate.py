@@ -50,7 +50,7 @@ def methods(
     pause: float = PAUSE,
     timed: Collection[str] = USUAL,
 ) -> list[dict[str, Any]]:
-    """Each method in its default: whether it fits what is at hand, and what it would take by a rehearsal on this model.
+    """Each method in its default: whether it fits what is at hand, what it is known to fail at there, and what it would take by a rehearsal on this model.
 
     Whether the network suits it too, which some ask, is known of those that are rehearsed.
 
@@ -68,7 +68,17 @@ def methods(
     out = []
     for name, entry in found("methods").items():
         method: Method = entry.load()()
-        row: dict[str, Any] = {"method": name, "fits": True, "why_not": None, "seconds": None, "peak_memory_bytes": None, "passes": None, "phases": [], "untimed": None}
+        row: dict[str, Any] = {
+            "method": name,
+            "fits": True,
+            "why_not": None,
+            "doubts": [],
+            "seconds": None,
+            "peak_memory_bytes": None,
+            "passes": None,
+            "phases": [],
+            "untimed": None,
+        }
         out.append(row)
         try:
             running.given_to(method, split, recipe)
@@ -78,6 +88,7 @@ def methods(
         if method.prepares is not None and type(model).__module__ != type(method).__module__:
             row |= {"fits": False, "why_not": f"must be there when the original is trained: untrain.prepare({type(method).__name__}(), train, ...), in Python"}
             continue
+        row["doubts"] = method.doubts(split)
         if model is None or blocked is not None:
             row["untimed"] = "the model does not take this data"
         elif name not in timed:

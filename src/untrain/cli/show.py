@@ -280,7 +280,7 @@ def answers(found: Mapping[str, Any]) -> None:
 
 
 def _fitting(rows: Sequence[Mapping[str, Any]]) -> None:
-    """What the methods that were asked for take, which others fit, and which do not, by their reason."""
+    """What the methods that were asked for take, which others fit, which do not, by their reason, and what those that fit doubt."""
     from untrain.checkup.estimate import UNASKED
 
     timed = [(m["method"], *_cost(m), m["untimed"] or "") for m in rows if m["fits"] and m["untimed"] != UNASKED]
@@ -295,6 +295,9 @@ def _fitting(rows: Sequence[Mapping[str, Any]]) -> None:
             reasons.setdefault(m["why_not"], []).append(m["method"])
     for why, names in reasons.items():
         say(f"not {', '.join(names)}: {why}")
+    for m in rows:
+        for doubt in m["doubts"]:
+            say(f"{m['method']}: {doubt}")
 
 
 def _place(called: Mapping[str, Any]) -> str:
