@@ -1,4 +1,4 @@
-"""Noise that a network errs on, learned through it: what stands for a class of which no sample may be seen."""
+"""Noise learned through a network, to be like a class or what it errs on: what stands for a class of which no sample may be seen."""
 
 from __future__ import annotations
 

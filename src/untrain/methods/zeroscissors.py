@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
 
 from untrain.core.data import Samples
 from untrain.core.fresh import renew, statistics
@@ -83,18 +82,6 @@ class ZeroScissors(Method):
         """Weights of two dimensions and more, and BatchNorm's statistics."""
         return dict.fromkeys([*(name for name, weight in model.named_parameters().items() if weight.requires_grad and weight.ndim > 1), *statistics(model)])
 
-    def reached(self, model: Network, samples: Samples) -> list[nn.Parameter]:
-        """The weights that may be drawn anew.
-
-        Raises:
-            BadArgument: there is none.
-        """
-        return later_weights(model, samples, self.later)
-
-    def projected(self, slope: Sequence[Tensor], way: Sequence[Tensor]) -> list[Tensor]:
-        """A step's gradient, where it would oppose the way of forgetting brought to where it does not."""
-        return project(slope, way, self.margin)
-
     def learned(self, site: Site, kept: Samples, classes: tuple[int, ...]) -> tuple[Samples, list[Phase]]:
         """Noise under the class that it is for, the same number for each, one at least."""
         each = max(1, round(self.noise * len(kept) / len(classes)))
@@ -106,7 +93,7 @@ class ZeroScissors(Method):
     def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
         """Learn noise, cut, and repair."""
         kept = retain.at_most(self.samples)
-        site, reached = site_of(model, kept), self.reached(model, kept)
+        site, reached = site_of(model, kept), later_weights(model, kept, self.later)
         noise, learned = self.learned(site, kept, classes)
         did = cut_and_repair(
             model,
@@ -114,7 +101,7 @@ class ZeroScissors(Method):
             noise,
             kept.batches(self.batch, epochs=self.epochs, augment=self.augment),
             answer=site,
-            projected=self.projected,
+            projected=partial(project, margin=self.margin),
             share=self.share,
             lam=self.lam,
             batch=self.batch,
