@@ -240,3 +240,14 @@ def test_files_of_settings_are_cells_as_they_say(tmp_path):
     path.write_text(DIGITS.replace('settings = ["headonly", "nothing"]\n', ""))
     with pytest.raises(BadArgument, match="settings"):
         Scenario.read(path)
+    path.write_text(DIGITS.replace('settings = ["headonly", "nothing"]', 'files = "other/*.toml"'))
+    with pytest.raises(BadArgument, match=r"files = 'other/\*.toml' names none"):
+        Scenario.read(path)
+
+
+def test_a_reference_without_nothing_is_refused_before_data_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "digits.toml"
+    path.write_text(DIGITS)
+    monkeypatch.setattr(Inputs, "open", None)
+    with pytest.raises(BadArgument, match="names no class; write class:3,5"):
+        grid.reference(Scenario.read(path), "class:", 0)

@@ -24,6 +24,7 @@ from untrain.core.model import Model
 from untrain.core.unlearn import Result, describe, unlearn
 from untrain.evidence import record
 from untrain.evidence.listed import judged
+from untrain.sources.request import refuse_unknown
 from untrain.sources.request import split as requested
 from untrain.verbs.about import about_data, about_model, request
 from untrain.verbs.auditing import filled
@@ -36,7 +37,11 @@ def reference(scenario: Scenario, forget: str, seed: int) -> Path:
 
     Returns:
         The file of weights; one that is there is not made again.
+
+    Raises:
+        BadArgument: it names nothing.
     """
+    refuse_unknown(forget)
     first = scenario.cells[0]
     path = scenario.folder / "references" / scenario.beside / f"retrain_{tagged(forget)}_s{seed}.safetensors"
     if path.is_file():

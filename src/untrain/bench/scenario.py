@@ -214,9 +214,12 @@ def _blocks(found: dict[str, Any], folder: Path) -> Iterator[Cell]:
     for block in found.get("cells", []):
         sweeps: list[tuple[tuple[str, Any], ...]] = [((name, value),) for name, values in block.get("sweep", {}).items() for value in values] or [()]
         named = [(setting, changes) for setting in block.get("settings", ()) for changes in sweeps]
-        named += [_said(file) for file in sorted(folder.glob(block["files"]))] if "files" in block else []
+        said = sorted(folder.glob(block["files"])) if "files" in block else []
+        named += [_said(file) for file in said]
         if not block.keys() & {"settings", "files"}:
             raise KeyError("settings")
+        if "files" in block and not said:
+            raise KeyError(f"files = {block['files']!r} names none")
         wanted: list[tuple[tuple[int, ...], str | None]] = [(tuple(classes), None) for classes in block.get("classes", ())]
         wanted += [((), listed) for listed in block.get("lists", ())]
         if not wanted:
