@@ -74,7 +74,7 @@ def ekfac(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
 
     a is what a layer reads (a convolution's patches) and g the slope of the answers there, along each column of a root of the loss's Hessian in the
     answers: so the mean is no draw of labels, and G the matrix that `solve` goes by, but for what lies between layers. It is exact where V is an
-    eigenbasis of it: of one layer under squares, and of one sample.
+    eigenbasis of it: of one layer under squares, and of one sample of which each layer is asked at one place.
 
     It takes two rounds of 1 + 2 k passes a sample, k its answers; what is solved then costs no pass.
 
