@@ -245,6 +245,14 @@ def test_files_of_settings_are_cells_as_they_say(tmp_path):
         Scenario.read(path)
 
 
+def test_what_a_chain_has_forgotten_is_named_as_the_models_retrained_without_it_are(tmp_path):
+    """In the order of the classes, whatever the order in which they went."""
+    path = tmp_path / "chain.toml"
+    path.write_text(DIGITS.partition("[[cells]]")[0] + '[[chains]]\nsetting = "nothing"\nclasses = [5, 3, 4]\nseed = 0\n')
+    assert [cell.asked for cell in Scenario.read(path).cells] == ["class:5", "class:3,5", "class:3,4,5"]
+    assert [cell.forget for cell in Scenario.read(path).cells] == ["class:5", "class:3", "class:4"]
+
+
 def test_a_reference_without_nothing_is_refused_before_data_are_read(tmp_path, monkeypatch):
     path = tmp_path / "digits.toml"
     path.write_text(DIGITS)

@@ -14,6 +14,7 @@ from torch import nn
 
 import untrain
 from blobs import CLASSES, blobs, taught
+from untrain.audits import splitrelearn
 from untrain.audits.dormant import Dormant
 from untrain.audits.graft import Graft
 from untrain.audits.membership import Membership
@@ -22,8 +23,11 @@ from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.data.overlap import places
 from untrain.core.files import weights_hash
+from untrain.core.network import Network
 from untrain.core.relearning import by_size
+from untrain.core.train import predict
 from untrain.evidence import listed
+from untrain.metrics.membership import scaled_confidence
 from untrain.zoo.sets import digits
 
 
@@ -153,6 +157,26 @@ def test_the_half_that_is_ranked_is_not_the_half_that_is_shown(split, original, 
     assert places(ranked_[1]) == places(split.parts["holdout"])
     lone = split.replaced(forget=split.forget[:1])
     assert "has no other half" in audit(original, lone, [SplitRelearn()])[0]["skipped"]
+
+
+def test_how_hard_a_sample_is_is_never_told_by_the_model_that_is_asked(split, original, retrained, monkeypatch):
+    """With one retrained model there is none beside that one itself."""
+    calls = []
+    monkeypatch.setattr("untrain.audits.splitrelearn.calibrated", lambda mine, hard: calls.append(hard) or mine)
+    audit(original, split, [SplitRelearn(epochs=1, retained=50)], retrained=retrained[:1])
+    monkeypatch.undo()
+    plain = scaled_confidence(*predict(Network(retrained[0]), split.parts["holdout"])[:2])
+    (hard,) = calls
+    assert torch.equal(hard[30:], plain)
+
+
+def test_answers_beyond_the_datas_classes_are_not_scored(split, original):
+    other = copy.deepcopy(original)
+    other[-1] = nn.Linear(64, CLASSES + 1)
+    with torch.no_grad():
+        other[-1].weight[:CLASSES].copy_(original[-1].weight)
+        other[-1].bias[:CLASSES].copy_(original[-1].bias)
+    assert torch.allclose(splitrelearn._scores(Network(other), split.forget, CLASSES), splitrelearn._scores(Network(original), split.forget, None))
 
 
 def test_where_nothing_is_left_half_of_it_brings_back_nothing_as_often_as_is_said(split):

@@ -6,10 +6,12 @@ import dataclasses
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from untrain.core.discover import found, settings
+from untrain.core.errors import Diverged
 from untrain.core.settings import read_settings
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -38,6 +40,28 @@ def test_the_score_is_what_is_kept_less_what_is_named_or_minus_that_alone(equal)
     assert equal.score({"forgotten": 0.0, "retained": 0.9}) == pytest.approx(0.9)
     assert equal.score({"forgotten": 0.1, "retained": 0.9}) == pytest.approx(0.8)
     assert equal.score({"forgotten": 0.2, "retained": 0.9}) == pytest.approx(-0.2)
+
+
+def test_a_trial_is_worth_its_worse_class_and_ends_where_it_cannot_be_the_best(equal):
+    class Ground:
+        classes, asked = (1, 7), []
+
+        def run(self, method, label, audits):
+            self.asked.append((method.lr, label))
+            if method.lr == 0.5:
+                raise Diverged("it went to NaN", "ascend")
+            named, kept = {1: (0.0, 0.8), 7: (0.05, 0.9)}[label] if method.lr != 0.25 else (0.4, 0.95)
+            return SimpleNamespace(passes=10, seconds=1.0), {f"{part}, test": {"unlearned": [{"value": v}]} for part, v in (("forgotten", named), ("retained", kept))}
+
+    def told(lr, best):
+        Ground.asked.clear()
+        line = equal.trial(Ground(), "neggrad", {"lr": lr}, best)
+        return line["score"], line["passes"], [label for _, label in Ground.asked]
+
+    assert told(0.1, -1.0) == (0.8, 20, [1, 7])
+    assert told(0.1, 0.8) == (0.8, 10, [1])
+    assert told(0.25, -1.0) == (-0.4, 20, [1, 7])
+    assert told(0.5, -1.0) == (-1.0, 0, [1])
 
 
 def test_what_is_kept_is_the_best_of_twelve_trials(equal):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call, jacrev
+from torch.func import functional_call, jacrev, vmap
 
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
@@ -171,6 +171,27 @@ def test_of_a_layer_asked_at_several_places_the_eigenvalues_are_the_whole_blocks
         np.testing.assert_allclose(V.T @ V, np.eye(len(V)), atol=1e-10)
         G = whole(module, samples, [names[place] for place in block.places])
         np.testing.assert_allclose(block.curved.numpy().reshape(-1), np.diag(V.T @ G @ V), rtol=1e-7, atol=1e-12)
+
+
+def test_of_a_layer_asked_at_several_places_kfac_sums_what_goes_in_and_takes_the_mean_of_the_slopes():
+    """KFC (Grosse and Martens, 2016, arXiv:1602.01407), the slopes by torch's own Jacobian in what the layer answers."""
+    torch.manual_seed(0)
+    module, x = Tokens().double(), torch.randn(12, 2, 3, dtype=torch.float64)
+    made, _ = found(module, F.cross_entropy, Samples(x, torch.arange(12) % 5), measured=False)
+    J = vmap(jacrev(lambda z: module.head(F.relu(z).flatten())))((x @ module.each.weight.T + module.each.bias).detach())
+    p = F.softmax(module(x), 1)
+    S = torch.einsum("nctp,ncd,ndtq->pq", J, torch.diag_embed(p) - p[:, :, None] * p[:, None, :], J) / 12 / 2
+    a = torch.cat([x, torch.ones(12, 2, 1)], 2).flatten(0, 1)
+    due = np.kron(np.linalg.eigvalsh(S.detach().numpy()), np.linalg.eigvalsh((a.T @ a / 12).numpy()))
+    np.testing.assert_allclose(made.blocks[0].curved.numpy().reshape(-1), due, rtol=1e-6, atol=1e-12)
+
+
+def test_what_curves_downwards_is_left_out():
+    module, samples = mlp()
+    made, _ = found(module, lambda answers, y: -F.cross_entropy(answers, y), samples)
+    v = drawn(module)
+    for one, other in zip(made(v), v, strict=True):
+        torch.testing.assert_close(one, other / 0.1)
 
 
 def test_the_eigenvectors_of_a_convolution_are_those_of_its_patches():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from torch import nn
 import untrain
 from untrain.bench.scenario import Scenario
 from untrain.core.data import Samples, Split
+from untrain.core.engine import seeded
 from untrain.core.errors import BadData
 from untrain.core.files import weights_hash
 from untrain.core.network import Network
+from untrain.core.noise import learned_noise
+from untrain.core.site import Site
 from untrain.core.unlearn import unlearn
 from untrain.methods.neggrad import NegGrad
 from untrain.methods.unsir import UNSIR
@@ -63,6 +67,19 @@ def test_what_a_method_doubts_is_said_before_it_starts(tmp_path, monkeypatch):
     with pytest.raises(BadData, match="begun"):
         verbs.unlearn(NegGrad(), Inputs(data="digits", model="digits", forget="class:3"), tmp_path / "run", say=said.append)
     assert f"{int((untrain.load('digits').train.y != 3).sum())} images stay" in said
+
+
+@pytest.mark.parametrize(("side", "weighed"), [(16, 768), (32, 3072), (64, 3072)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_penalty_is_of_3072_numbers_at_most_and_the_error_has_the_sign_that_is_asked_for(side, weighed, sign):
+    """Of N(0, 1) a square is 1 on average, and whoever says nothing of four classes errs by log 4."""
+    silent = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 4))
+    nn.init.zeros_(silent[1].weight)
+    nn.init.zeros_(silent[1].bias)
+    with seeded(0):
+        values, (phase,) = learned_noise(Site(Network(silent), None, (3, side, side)), points(8), torch.zeros(60, dtype=torch.long), steps=1, lr=0.1, penalty=0.1, sign=sign)
+    assert values.shape == (60, 3, side, side)
+    assert phase.losses[0] == pytest.approx(0.1 * weighed + sign * math.log(4), rel=0.01)
 
 
 @pytest.mark.parametrize("kept", [8910, 9000])

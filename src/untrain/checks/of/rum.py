@@ -98,9 +98,9 @@ def check_where_one_part_holds_all_it_is_that_method(method: Any, case: Case | N
 
 
 def check_a_method_that_asks_for_more_is_refused(method: Any, case: Case | None = None) -> None:
-    """A part's method that names more than the forgotten and the retained, or that there is not, is refused before any step."""
+    """A part's method that names more than the forgotten and the retained, has to be there at the training, or is none is refused before any step."""
     law, case = check_a_method_that_asks_for_more_is_refused, case or Case.fresh()
-    for name in ("unsir", "sisa", "nosuch", "salun:nosuch"):
+    for name in ("unsir", "sisa", "certifiedremoval", "nosuch", "salun:nosuch"):
         try:
             left_by(law, replace(method, high=name, high_share=0.0), case)
         except BadArgument:
