@@ -20,7 +20,6 @@ NAMES = {
     "energy": "the logarithm of the summed exponentials of all logits",
     "size of features": "the length of its features, whitened by the retained ones'",
     "distance to a class": "how far its features lie from the nearest mean of a retained class",
-    "graft": "how sure the original's head is of the class on these features",
 }
 """Signals on an image, and what each is."""
 
@@ -31,11 +30,12 @@ def _named(signal: str) -> str:
 
 @dataclass(frozen=True)
 class ClassInstance(Audit):
-    """Rank tests of a class's training images against its test images, by six signals; told, and judged by no verdict.
+    """Rank tests of a class's training images against its test images, by five signals; told, and judged by no verdict.
 
     A model that was trained without the class has met neither, so that they are alike to it, whatever is measured on them, and the chance of a rank
-    sum is exact: no retrained model is needed and no hold-out but the test images. Each row is one signal's AUC, on both sides: .5 means no
-    trace. The last has the signal with the smallest p, and that p times their number (Bonferroni), so that looking at six alarms no oftener than looking at one.
+    sum is exact: no retrained model is needed and no hold-out but the test images. No signal asks the original, which has met the training images: by its head
+    a model that kept a pretrained body and never saw the class would know them. Each row is one signal's AUC, on both sides: .5 means no
+    trace. The last has the signal with the smallest p, and that p times their number (Bonferroni), so that looking at five alarms no oftener than looking at one.
 
     It sees what was learned by heart. Where the original is no surer of its training images than of others, as on easy data, it sees nothing in any model:
     read a row only where the original's own p is small. Training and test images have to be of one kind, since a difference between them is a finding in every model.
@@ -58,7 +58,7 @@ class ClassInstance(Audit):
     most: int = 2000
     pool: int = 5000
 
-    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...], original: Subject | None = None) -> Finding:
+    def __call__(self, model: Subject, *, forget: Samples, retain: Samples, test: Samples, classes: tuple[int, ...]) -> Finding:
         """Rank."""
         unseen = torch.isin(test.y, torch.tensor(classes))
         if not bool(unseen.any()):
@@ -70,7 +70,6 @@ class ClassInstance(Audit):
         if model.headed:
             _, known_y, known = model.on(retain.first(500).at_most(self.pool))
             signals |= _of_features(features, known, known_y)
-            signals |= _grafted(features, labels, original, model.width)
         found = {name: ranked(values[: len(gone)], values[len(gone) :], (labels[: len(gone)], labels[len(gone) :])) for name, values in signals.items()}
         told = {_named(name): Value(**r.told) for name, r in found.items() if r is not None}
         if not told:
@@ -89,14 +88,3 @@ def _of_features(features: Tensor, known: Tensor, known_y: Tensor) -> dict[str, 
     known, seen = whitened(known, features)
     means = torch.stack([known[known_y == c].mean(0) for c in torch.unique(known_y)])
     return {"size of features": seen.norm(dim=1), "distance to a class": torch.cdist(seen, means).min(1).values}
-
-
-def _grafted(features: Tensor, labels: Tensor, original: Subject | None, width: int | None) -> dict[str, Tensor]:
-    """By the original's head, where there is one that reads as many features."""
-    if original is None or not original.headed:
-        return {}
-    weight, bias = original.network.head.matrix.detach().cpu().double(), original.network.head.layer.bias
-    if features.shape[1] != weight.shape[1]:
-        return {}
-    logits: Tensor = features.double() @ weight.T + (0 if bias is None else bias.detach().cpu().double())
-    return {"graft": scaled_confidence(logits[:, :width], labels)}
