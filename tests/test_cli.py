@@ -225,7 +225,7 @@ def test_the_demo_tells_a_finding_and_ends_with_the_page(tmp_path: Path, capsys:
     # On a busy machine two threads took ten times as long, and on a quiet one no less.
     assert record["environment"]["threads"] == 1
     assert record["verdict"]["sentence"] in told.out
-    assert [r["column"] for r in record["references"]] == ["retrained"] * 5 + ["head mask"]
+    assert [r["column"] for r in record["references"]] == ["retrained"] * 8 + ["head mask"]
     assert record["output"]["sha256"] == sha256(out / "model.safetensors")
     assert record["pictures"]
     (out / "notes.txt").write_text("mine")

@@ -180,6 +180,15 @@ def test_a_sentence_comes_from_its_code_alone(code: str) -> None:
     assert not any(text.partition("{")[0] in said for other, text in SENTENCES.items() if other != code)
 
 
+def test_what_a_verdict_rests_on_is_said_whole() -> None:
+    """The page of the demo broke off within a word."""
+    record = golden()
+    reason = "halfway through, the model is still the original:" + " what was learned may lie below the last layer" * 5
+    record["verdict"] |= {"code": "INCONCLUSIVE", "reasons": [reason]}
+    record["exits"] = [{"name": "exit", "layer": "exit", "verdict": record["verdict"]}]
+    assert flat(sections(record)).count(reason) == 2
+
+
 @pytest.mark.parametrize("mark", ["unchanged", "collapsed"])
 @pytest.mark.parametrize("made", [golden, bare])
 def test_a_mark_stands_in_the_verdicts_place(mark: str, made: Callable[[], Record]) -> None:

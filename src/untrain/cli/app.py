@@ -32,7 +32,7 @@ def demo(
     inputs: dict[str, Any],
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write; one of an earlier demo is replaced.")] = Path("untrain-demo"),
     retrained: Retrained = (),
-    retrain: Annotated[bool, Parameter(negative=(), help="Train a model without the class, where none is at hand. Digits trains five anyhow.")] = False,
+    retrain: Annotated[bool, Parameter(negative=(), help="Train a model without the class, where none is at hand. Digits trains eight anyhow.")] = False,
     json: Json = False,
 ) -> int:
     """Forget a class of a trained classifier, and show how far that is true."""

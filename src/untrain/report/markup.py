@@ -57,6 +57,11 @@ def embedded(data: Any) -> Markup:
     return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))
 
 
+def reason(text: object) -> Markup:
+    """What a verdict rests on: a sentence, and so longer than a name."""
+    return name(text, 400)
+
+
 def label(text: object, longest: int = 40) -> str:
     """Text for a chart, which would read tags and entities in it.
 
@@ -69,18 +74,18 @@ def label(text: object, longest: int = 40) -> str:
 def amount(value: float | None, unit: str) -> str:
     """A number of a unit.
 
-    >>> amount(0.8596, "share"), amount(29.0, "steps"), amount(12.5, "steps"), amount(0.00002, "distance")
-    ('86.0%', '29', '12.5', '2.0e-05')
+    >>> amount(0.8596, "share"), amount(29.0, "steps"), amount(12.5, "steps"), amount(0.00002, "distance"), amount(-0.0004, "share")
+    ('86.0%', '29', '12.5', '2.0e-05', '0.0%')
     """
     if value is None:
         return "not finite"
     if unit == "share":
-        return f"{value:.1%}"
+        return f"{value:z.1%}"
     if unit in ("steps", "count"):
-        return f"{value:,.1f}".removesuffix(".0")
+        return f"{value:z,.1f}".removesuffix(".0")
     if value and abs(value) < 0.0005:
         return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if unit == "ratio" else f"{value:.3f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.2f}" if unit == "ratio" else f"{value:.3f}"
 
 
 def chance(p: float | None) -> str:
@@ -130,5 +135,5 @@ def setting(value: Any) -> str:
 @cache
 def _environment() -> Environment:
     made = Environment(loader=PackageLoader("untrain.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"name": name, "shown": shown, "amount": amount, "chance": chance, "seconds": seconds, "size": size, "setting": setting}
+    made.filters |= {"name": name, "reason": reason, "shown": shown, "amount": amount, "chance": chance, "seconds": seconds, "size": size, "setting": setting}
     return made

@@ -18,7 +18,7 @@ from untrain.evidence.listed import MARGIN, answers
 from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, in_tests, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
-from untrain.report.markup import amount, chance, draw, embedded, name
+from untrain.report.markup import amount, chance, draw, embedded, name, reason
 
 CONTROLS = {
     "head mask": (
@@ -139,7 +139,7 @@ def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
     code = marks[0].upper() if marks else found["code"]
     parts: dict[str, Any] = {"what": name(what(record["request"])), "reasons": "", "m": 0, "tests": 0}
     if found:
-        reasons = Markup("; ").join(name(r) for r in found["reasons"])
+        reasons = Markup("; ").join(reason(r) for r in found["reasons"])
         parts |= {"reasons": reasons, "m": found["retrained"], "tests": in_tests(found)}
     return code, Markup(SENTENCES[code]).format(**parts)
 
