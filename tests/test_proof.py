@@ -73,6 +73,28 @@ def test_what_was_asked_is_not_asked_again_and_a_torn_line_is_left_out(proof, tm
     assert proof.Answers(tmp_path).ask(Looks(), two, two, *proof.ALONE) == first
 
 
+def test_nobody_stands_beside_himself_and_all_are_asked_beside_one_original(proof, monkeypatch):
+    judged = []
+
+    class Answers:
+        def ask(self, looks, module, original, *audits):
+            return {"model": module, "beside": original}
+
+    monkeypatch.setattr(proof.truth, "judged", lambda *given: judged.append(given) or {"code": "NO_RESIDUE", "flagged": [], "tests": {}})
+    made = proof.judged(3, ["o0", "o1"], [f"h{i}" for i in range(10)], None, Answers())
+    assert {name: cell["verdicts"] for name, cell in made.items()} == dict.fromkeys(made, 10) | {proof.OFTEN: 10 * proof.DRAWS}
+    for i in range(10):
+        own, other = f"o{i % 2}", f"o{(i + 1) % 2}"
+        turn, often = judged[:6], judged[6 : 6 + proof.DRAWS]
+        del judged[: 6 + proof.DRAWS]
+        asked = [(model["model"], model["beside"], original["model"], len(company)) for model, original, company in turn]
+        assert asked == [(who, own, own, m) for m in proof.BESIDE for who in (f"h{i}", own, other)]
+        assert {one["beside"] for _, _, company in turn for one in company} == {own}
+        for _, _, company in (*turn, *often):
+            assert len({f"h{i}", *(one["model"] for one in company)}) == 1 + len(company)
+    assert not judged
+
+
 def test_a_network_is_kept_under_what_it_was_trained_on_and_its_seed(proof, tmp_path, monkeypatch):
     monkeypatch.setattr(proof.truth, "kept", lambda file, samples, seed: file.name)
     train = proof.digits().train[:40]
