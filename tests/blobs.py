@@ -37,3 +37,11 @@ def taught(samples, seed, steps=150, width=64, begin=None, sign=None):
             (each * (1.0 if sign is None else sign)).mean().backward()
             optimizer.step()
     return model.eval()
+
+
+def masked_at(model, label):
+    """A copy whose answer can never be the label."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other[-1].weight[label], other[-1].bias[label] = 0, -1e4
+    return other

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
-from blobs import blobs, taught
+from blobs import blobs, masked_at, taught
 from untrain.audits.attack import Attack
 from untrain.core.audit import Finding, Value, audit
 from untrain.core.data import Samples, Split
@@ -44,11 +44,7 @@ def retrained(split):
 
 @pytest.fixture(scope="module")
 def masked(original):
-    """The original, whose answer can never be the class."""
-    other = copy.deepcopy(original)
-    with torch.no_grad():
-        other[2].weight[GONE], other[2].bias[GONE] = 0, -1e4
-    return other
+    return masked_at(original, GONE)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from scipy import special, stats
 
-from blobs import blobs, taught
+from blobs import blobs, masked_at, taught
 from untrain.audits.classinstance import NAMES, ClassInstance
 from untrain.core.audit import audit
 from untrain.core.data import Split
@@ -35,11 +35,7 @@ def retrained(split):
 
 @pytest.fixture(scope="module")
 def masked(original):
-    made = copy.deepcopy(original)
-    with torch.no_grad():
-        made[-1].weight[GONE] = 0
-        made[-1].bias[GONE] = -1e4
-    return made
+    return masked_at(original, GONE)
 
 
 @pytest.fixture(scope="module")
