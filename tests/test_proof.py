@@ -14,10 +14,15 @@ BENCHMARKS = folder("benchmarks")
 
 
 @pytest.fixture(scope="module")
-def proof():
+def benchmark():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
-        yield importlib.import_module("audit_proof")
+        yield importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def proof(benchmark):
+    return benchmark("audit_proof")
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +107,15 @@ def test_a_network_is_kept_under_what_it_was_trained_on_and_its_seed(proof, tmp_
     names = [proof.network(tmp_path, samples, seed) for samples, seed in ((train, 0), (train, 1), (train[:39], 0), (other, 0), (train, 0))]
     assert names[0] == names[4]
     assert len(set(names)) == 4
+
+
+def test_the_page_tells_why_relearning_alarms(benchmark):
+    """One far value of twenty is found where it is judged, in a draw of twenty, and values that are alike or an original that is no further never are."""
+    truth = benchmark("audit_truth")
+    far = [i / 1000 for i in range(19)] + [0.5]
+    alarms = truth.alarming(far, [1.0])
+    assert stats.binom.ppf(0.0005, 2000, 0.05) <= 2000 * alarms <= stats.binom.ppf(0.9995, 2000, 0.05)
+    assert truth.alarming(far, [1.0], least=0.6) == truth.alarming([0.5] * 20, [1.0]) == truth.alarming(far[:19], [0.01], originals=True, rooted=0.05) == 0
+    assert truth.alarming(far, [1.0], originals=True, rooted=0.05) == 1
+    record, text = json.loads(truth.RECORD.read_text(encoding="utf-8")), truth.PAGE.read_text(encoding="utf-8")
+    assert truth.placed(text, "truth relearned", truth.relearned(record)) == text
