@@ -2,6 +2,7 @@
 
     python benchmarks/membership_truth.py            # some minutes on one thread; CIFAR-10 in the folder that UNTRAIN_DATA names
     python benchmarks/membership_truth.py --further  # split-relearn and class-instance alone, into the record that is there
+    python benchmarks/membership_truth.py --steps    # what fewer steps of dormant see, on other images and networks: what its number of steps was chosen by
 
 CIFAR-10 at 8 x 8, a perceptron 192-256-128-10 on 4,000 images, of which 500 drawn by chance are to be forgotten; 500 others were never seen.
 Each model is scored once; forgotten and never seen samples are then drawn from these two. To a model that was trained without
@@ -41,16 +42,25 @@ from untrain.methods.randomlabel import RandomLabel
 from untrain.methods.scrub import SCRUB
 from untrain.methods.unsir import UNSIR
 from untrain.metrics.membership import calibrated, scaled_confidence
-from untrain.metrics.ranked import ranked
+from untrain.metrics.ranked import Ranked, ranked
 from untrain.zoo.sets import load
 
 OUT = Path(__file__).parent / "records" / "membership-truth.json"
+CHOICE = OUT.with_name("tuning-dormant.json")
 HONEST, DRAWS, POWER, SIZES = 5, 400, 100, (10, 20, 50)
 TRAINING = {"epochs": 40, "lr": 1e-3, "batch": 100}
 SHOWN, TRAININGS, SPLITS = 100, 8, 40
 """Of split-relearn: samples shown where alarms are counted, trainings of each honest network for that, and lists of each size where a trace is looked for."""
 LABEL, CLASS_DRAWS = 3, 500
 """Of class-instance: the class, and draws of which of its images were trained on."""
+OTHERS, OFTEN = (1, 2), 10
+"""Where dormant's steps were chosen: seeds of other images and networks than the table's, and forgotten samples of a draw."""
+SCHEDULES = {
+    "200 steps at each rate": Dormant(steps=200),
+    "50": Dormant(steps=50, faster=1),
+    "50, twice the rate": Dormant(steps=50),
+    "30": Dormant(steps=30, faster=1),
+}
 TESTS = ("membership", "membership, calibrated", "membership after training on the retained")
 
 
@@ -89,29 +99,31 @@ def fakes(original: nn.Module, split: Split) -> dict[str, nn.Module]:
     return made | {name: unlearn(original, split, method, seed=0).model for name, method in runs.items()}
 
 
-def scores(model: nn.Module, pool: Samples, retain: Samples) -> tuple[Tensor, Tensor]:
+def scores(model: nn.Module, pool: Samples, retain: Samples, asked: Dormant | None = None) -> tuple[Tensor, Tensor]:
     """Of each sample of the pool: as the model is, and after training on the retained."""
     with seeded(0):
-        woken = Dormant().woken(Subject(model), retain)
+        woken = (asked or Dormant()).woken(Subject(model), retain)
     return tuple(scaled_confidence(*predict(network, pool)[:2]) for network in (Network(model), woken))  # type: ignore[return-value]
+
+
+def compared(values: Tensor, hard: Tensor | None, mine: Tensor, others: Tensor, labels: Tensor) -> Ranked:
+    """The rank test on these places of the pool, calibrated where it is said how hard each is."""
+    both = torch.cat([mine, others])
+    taken = values[both] if hard is None else calibrated(values[both], hard[both])
+    found = ranked(taken[: len(mine)], taken[len(mine) :], (labels[mine], labels[others]))
+    assert found is not None
+    return found
 
 
 def ps(found: tuple[Tensor, Tensor], hard: Tensor, mine: Tensor, others: Tensor, labels: Tensor) -> list[float]:
     """p of the three tests, on these places of the pool."""
-    both = torch.cat([mine, others])
-    out = []
-    for values, ease in ((found[0], False), (found[0], True), (found[1], True)):
-        taken = calibrated(values[both], hard[both]) if ease else values[both]
-        ranks = ranked(taken[: len(mine)], taken[len(mine) :], (labels[mine], labels[others]))
-        assert ranks is not None
-        out.append(ranks.p)
-    return out
+    return [compared(values, ease, mine, others, labels).p for values, ease in ((found[0], None), (found[0], hard), (found[1], hard))]
 
 
-def cases() -> tuple[Any, ...]:
+def cases(seed: int = 0) -> tuple[Any, ...]:
     """The data: places of all images, the split, and what both groups are drawn from."""
     data = load("cifar10").train
-    places = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    places = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     train, unseen = small(data, places[:4000]), small(data, places[4000:4500])
     split = Split.by_index(train, unseen, forget=range(500), holdout=unseen)
     return data, places, train, unseen, split
@@ -132,22 +144,22 @@ def split_relearned(split: Split, original: nn.Module, honest: list[nn.Module]) 
             found = scaled_confidence(*predict(copied, pool)[:2])
             for _ in range(DRAWS // TRAININGS):
                 rest = order[SHOWN:][torch.randperm(1000 - SHOWN, generator=g)]
-                eased = calibrated(found[rest[:400]], hard[rest[:400]])
-                ranks = ranked(eased[:SHOWN], eased[SHOWN:], (pool.y[rest[:SHOWN]], pool.y[rest[SHOWN:400]]))
-                assert ranks is not None
+                p = compared(found, hard, rest[:SHOWN], rest[SHOWN:400], pool.y).p
                 for level in alarms:
-                    alarms[level] += ranks.p <= level
+                    alarms[level] += p <= level
     draws = HONEST * TRAININGS * (DRAWS // TRAININGS)
     seen = []
     for name, model in (fakes(original, split) | {"retrained, held out": honest[4]}).items():
-        power = {}
+        power, subject = {}, Subject(model)
         for n in SIZES:
             hits = 0
             for turn in range(SPLITS):
                 some = split.forget[torch.randperm(500, generator=g)[:n]]
-                part = Split(some, split.retain, split.test, holdout=split.parts["holdout"])
-                (entry,) = audit(model, part, [asked], retrained=[m for m in honest[:4] if m is not model], seed=turn)
-                hits += entry["rows"][0]["values"]["unlearned"][0]["p"] <= 0.05
+                with seeded(turn):
+                    told = asked(subject, forget=some, retain=split.retain, holdout=split.parts["holdout"], retrained=tuple(known[:4]))
+                p = told.values["membership after relearning half"].p
+                assert p is not None
+                hits += p <= 0.05
             power[str(n)] = hits / SPLITS
         seen.append({"model": name, "found": power})
         print(seen[-1], flush=True)
@@ -203,6 +215,35 @@ def further() -> None:
     write(OUT, record.dumps(record.finite(found)))
 
 
+def steps() -> None:
+    """What dormant sees and how often it alarms by its number of steps, away from the images and networks of the table."""
+    made: dict[str, Any] = {"schema": "untrain.tuning-dormant/1", "n": OFTEN, "draws": POWER, "seeds": list(OTHERS), "models": [], "alarms": []}
+    for seed in OTHERS:
+        _, _, train, unseen, split = cases(1000 + seed)
+        pool, labels = split.forget + unseen, torch.cat([split.forget.y, unseen.y])
+        original = trained(train, 5000 + seed)
+        honest = [trained(split.retain, 6000 + 10 * seed + i) for i in range(HONEST)]
+        plain = [scaled_confidence(*predict(Network(m), pool)[:2]) for m in honest]
+        for name, asked in SCHEDULES.items():
+            alarms, g = 0, torch.Generator().manual_seed(seed)
+            for i, model in enumerate(honest):
+                found, hard = scores(model, pool, split.retain, asked)[1], torch.stack([p for j, p in enumerate(plain) if j != i]).mean(0)
+                for _ in range(POWER):
+                    order = torch.randperm(1000, generator=g)
+                    alarms += compared(found, hard, order[:200], order[200:500], labels).p <= 0.05
+            made["alarms"].append({"seed": seed, "schedule": name, "0.05": alarms / (POWER * HONEST)})
+            print(made["alarms"][-1], flush=True)
+        hard = torch.stack(plain[:4]).mean(0)
+        for kind, model in (fakes(original, split) | {"retrained, held out": honest[4]}).items():
+            for name, asked in SCHEDULES.items():
+                found, g = scores(model, pool, split.retain, asked)[1], torch.Generator().manual_seed(seed)
+                auc = compared(found, hard, torch.arange(500), torch.arange(500, 1000), labels).auc
+                hits = sum(compared(found, hard, torch.randperm(500, generator=g)[:OFTEN], torch.arange(500, 1000), labels).p <= 0.05 for _ in range(POWER))
+                made["models"].append({"seed": seed, "model": kind, "schedule": name, "auc": round(auc, 4), "found": hits / POWER})
+                print(made["models"][-1], flush=True)
+        write(CHOICE, record.dumps(record.finite(made)))
+
+
 def main() -> None:
     _, _, train, unseen, split = cases()
     pool, labels = split.forget + unseen, torch.cat([split.forget.y, unseen.y])
@@ -248,4 +289,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    further() if sys.argv[1:] == ["--further"] else main()
+    {"--further": further, "--steps": steps}.get(" ".join(sys.argv[1:]), main)()

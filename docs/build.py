@@ -243,6 +243,23 @@ def membership_table(_: str) -> str:
     return "\n\n".join([drawn, *(further(found[name]) for name, further in (("split", split_relearned), ("instances", instances)) if name in found)])
 
 
+def dormant_table(_: str) -> str:
+    """What dormant sees by its number of steps, from the record that its steps were chosen by."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "tuning-dormant.json").read_text(encoding="utf-8"))
+    schedules = list(dict.fromkeys(line["schedule"] for line in found["alarms"]))
+
+    def cells(lines: list[dict[str, Any]], told: Callable[[dict[str, Any]], str]) -> list[str]:
+        return [" / ".join(told(line) for line in lines if line["schedule"] == name) for name in schedules]
+
+    rows = []
+    for kind in dict.fromkeys(line["model"] for line in found["models"]):
+        rows.append((kind, *cells([line for line in found["models"] if line["model"] == kind], lambda line: f"{line['auc']:.3f} ({line['found']:.2f})")))
+    rows.append(("*alarms at 5 %*", *cells(found["alarms"], lambda line: f"{line['0.05']:.3f}")))
+    drawn = f"{found['draws']} draws of {found['n']} samples"
+    said = f"AUC, and in brackets the share of {drawn} in which a trace is found at 5 %, of each of {len(found['seeds'])} choices of images and networks:"
+    return f"{said}\n\n{table(('model', *schedules), rows)}"
+
+
 def split_relearned(found: dict[str, Any]) -> str:
     """The same of split-relearn, a training for each list."""
     alarms, power = found["alarms"], found["power"]
@@ -548,6 +565,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "schema": schema_table,
     "norms": norms_table,
     "membership": membership_table,
+    "dormant": dormant_table,
     "exposure": exposure_table,
     "triggers": triggers_table,
     "measured": measured,

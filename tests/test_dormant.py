@@ -124,11 +124,13 @@ def test_it_trains_a_copy_and_is_asked_where_it_is_named(split, original):
     assert not Graft.by_name
 
 
-def test_no_more_steps_than_allowed_are_taken(split, original, monkeypatch):
+def test_no_more_steps_than_allowed_are_taken_and_faster_ones_where_some_are_left_out(split, original, monkeypatch):
     taken = []
     monkeypatch.setattr("untrain.audits.dormant.minimize", lambda loss, weights, batches, **how: taken.append((len(batches), how["lr"])))
-    audit(original, split, [Dormant(batch=10, steps=9)])
-    assert taken == [(9, 0.03), (9, 0.003)]
+    # 340 retained samples: 102 steps of ten in three passes.
+    audit(original, split, [Dormant(batch=10, steps=9), Dormant(batch=10, steps=102), Dormant(batch=10, steps=68), Dormant(batch=10, steps=9, faster=1.0)])
+    whole, some = [(102, 0.03), (102, 0.003)], [(9, 0.03), (9, 0.003)]
+    assert taken == [(9, 0.06), (9, 0.006), *whole, (69, pytest.approx(0.045)), (69, pytest.approx(0.0045)), *some]
 
 
 # Split-relearn
