@@ -172,6 +172,14 @@ def test_how_hard_a_sample_is_is_never_told_by_the_model_that_is_asked(split, or
     assert torch.equal(hard[30:], plain)
 
 
+def test_each_of_the_other_half_is_ranked_within_its_class(split, original, monkeypatch):
+    """Of scores that say the class and no more nothing is told, however many of each class there are on either side."""
+    monkeypatch.setattr("untrain.audits.splitrelearn._scores", lambda network, samples, width: samples.y.double())
+    some = split.forget[split.forget.y < 2] + split.forget[split.forget.y >= 2][:4]
+    (entry,) = audit(original, split.replaced(forget=some), [SplitRelearn(epochs=1, retained=50)])
+    assert (entry["rows"][0]["values"]["unlearned"][0]["value"], entry["rows"][0]["values"]["unlearned"][0]["p"]) == (0.5, 1.0)
+
+
 def test_answers_beyond_the_datas_classes_are_not_scored(split, original):
     other = copy.deepcopy(original)
     other[-1] = nn.Linear(64, CLASSES + 1)

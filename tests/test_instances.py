@@ -140,6 +140,18 @@ def test_how_its_units_are_written_is_nothing_to_it(split, original, masked, tab
         assert row["values"]["unlearned"][0]["value"] == pytest.approx(table[row["name"]]["unlearned"][0]["value"], abs=5e-3), row["name"]
 
 
+def test_images_of_two_classes_are_ranked_each_within_its_own(retrained):
+    """Three of four training images are of the one class and three of four test images of the other; to each signal the classes may lie apart."""
+    data, (many, few) = blobs(500, 5), (60, 20)
+    rows = [(data.y == c).nonzero().flatten() for c in (1, 3)]
+    gone, unseen = data[torch.cat([rows[0][:many], rows[1][:few]])], data[torch.cat([rows[0][many : many + few], rows[1][few : few + many]])]
+    (entry,) = audit(retrained[0], Split(gone, data[(data.y == 0).nonzero().flatten()], unseen, (1, 3)), [ClassInstance()])
+    values = {row["name"]: row["values"]["unlearned"][0] for row in entry["rows"]}
+    energy = [special.logsumexp(retrained[0](part.batch(torch.arange(len(part)))[0]).detach().double().numpy(), axis=1) for part in (gone, unseen)]
+    above = sum(stats.mannwhitneyu(energy[0][(gone.y == c).numpy()], energy[1][(unseen.y == c).numpy()]).statistic for c in (1, 3))
+    assert values["instances by energy"]["value"] == pytest.approx(above / (2 * many * few), abs=2e-3)
+
+
 def test_it_is_told_where_it_is_named_and_judged_by_no_verdict(split, original):
     assert ClassInstance.by_name
     assert not any(row.judged for row in ClassInstance.rows.values())
