@@ -307,27 +307,38 @@ def exposure_table(_: str) -> str:
     return f"{told}\n\n" + "\n\n".join(parts)
 
 
-def triggers_table(_: str) -> str:
-    """What `match` does to planted triggers, wrong labels and samples drawn at random, from the record: means over networks, and the range."""
-    found = json.loads((ROOT / "benchmarks" / "records" / "trigger" / "digits.json").read_text(encoding="utf-8"))
+def triggers_table(name: str) -> str:
+    """What `match` does to planted triggers, and of digits to wrong labels and samples drawn at random, from the record: means over networks, and the range."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "trigger" / f"{name}.json").read_text(encoding="utf-8"))
     heads = ("to be forgotten", "samples", "model", "attack success", "clean accuracy", "forgotten named as labelled", "membership (AUC)")
     rows = []
     for kind, setting in dict.fromkeys((line["kind"], line["setting"]) for line in found):
         lines = [line for line in found if (line["kind"], line["setting"]) == (kind, setting)]
         for column in ("original", "unlearned", "retrained"):
             shares = []
-            for name in ("attack success", "clean accuracy", "forgotten, training", "membership"):
-                values = [line[name][column]["value"] for line in lines if name in line]
-                scale, form = (1, ".2f") if name == "membership" else (100, ".1f")
+            for row in ("attack success", "clean accuracy", "forgotten, training", "membership"):
+                values = [line[row][column]["value"] for line in lines if row in line]
+                scale, form = (1, ".2f") if row == "membership" else (100, ".1f")
                 low, mean, high = (scale * v for v in (min(values), sum(values) / len(values), max(values)))
-                shares.append(f"{mean:{form}} ({low:{form}} to {high:{form}})" + ("" if scale == 1 else " %"))
-            first = (f"{kind}, seeds {', '.join(str(line['seed']) for line in lines)}", str(lines[0]["counts"]["forget"])) if column == "original" else ("", "")
+                shares.append(f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}})" if len(lines) > 1 else "") + ("" if scale == 1 else " %"))
+            seeds = f"seed{'s' if len(lines) > 1 else ''} {', '.join(str(line['seed']) for line in lines)}"
+            first = (f"{kind}, {seeds}", str(lines[0]["counts"]["forget"])) if column == "original" else ("", "")
             rows.append((*first, {"unlearned": code(setting)}.get(column, column), *shares))
     cost = (min(line["seconds"] for line in found), max(line["seconds"] for line in found))
     steps = (min(line["steps"] for line in found), max(line["steps"] for line in found))
     runs = f"{steps[0]} to {steps[1]} steps and {cost[0]:.1f} to {cost[1]:.1f} seconds"
     said = f"For each seed an original, a model retrained without the forgotten, and one run of {runs} on a busy core. Mean, lowest and highest."
-    return f"{said}\n\n{table(heads, rows)}"
+    aimed = dict.fromkeys((line["kind"], line["setting"]) for line in found if line["kind"].endswith("known"))
+    met = {key: [_aimed(line) for line in found if (line["kind"], line["setting"]) == key] for key in aimed}
+    told = "; ".join(f"{code(setting)}, {kind}, {sum(those)} of {len(those)}" for (kind, setting), those in met.items())
+    aims = "The aim is more than 90 % of attacks before, at most 5 % after, and a clean accuracy at most a point below the original's. Runs that met it:"
+    return f"{said}\n\n{table(heads, rows)}\n\n{aims} {told}."
+
+
+def _aimed(line: dict[str, Any]) -> bool:
+    """Whether a planted trigger worked, was taken out, and what is without it is answered as before."""
+    (was, now), (knew, knows) = ([line[row][column]["value"] for column in ("original", "unlearned")] for row in ("attack success", "clean accuracy"))
+    return was > 0.9 and now <= 0.05 and knows >= knew - 0.01
 
 
 def speech_table(name: str) -> str:

@@ -178,6 +178,19 @@ def test_a_page_in_no_nav_and_an_entry_without_a_page_are_said(build: Any) -> No
     assert build.unlisted(config, {"a.md", "c.md"}) == ["c.md is in no nav; add it to zensical.toml", "zensical.toml names b.md, which is not there"]
 
 
+def test_whether_a_trigger_s_aim_was_met_is_counted_from_its_record(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def line(was: float, now: float, knew: float, knows: float) -> dict[str, Any]:
+        shares = {"attack success": (was, now), "clean accuracy": (knew, knows), "forgotten, training": (1.0, 0.0), "membership": (0.9, 0.1)}
+        told = {row: {"original": {"value": a}, "unlearned": {"value": b}, "retrained": {"value": b}} for row, (a, b) in shares.items()}
+        return {"kind": "all known", "setting": "match:trigger", "seed": 0, "counts": {"forget": 5}, "steps": 1, "seconds": 1.0} | told
+
+    met, missed = line(0.91, 0.05, 0.9, 0.89), [line(0.9, 0.05, 0.9, 0.9), line(0.99, 0.051, 0.9, 0.9), line(0.99, 0.0, 0.9, 0.889)]
+    (tmp_path / "benchmarks" / "records" / "trigger").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "records" / "trigger" / "some.json").write_text(json.dumps([met, *missed]))
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert build.triggers_table("some").endswith("met it: `match:trigger`, all known, 1 of 4.")
+
+
 def test_the_page_of_real_models_is_what_the_records_give_and_its_originals_are_good() -> None:
     spec = importlib.util.spec_from_file_location("real", ROOT / "benchmarks" / "real.py")
     assert spec is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import jsonschema
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import untrain
+from copies import folder
 from untrain import FineTune, Match, Retrain, Samples, Split, Trigger
 from untrain.cli import main
+from untrain.core.data.overlap import digests, refuse_shared
 from untrain.core.data.planting import planted
 from untrain.core.errors import BadArgument, BadCode, BadData
 from untrain.core.files import sha256
@@ -248,3 +252,22 @@ def test_what_a_method_is_shown_is_kept_from_test_and_hold_out(split, poisoned):
 def test_a_trigger_that_leads_nowhere_is_refused_before_anything_is_read(words, said, lying, tmp_path, capsys):
     assert ran("audit", tmp_path / "no-run", *words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_the_benchmark_plants_is_in_no_other_part_and_stays_where_it_is_not_named(monkeypatch):
+    monkeypatch.syspath_prepend(str(folder("benchmarks")))
+    trigger = importlib.import_module("trigger")
+    bench = trigger.digits()
+    every, third = (trigger.splits(bench, 3, TARGET)[kind] for kind in trigger.KINDS[:2])
+    for split in (every, third):
+        for aside in ("unseen", "holdout"):
+            refuse_shared(split.parts[aside], called=aside, forget=split.forget, retain=split.retain, test=split.test)
+        refuse_shared(split.parts["unseen"], held=split.parts["holdout"])
+        assert split.forget.classes == (TARGET,)
+    assert (len(every.forget), len(third.forget)) == (round(0.05 * len(bench.train)), len(every.forget) // 3)
+    assert sorted(digests(every.retain + every.forget)) == sorted(digests(third.retain + third.forget))
+    # What is retained where all are named is the training images less those that the trigger went into.
+    plain = set(digests(bench.train))
+    assert {*digests(every.retain)} < plain
+    marked = set(digests(planted(bench.train[bench.train.y != TARGET], trigger.patch, TARGET)))
+    assert {*digests(every.forget)} < marked - plain
