@@ -119,3 +119,19 @@ def test_the_page_tells_why_relearning_alarms(benchmark):
     assert truth.alarming(far, [1.0], originals=True, rooted=0.05) == 1
     record, text = json.loads(truth.RECORD.read_text(encoding="utf-8")), truth.PAGE.read_text(encoding="utf-8")
     assert truth.placed(text, "truth relearned", truth.relearned(record)) == text
+
+
+def test_the_page_tells_how_long_audits_take(benchmark):
+    """A tier is what it asks of two models, and where retrained ones are asked, of these too; what is not measured is named, and the page is what the record gives."""
+    times = benchmark("audit_times")
+    each = {"a": {"original": 1.0, "unlearned": 2.0, "passes": 9.0}, "b": {"original": 8.0, "unlearned": 16.0, "passes": 0.0}}
+    made = {"audits": each, "quick": ["a", "b"], "standard": ["a", "c"], "beside": 5, "class": 3, "retained": 10}
+    assert (times.tier(made, "quick"), times.tier(made, "standard")) == (27.0, 13.0)
+    assert "it takes 27, no more than the 120 that two cores have in 1 minute." in times.table(made)
+    assert "of these `c` are not measured yet" in times.table(made)
+    long = {"original": 0.0, "unlearned": 61.0, "passes": 0.0}
+    assert "it takes 366, more than the 360 that two cores have in 3 minutes." in times.table(made | {"audits": {"c": long}, "quick": [], "standard": ["c"]})
+    record = json.loads(times.OUT.read_text(encoding="utf-8"))
+    assert {*record["quick"]} <= {*record["audits"]} <= {*record["quick"], *record["standard"]}
+    text = times.PAGE.read_text(encoding="utf-8")
+    assert times.placed(text, "truth times", times.table(record)) == text
