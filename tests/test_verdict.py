@@ -14,6 +14,7 @@ from scipy import stats
 from untrain.core.discover import found
 from untrain.core.errors import FAILED
 from untrain.evidence import verdict
+from untrain.evidence.record import finite
 from untrain.evidence.statistics import beyond, floor_of, holm, interval, limit, limit_counted, more_counted
 from untrain.evidence.verdict import ENOUGH, FAMILIES, judge
 
@@ -244,6 +245,19 @@ def test_a_row_without_a_number_is_absent_and_says_so(key, column):
     assert got["code"] == "INCONCLUSIVE"
     assert f"{key[1]} has no value for one of the models" in got["sentence"]
     assert said(*(r for r in rows if r[1]["name"] != key[1]))["code"] == "NO_RESIDUE"
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("column", ["unlearned", "original", "retrained"])
+def test_what_is_not_finite_is_judged_alike_as_audits_give_it_and_as_records_hold_it(number, column):
+    """JSON has no word for it, so a record has None; in Python the number itself is judged."""
+    columns = {"unlearned": 0.44, "original": 0.9, "retrained": SPREAD} | {column: [*SPREAD[:4], number] if column == "retrained" else number}
+    one = row(RECOVERY[-1], columns["unlearned"], columns["original"], columns["retrained"], n=None, unit="ratio")
+    entry = entries(one, row(RECOVERY[0], 0.44, 0.9, SPREAD))
+    given = judge(entry, [], "it")
+    assert given == judge(finite(entry), [], "it")
+    assert given["code"] == "INCONCLUSIVE"
+    assert f"{RECOVERY[-1][1]} has no value for one of the models" in given["reasons"]
 
 
 def test_retrained_models_that_know_it_are_doubted():

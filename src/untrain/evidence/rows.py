@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+
+def numbered(value: Mapping[str, Any]) -> bool:
+    """Whether a value is a number: in a record what is not finite is None, and what `audit` gives may be infinite or NaN."""
+    return value["value"] is not None and math.isfinite(value["value"])
 
 
 class Table:
@@ -20,7 +26,7 @@ class Table:
     def values(self, key: tuple[str, str], column: str) -> list[dict[str, Any]]:
         """A row's values of a column, where it has a number."""
         found = self.rows[key]["values"].get(column, []) if key in self.rows else []
-        return [v for v in found if v["value"] is not None]
+        return [v for v in found if numbered(v)]
 
     def value(self, key: tuple[str, str], column: str) -> dict[str, Any] | None:
         """The first of them."""
@@ -36,6 +42,6 @@ class Table:
 
     def number(self, key: tuple[str, str], column: str) -> float | None:
         """The first number; infinite where the row has a value that is not finite."""
-        if key in self.rows and any(v["value"] is None for v in self.rows[key]["values"].get(column, [])):
+        if key in self.rows and not all(map(numbered, self.rows[key]["values"].get(column, []))):
             return math.inf
         return next(iter(self.numbers(key, column)), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from untrain.core.errors import FAILED
-from untrain.evidence.rows import Table
+from untrain.evidence.rows import Table, numbered
 
 SENTENCES = {
     "UNCHANGED": "Nothing was changed: weights and answers are those of the original.",
@@ -343,7 +343,7 @@ def _unmeasured(table: Table, audits: list[dict[str, Any]]) -> list[str]:
     """What was asked, is judged, and has no number: audits that failed, and rows without a value."""
     failed = [f"{entry['name']} has no answer, since {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and _failed(entry)]
     keys = [key for family in FAMILIES.values() for key in family.rows if key in table.rows]
-    empty = [key[1] for key in keys if any(v["value"] is None for values in table.rows[key]["values"].values() for v in values)]
+    empty = [key[1] for key in keys if not all(numbered(v) for values in table.rows[key]["values"].values() for v in values)]
     return failed + [f"{name} has no value for one of the models" for name in empty]
 
 
