@@ -154,6 +154,15 @@ def test_what_would_have_been_seen_is_seen_in_eight_of_ten_cases():
     assert [round(ranked(torch.arange(n) * 1.0, torch.arange(2000) * 1.0).least, 3) for n in (50, 100, 200, 500)] == [0.116, 0.083, 0.06, 0.04]
 
 
+@pytest.mark.parametrize(("n", "k", "seen"), [(1, 30, False), (1, 38, False), (1, 39, True), (1, 9000, True), (2, 2, False), (2, 9, True), (4, 3, False)])
+def test_so_few_that_not_even_lying_apart_is_found_are_not_said_to_show_a_shift(n, k, seen):
+    """The smallest p that there is decides, and of one sample it is counted however many are never seen."""
+    top = ranked(torch.arange(n) + 1e4, torch.arange(k) * 1.0)
+    assert top.p == pytest.approx(stats.mannwhitneyu(range(n), np.arange(k) - 1e4, method="exact").pvalue if n * k < 100 else 2 / (k + 1))
+    assert (top.p <= 0.05) == seen == (top.least is not None)
+    assert ranked(torch.zeros(60), torch.zeros(50)).least is None
+
+
 @law
 @given(seed=seeds, n=st.integers(1, 30), k=st.integers(1, 200), share=st.sampled_from([0.01, 0.05, 0.5]))
 def test_the_rate_of_false_alarms_is_kept(seed, n, k, share):
@@ -333,6 +342,30 @@ def test_a_list_without_a_hold_out_is_told_what_to_bring(split, original, retrai
     found = judged(bare, original, original, retrained[1:])
     assert found["code"] == "INCONCLUSIVE"
     assert found["reasons"][0] == "there is no hold-out; bring 75 samples or more of the same kind that no model was trained on (--holdout)"
+
+
+def asked(least, *names, n=60, of=1):
+    """The first reason of a verdict on a list in which nothing was found, by rank tests that alone would see such a shift at 5 %."""
+    value = {"value": 0.5, "low": 0.4, "high": 0.6, "n": n, "p": 1.0, **({} if least is None else {"least": least})}
+    rows = [{"name": name, "unit": "share", "knows": 1, "values": {"unlearned": [value]}} for name in names]
+    record = {"audits": [{"name": "membership", "skipped": None, "rows": rows}], "run": {"marks": []}, "request": request(n)}
+    return listed.judged(record | {"exits": [{"name": f"exit{i}", "audits": record["audits"]} for i in range(1, of)]})["reasons"][0]
+
+
+@pytest.mark.parametrize("of", [1, 3])
+@pytest.mark.parametrize("names", [("membership",), ("membership", "membership, calibrated")])
+def test_a_list_is_told_the_shift_that_is_found_though_all_tests_share_the_level(names, of):
+    """By the power of a normal test at the level that Holm's first step leaves to one of them."""
+    for least in (0.05, 0.2):
+        told = float(asked(least, *names, of=of).partition("AUC by ")[2][:4])
+        need = stats.norm.isf(0.05 / (2 * len(names) * of)) + stats.norm.ppf(0.8)
+        assert told == pytest.approx(least * need / (stats.norm.isf(0.025) + stats.norm.ppf(0.8)), abs=0.005)
+
+
+def test_a_list_that_is_too_short_for_any_shift_is_told_so():
+    assert "could hardly have seen any shift (n = 1)" in asked(None, "membership", n=1)
+    assert "could hardly have seen any shift (n = 1)" in asked(0.5, "membership", "membership, calibrated", n=1)
+    assert "would have seen a shift of the AUC by 0.50 in 8 of 10 cases (n = 3)" in asked(0.5, "membership", n=3)
 
 
 def test_few_samples_are_not_cleared_whatever_is_found(split, original, retrained):

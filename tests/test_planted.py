@@ -212,6 +212,9 @@ def test_the_verdict_on_a_list_goes_by_the_coins_and_never_declares_it_clean():
     assert found["without_power"] == []
     assert judge_list(entries(100, n, original=104), 100)["without_power"] == ["coins guessed"]
     assert "bring 75" not in judge_list(entries(100, n), 100)["sentence"]
+    assert "and 0.60 would have been found in 8 of 10 cases" in judge_list(entries(100, n), 100)["sentence"]
+    # Of four coins not even all that are guessed rightly are found.
+    assert "hardly any share would have been found" in judge_list(entries(4, 4), 100)["sentence"]
 
 
 def test_who_knows_nothing_of_the_coins_is_found_no_oftener_than_the_level_says():

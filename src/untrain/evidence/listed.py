@@ -116,7 +116,7 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
         reasons = (reasons if code == "UNLIKE" else []) + [_said(n, rows[n], tests[n]) for n in less]
         code, flagged = "UNLIKE", [*(flagged if code == "UNLIKE" else []), *less]
     elif code in ("INCONCLUSIVE", "NO_RESIDUE"):
-        code, reasons = "INCONCLUSIVE", [*_open(audits, rows, tests, int(request.get("count") or 0)), *(reasons if code == "INCONCLUSIVE" else [])]
+        code, reasons = "INCONCLUSIVE", [*_open(audits, rows, tests, int(request.get("count") or 0), of), *(reasons if code == "INCONCLUSIVE" else [])]
     return found | {
         "code": code,
         "reasons": reasons,
@@ -154,7 +154,7 @@ def _test(values: Mapping[str, Any]) -> dict[str, Any] | None:
         "side": "more" if own["value"] >= 0.5 else "less",
         "p_original": before.get("p") if before else None,
         "mean": 0.5,
-        "limit": min(1.0, 0.5 + own["least"]),
+        "limit": None if own.get("least") is None else min(1.0, 0.5 + own["least"]),
         "original": before["value"] if before else None,
     }
 
@@ -167,27 +167,44 @@ def _said(name: str, values: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return f"{name} tells them from samples never seen: AUC {own['value']:.2f} (95 % {own['low']:.2f} to {own['high']:.2f}), where .50 means no trace{before}"
 
 
-def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Collection[str], count: int) -> list[str]:
+def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Collection[str], count: int, of: int) -> list[str]:
     """Why nothing is said of samples in which nothing was found, and what to bring."""
     if not tests:
         why = next((entry["skipped"] for entry in audits if entry["name"] == "membership" and entry["skipped"]), "membership was not asked")
         lacks = "there is no hold-out" if "holdout" in why else why
         return [f"{lacks}; bring {BRING} samples or more of the same kind that no model was trained on (--holdout)"]
     if COINS in tests:
-        return [_coins(rows[COINS]["unlearned"][0]), "no list is declared clean by such a test alone; training anew without them is the sure way"]
-    least, n = min((rows[name]["unlearned"][0]["least"], rows[name]["unlearned"][0]["n"]) for name in tests)
+        return [_coins(rows[COINS]["unlearned"][0], of), "no list is declared clean by such a test alone; training anew without them is the sure way"]
+    asked = [(_shift(rows[name]["unlearned"][0], len(tests) * of), rows[name]["unlearned"][0]["n"]) for name in tests]
+    least, n = min(asked, key=lambda one: (one[0] is None, one))
     found = "its rank test against the hold-out" if len(tests) == 1 else f"{len(tests)} rank tests against the hold-out"
     few, takes = "one sample" if count == 1 else f"{count:,} samples", needed(MARGIN)
     enough = takes is not None and n >= takes
     clean = "no list is declared clean by such tests alone" if enough else f"{few} can be found wanting but not declared clean: it takes {takes:,}, and as many never seen"
+    seen = "could hardly have seen any shift" if least is None else f"would have seen a shift of the AUC by {least:.2f} in 8 of 10 cases"
     return [
-        f"{found} found nothing, and would have seen a shift of the AUC by {least:.2f} in 8 of 10 cases (n = {n:,})",
+        f"{found} found nothing, and {seen} (n = {n:,})",
         f"{clean}{'' if enough else f', to say that no shift above {MARGIN:g} is left'}; training anew without them is the sure way",
     ]
 
 
-def _coins(own: Mapping[str, Any]) -> str:
-    return f"{own['value']:.2f} of {own['n']:,} coins are guessed, where chance guesses .50, and {min(1.0, 0.5 + own['least']):.2f} would have been found in 8 of 10 cases"
+def _coins(own: Mapping[str, Any], of: int) -> str:
+    least = _shift(own, of)
+    seen = "hardly any share would have been found" if least is None else f"{0.5 + least:.2f} would have been found in 8 of 10 cases"
+    return f"{own['value']:.2f} of {own['n']:,} coins are guessed, where chance guesses .50, and {seen}"
+
+
+def _shift(own: Mapping[str, Any], tests: int) -> float | None:
+    """The smallest shift from one half that is found in 8 of 10 cases where so many tests share the level, whatever the others find; None where none is.
+
+    What a value tells is asked at the level alone, and is lengthened as a normal test's is.
+    """
+    from scipy import special
+
+    alone, shared = (float(special.ndtri(1 - LEVEL / (2 * k)) + special.ndtri(0.8)) for k in (1, tests))
+    least = None if own.get("least") is None else float(own["least"]) * shared / alone
+    # What is cut off at .5 is known to be no less, and no more than that.
+    return None if least is None or (tests > 1 and least >= 0.5) else min(0.5, least)
 
 
 def needed(margin: float, k: int | None = None) -> int | None:

@@ -36,16 +36,16 @@ def coin_p(right: int, guessed: int) -> float:
     return min(1.0, 2 * min(tails))
 
 
-def least_share(guessed: int, power: float = 0.8) -> float:
-    """How far above one half the chance of a right guess has to be to be found at 5 %, both sides asked, with this power.
+def least_share(guessed: int, power: float = 0.8) -> float | None:
+    """How far above one half the chance of a right guess has to be to be found at 5 %, both sides asked, with this power; None where not even guesses that are all right are found.
 
-    >>> round(least_share(100), 2), round(least_share(200), 2)
-    (0.15, 0.1)
+    >>> [round(least_share(n) or 0.0, 2) for n in (100, 200)], least_share(4)
+    ([0.15, 0.1], None)
     """
     some = range(guessed // 2, guessed + 1)
     needed = next((c for c in some if coin_p(c, guessed) <= 0.05), guessed + 1)
     # P(Bin(n, q) >= c) is the incomplete beta function of q.
-    return 0.5 if needed > guessed else float(special.betaincinv(needed, guessed - needed + 1, power)) - 0.5
+    return None if needed > guessed else float(special.betaincinv(needed, guessed - needed + 1, power)) - 0.5
 
 
 def epsilon_at_least(right: int, guessed: int, level: float = 0.05) -> float:

@@ -37,7 +37,8 @@ class Ranked:
         auc: The chance that one of the first group lies above one of the second in the same stratum; ties count half.
         se: Standard error of it (DeLong).
         p: Two-sided p: the smaller tail, doubled.
-        least: The smallest shift of it from one half that would be seen at 5 % with 80 % power.
+        least: The smallest shift of it from one half that would be seen at 5 % with 80 % power; None where none would: groups so small that lie apart altogether, or scores that
+            are all alike.
         n: Samples of the first group that were compared.
         k: Of the second.
     """
@@ -45,7 +46,7 @@ class Ranked:
     auc: float
     se: float
     p: float
-    least: float
+    least: float | None
     n: int
     k: int
 
@@ -89,8 +90,8 @@ def ranked(mine: Tensor, others: Tensor, strata: tuple[Tensor, Tensor] | None = 
     u, spread = sum(p.u for p in made), math.sqrt(sum(p.null for p in made))
     more, less = _counted(made, u) if _cheap(made) else _normal(u - pairs / 2, spread)
     n, k = sum(p.n for p in made), sum(p.k for p in made)
-    least = float(special.ndtri(0.975) + special.ndtri(SEEN)) * spread / pairs
-    return Ranked(u / pairs, math.sqrt(sum(p.delong for p in made)) / pairs, min(1.0, 2 * min(more, less)), min(0.5, least), n, k)
+    least = min(0.5, float(special.ndtri(0.975) + special.ndtri(SEEN)) * spread / pairs) if spread and _apart(made) <= 0.05 else None
+    return Ranked(u / pairs, math.sqrt(sum(p.delong for p in made)) / pairs, min(1.0, 2 * min(more, less)), least, n, k)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,15 @@ def _normal(gap: float, spread: float) -> tuple[float, float]:
     return float(special.ndtr(-(gap - 0.5) / spread)), float(special.ndtr((gap + 0.5) / spread))
 
 
+def _apart(parts: list[_Part]) -> float:
+    """Two-sided p of groups that lie apart altogether: no p is smaller."""
+    return 2 * math.exp(sum(float(special.gammaln(p.n + 1) + special.gammaln(p.k + 1) - special.gammaln(p.n + p.k + 1)) for p in parts))
+
+
 def _cheap(parts: list[_Part]) -> bool:
+    # The rank of one sample is as likely as another, however many there are.
+    if len(parts) == 1 and min(parts[0].n, parts[0].k) == 1:
+        return True
     return all(min(p.n, p.k) < COUNTED for p in parts) and sum(2 * (min(p.n, p.k) * (p.n + p.k)) ** 2 for p in parts) <= WORK
 
 
@@ -162,6 +171,8 @@ def _counted(parts: list[_Part], u: float) -> tuple[float, float]:
 def _sums(ranks: Numbers, few: int) -> tuple[Numbers, int]:
     """Chances of each sum of `few` of these whole ranks, and the smallest sum."""
     ordered = np.sort(ranks)
+    if few == 1:
+        return np.bincount(ordered - ordered[0]) / len(ordered), int(ordered[0])
     low, high = int(ordered[:few].sum()), int(ordered[-few:].sum())
     counts = np.zeros((few + 1, high + 1))
     counts[0, 0] = 1
