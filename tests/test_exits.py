@@ -366,5 +366,9 @@ def test_a_run_is_judged_at_every_exit_in_its_record_and_on_its_page(toned, tmp_
     forged = copy.deepcopy(record)
     forged["exits"][0]["audits"][0]["rows"][0]["values"]["unlearned"][0] |= {"value": 1.0, "low": 0.8, "high": 1.0}
     assert any("verdict" in fact for fact in seal.edited(seal.sealed(forged)))
+    # So is what is said of one exit alone: the page repeats it.
+    forged = copy.deepcopy(record)
+    forged["exits"][1]["verdict"] |= {"code": "NO_RESIDUE", "reasons": []}
+    assert seal.edited(seal.sealed(forged)) == ["its verdict on exit2 is not the one that the rows there give"]
     with pytest.raises(BadArgument, match="its verdict is on all of them; leave out --head"):
         auditing.audit(tmp_path / "run", elsewhere={"model": asked.model, "head": "deep"})

@@ -77,6 +77,7 @@ def test_fault_65_an_edited_verdict_is_drawn_as_edited_though_its_seal_fits(run:
         lambda r: r["verdict"].update(reasons=["all is well"]),
         lambda r: r["run"].update(marks=["collapsed"]),
         lambda r: r["audits"].clear(),
+        lambda r: r.update(verdict=None),
         lambda r: [row["values"].update(unlearned=[{"value": 0.5, "low": 0.4, "high": 0.6, "n": 50, "beyond": False}]) for a in r["audits"] for row in a["rows"]],
         lambda r: r["audits"][0].update(rows=[{"name": 3}]),
     ],

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from untrain.evidence.listed import judged
+from untrain.evidence.listed import judged, judged_exit
 from untrain.evidence.record import dumps, finite
 
 EDITED = "EDITED"
@@ -57,14 +57,17 @@ def edited(record: Mapping[str, Any], data: bytes | None = None) -> list[str]:
 
 
 def _misjudged(record: Mapping[str, Any]) -> list[str]:
-    """How its verdict differs from the one that its own rows give."""
+    """How its verdict, and those on each exit, differ from the ones that its own rows give."""
     try:
         found = record["verdict"]
-        again = None if found is None else finite(judged(record))
+        again = None if found is None and not record["audits"] else finite(judged(record))
+        others = [exit["name"] for exit in record.get("exits") or () if not alike(exit["verdict"], finite(judged_exit(exit["audits"], record)))]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError):
         return ["its rows are not such that a verdict could be made of them"]
     if again is None or alike(found, again):
-        return []
+        return [f"its verdict on {', '.join(str(name)[:40] for name in others)} is not the one that the rows there give"] if others else []
+    if found is None:
+        return [f"it has no verdict, and its rows give {again['code']}"]
     if found.get("code") != again["code"]:
         return [f"its verdict says {str(found.get('code'))[:40]}, and its rows give {again['code']}"]
     return [f"its verdict is not the one that its rows give (in {', '.join(k for k in again if not alike(found.get(k), again[k]))})"]
