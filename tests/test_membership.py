@@ -18,7 +18,9 @@ from sklearn.metrics import roc_auc_score
 
 import untrain
 from blobs import blobs, taught
+from untrain.audits.likeness import Likeness
 from untrain.audits.membership import Membership
+from untrain.audits.weights import Weights
 from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.errors import BadData
@@ -290,6 +292,32 @@ def test_without_a_hold_out_it_is_skipped_and_says_what_it_needs(split, original
     assert audit(original, bare, [Membership()])[0]["skipped"] == "needs holdout, which is not at hand"
     other = split.replaced(holdout=split.parts["holdout"].labelled(torch.full((600,), 3))[:50], forget=split.forget[split.forget.y < 3])
     assert "75 or more of the same kind" in audit(original, other, [Membership()])[0]["skipped"]
+
+
+def test_a_single_sample_takes_no_audit_with_it(split, original, retrained):
+    """A regression that is fitted without it has nothing else of its kind: the whole `audit` ended in scikit-learn's error."""
+    lone = split.replaced(forget=split.forget[:1])
+    entries = audit(retrained[0], lone, [Membership(), Likeness()], original=original, retrained=retrained[1:])
+    assert [entry["skipped"] for entry in entries] == [None, None]
+    names = [{row["name"] for row in entry["rows"]} for entry in entries]
+    assert "membership" in names[0]
+    assert "information difference" not in names[1]
+    two = split.replaced(forget=split.forget[:2])
+    (entry,) = audit(retrained[0], two, [Likeness()], original=original, retrained=retrained[1:])
+    assert "information difference" in {row["name"] for row in entry["rows"]}
+
+
+def test_answers_that_are_no_numbers_are_no_finding(split, original, retrained):
+    """A rank test takes NaN for the surest of all: such a model was said to know all that it was asked of."""
+    lost = copy.deepcopy(retrained[0])
+    with torch.no_grad():
+        last = list(lost.parameters())[-1]
+        last[0] = math.nan
+    entries = audit(lost, split, [Membership(), Weights()], original=original, retrained=retrained[1:])
+    assert "answers with no number (NaN) on" in entries[0]["skipped"]
+    found = listed.judge_list(entries, len(split.forget))
+    assert (found["code"], found["tests"]) == ("INCONCLUSIVE", {})
+    assert "answers with no number (NaN)" in found["sentence"]
 
 
 def test_samples_that_are_forgotten_and_never_seen_at_once_are_refused(split, original):

@@ -56,7 +56,8 @@ class Likeness(Audit):
             values["CKA with the original"] = Value(linear_cka(mine, original.on(gone)[2]), n=n)
         if others:
             values["CKA with a retrained model"] = Value(statistics.fmean(linear_cka(mine, r.on(gone)[2]) for r in others), n=n)
-        if others and original is not None:
+        # Of a single sample there is none to fit to beside the one that is asked after.
+        if others and original is not None and n > 1 and len(stay) > 1:
             told = information_difference(_told(model, gone, stay), _told(original, gone, stay), statistics.fmean(_told(r, gone, stay) for r in others))
             values |= {} if told is None else {"information difference": Value(told, n=n + len(stay))}
         return Finding(values)

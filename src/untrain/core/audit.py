@@ -127,6 +127,10 @@ class Subject:
         if key not in self._said:
             # The samples are kept beside the answer, so that no other data takes over the id of theirs.
             logits, labels, features = predict(self.network, samples, features=self.headed)
+            lost = int(logits.isnan().any(1).sum())
+            if lost:
+                # A rank or a share of these would be a number, and mean nothing.
+                raise BadData(f"one of the models answers with no number (NaN) on {lost:,} of {len(labels):,} samples; give one whose answers are finite")
             self._said[key] = (samples, (logits[:, : self.width], labels, features))
         return self._said[key][1]
 
