@@ -24,13 +24,14 @@ from untrain.core.network import Network
 from untrain.core.train import fit, predict
 from untrain.evidence import record as records
 from untrain.evidence import seal
-from untrain.evidence.listed import judged
+from untrain.evidence.listed import judged, judged_exit
 from untrain.evidence.verdict import FAMILIES, judge
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.unsir import UNSIR
+from untrain.report.markup import chance
 from untrain.report.page import render
-from untrain.report.sections import said
+from untrain.report.sections import said, table
 from untrain.sources.card import found
 from untrain.verbs import auditing
 from untrain.verbs.inputs import Inputs
@@ -299,6 +300,21 @@ def test_what_is_said_of_exits_counts_the_tests_that_one_exit_alone_would():
         assert "in 1 tests that do see it" in record["verdict"]["sentence"]
         assert "in 1 tests that do see it" in str(said(record)[1])
         assert "in 1 tests that do see it" in found(record)
+
+
+def test_the_table_of_the_last_exits_rows_tells_the_last_exits_tests():
+    """Beside numbers of the last exit no p, limit or trace of another stands, though that one's verdict counts."""
+    record = of_a_class(looked(0.12), looked(0.8)) | {"pictures": None}
+    record["verdict"] = judged(record)
+    assert (record["verdict"]["code"], record["verdict"]["flagged"]) == ("RESIDUE", ["one-shot prototype"])
+    text, own = str(table(record)), judged_exit(record["audits"], record)["tests"]["one-shot prototype"]["p"]
+    assert ">trace<" not in text
+    assert f"p {chance(own)}" in text
+    assert "shared among 2 exits" in text
+    # Where it is the last one's own, it is told.
+    turned = of_a_class(looked(0.8), looked(0.12)) | {"pictures": None}
+    assert ">trace<" in str(table(turned | {"verdict": judged(turned)}))
+    assert "shared among" not in str(table(record | {"exits": []}))
 
 
 def test_a_list_and_what_forbids_a_clean_bill_share_the_level_too():

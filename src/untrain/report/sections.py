@@ -14,7 +14,7 @@ from untrain.core.counting import interval
 from untrain.evidence import record as records
 from untrain.evidence.control import FOUND, in_turn, reaches
 from untrain.evidence.equivalence import equivalences
-from untrain.evidence.listed import MARGIN, answers
+from untrain.evidence.listed import MARGIN, answers, judged_exit
 from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, in_tests, what
 from untrain.report.figures import Figure, figure, is_share, losses, slots
@@ -63,7 +63,9 @@ def before(record: dict[str, Any]) -> Markup:
 def table(record: dict[str, Any]) -> Markup:
     """Original, unlearned, retrained and controls side by side."""
     given = slots(record)
-    groups = [(a, [_line(r, given, record) for r in a["rows"]]) for a in record["audits"] if a["rows"]]
+    # Of a network with exits the rows are the last one's, and so is what is said of them: the worst exit's verdict is of other rows.
+    judged = judged_exit(record["audits"], record) if record["verdict"] and record.get("exits") else record["verdict"]
+    groups = [(a, [_line(r, given, record, judged) for r in a["rows"]]) for a in record["audits"] if a["rows"]]
     at_hand = {c: max((len(r["values"].get(c, ())) for a in record["audits"] for r in a["rows"]), default=0) for c in given}
     controls = [(c, s, CONTROLS.get(c, OTHER_CONTROL)) for c, s in given.items() if s.startswith("control")]
     return draw(
@@ -73,7 +75,9 @@ def table(record: dict[str, Any]) -> Markup:
         at_hand=at_hand,
         controls=controls,
         skipped=[a for a in record["audits"] if a["skipped"]],
-        verdict=record["verdict"],
+        verdict=judged,
+        exits=len(record.get("exits") or ()),
+        hold_out=not record["request"]["classes"],
         bias="bias" in record["request"],
     )
 
@@ -214,8 +218,8 @@ class Shown:
     bounded: bool
 
 
-def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any]) -> Shown:
-    found = record["verdict"] or {"tests": {}, "without_power": [], "flagged": [], "code": None}
+def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any], judged: dict[str, Any] | None) -> Shown:
+    found = judged or {"tests": {}, "without_power": [], "flagged": [], "code": None}
     present = {c for a in record["audits"] for r in a["rows"] for c, v in r["values"].items() if v}
     values = row["values"]
     cells = tuple(_cell(c, s, values.get(c, []), row["unit"], c in present) for c, s in given.items())
