@@ -99,6 +99,24 @@ class Tied(Convolutions):
         return self.head(F.relu(self.two(F.relu(self.one(self.body(x))))))
 
 
+class TiedKernels(nn.Module):
+    """With one kernel in two convolutions.
+
+    Args:
+        classes: Width of the head.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first, self.one, self.two = nn.Conv2d(1, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1)
+        self.two.weight = self.one.weight
+        self.head = nn.Linear(128, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [n, classes] of images x [n, 1, 8, 8]."""
+        return cast(Tensor, self.head(F.relu(self.two(F.relu(self.one(F.relu(self.first(x)))))).flatten(1)))
+
+
 class Dicts(Convolutions):
     """That wants its input by name and answers with a dict."""
 
@@ -310,6 +328,12 @@ def _loss(module: nn.Module, samples: Samples) -> float:
     module = copy.deepcopy(module).float().eval()
     with torch.no_grad():
         return float(F.cross_entropy(logits(module(**x) if isinstance(x, dict) else module(x)), y))
+
+
+def with_tied_kernels(case: Case) -> Case:
+    """The case with a network of which two convolutions have one kernel, as it is drawn at a seed that no run of a law has."""
+    with seeded(99):
+        return replace(case, model=TiedKernels(CLASSES), split=case.prepared)
 
 
 OF_KINDS: dict[str, Law] = {name: _law(name) for name in KINDS}

@@ -58,8 +58,9 @@ class CT(Method):
         """
         # A model that is frozen whole is thawed whole before anything is done to it.
         free = {id(w) for w in model.trainable() or model.parameters()}
-        held = {f"{name}.weight".removeprefix("."): layer.weight for name, layer in model.layers(nn.Conv2d).items()}
-        found = {name: w for name, w in held.items() if isinstance(w, nn.Parameter) and id(w) in free and w.shape[-1] == w.shape[-2] > 1}
+        held = {id(layer.weight) for layer in model.layers(nn.Conv2d).values()}
+        # By the weight and not by the layer: one that two layers share would be turned back.
+        found = {name: w for name, w in model.named_parameters().items() if id(w) in held & free and w.shape[-1] == w.shape[-2] > 1}
         if not found:
             raise BadArgument("CT transposes square kernels of convolutions, and this model has none that may move; thaw them, or take another method")
         return found

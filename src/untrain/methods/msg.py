@@ -80,7 +80,9 @@ class MSG(Method):
         """
         # A model that is frozen whole is thawed whole before anything is done to it.
         free, layers = {id(w) for w in model.trainable() or model.parameters()}, model.layers(CONVOLUTIONS)
-        held = {f"{name}.{own}".removeprefix("."): p for name, layer in layers.items() for own, p in layer.named_parameters(recurse=False) if own == "weight" and id(p) in free}
+        kernels = {id(p) for layer in layers.values() for own, p in layer.named_parameters(recurse=False) if own == "weight"}
+        # By the weight and not by the layer: one that two layers share counts once.
+        held = {name: p for name, p in model.named_parameters().items() if id(p) in kernels & free}
         if not held:
             raise BadArgument("MSG draws weights of convolutions anew, and this model has none that may move; thaw them, or take another method")
         return held

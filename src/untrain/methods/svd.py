@@ -41,6 +41,16 @@ def removal(forget: Tensor, retain: Tensor) -> Tensor:
     return torch.eye(forget.shape[-1], dtype=forget.dtype, device=forget.device) - (forget - forget @ retain)
 
 
+def by_weight(found: dict[str, nn.Linear | nn.Conv2d], moments: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Second moments of what each weight is multiplied with, by the first layer that has it: of one that several layers share the sum of theirs."""
+    first, sums = dict[int, str](), dict[str, Tensor]()
+    for name, value in moments.items():
+        own = found[name]._parameters.get("weight")
+        place = name if own is None else first.setdefault(id(own), name)
+        sums[place] = sums[place] + value if place in sums else value
+    return sums
+
+
 @torch.no_grad()
 def put(layer: nn.Linear | nn.Conv2d, weight: Tensor) -> None:
     """Give a layer this weight, through whatever it is made of."""
@@ -90,7 +100,10 @@ class SVD(Method):
         gone, kept = forget.at_most(self.samples), retain.at_most(self.samples)
         found = layers(model)
         (of_gone, looked), (of_kept, more) = (second_moments(model, found, part) for part in (gone, kept))
-        forgotten, retained = ({name: directions(value) for name, value in moments.items()} for moments in (of_gone, of_kept))
+        of_gone, of_kept = (by_weight(found, moments) for moments in (of_gone, of_kept))
+        forgotten = {name: directions(value) for name, value in of_gone.items()}
+        # Of a layer that the retained leave at nothing, nothing is protected.
+        retained = {name: directions(of_kept.get(name, torch.zeros_like(value))) for name, value in of_gone.items()}
         weights = {name: layer.weight.detach().clone() for name, layer in found.items()}
 
         def project(alpha_r: float, alpha_f: float) -> None:

@@ -37,6 +37,14 @@ class MatchesNoLayer(CT):
         return {}
 
 
+@breaks(laws.check_a_kernel_that_two_layers_share_is_transposed_once)
+@dataclass(frozen=True)
+class TransposesLayerByLayer(CT):
+    def kernels(self, model: Network) -> dict[str, nn.Parameter]:
+        own = model.named_parameters(), model.layers(nn.Conv2d)
+        return {name: weight for name, layer in own[1].items() for weight in own[0].values() if weight is layer.weight}
+
+
 @breaks(laws.check_the_training_behind_it_is_the_naive_loop)
 @dataclass(frozen=True)
 class TransposesAgainBehindTraining(CT):

@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch import nn
 
 from mutants.breaking import breaks
 from untrain.checks.of import msg as laws
@@ -80,3 +81,11 @@ class NewOnesGoSlower(MSG):
 
         with mock.patch.object(torch, "where", swapped):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_a_weight_that_two_layers_share_counts_once)
+@dataclass(frozen=True)
+class CountsLayerByLayer(MSG):
+    def convolutions(self, model: Network) -> dict[str, nn.Parameter]:
+        own = model.named_parameters(), model.layers(nn.Conv2d)
+        return {name: weight for name, layer in own[1].items() for weight in own[0].values() if weight is layer.weight}

@@ -79,3 +79,11 @@ class HooksLeft(SVD):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         model.head.layer.register_forward_pre_hook(lambda *_: None)
         return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_one_weight_in_two_layers_loses_what_both_see)
+@dataclass(frozen=True)
+class LooksAtTheLastLayerAlone(SVD):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with mock.patch.object(svd, "by_weight", lambda found, moments: moments):
+            return super().__call__(model, forget=forget, retain=retain)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.nets import OF_KINDS
+from untrain.checks.nets import OF_KINDS, with_tied_kernels
 from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import Law, LawBroken, left_by, several_batches
 from untrain.core.train import rate
@@ -37,6 +37,15 @@ def check_every_square_kernel_is_transposed_and_nothing_else(method: Any, case: 
     again = left_by(law, still, replace(case, model=left)).state_dict()
     if any(not torch.equal(value, again[name]) for name, value in before.items()):
         raise LawBroken(law, method, "is not what it was when it is transposed twice")
+
+
+def check_a_kernel_that_two_layers_share_is_transposed_once(method: Any, case: Case | None = None) -> None:
+    """Of a network with one kernel in two convolutions this too is its own transpose without steps, and not turned back by the second."""
+    law, case = check_a_kernel_that_two_layers_share_is_transposed_once, with_tied_kernels(case or Case.fresh())
+    left = left_by(law, replace(method, epochs=0), case).state_dict()
+    odd = [name for name, value in case.model.state_dict().items() if value.ndim == 4 and not torch.equal(value.mT, left[name])]
+    if odd:
+        raise LawBroken(law, method, f"does not leave {odd[0]} transposed, where one.weight and two.weight are the same")
 
 
 def check_the_training_behind_it_is_the_naive_loop(method: Any, case: Case | None = None) -> None:

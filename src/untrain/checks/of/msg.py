@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.nets import OF_KINDS
+from untrain.checks.nets import OF_KINDS, with_tied_kernels
 from untrain.checks.plain import hold, shown, stepper_of
 from untrain.checks.running import Law, LawBroken, left_by, several_batches
 from untrain.methods import msg
@@ -51,6 +51,17 @@ def check_the_share_with_the_smallest_gradient_is_drawn_anew(method: Any, case: 
     other = [name for name, value in before.items() if name not in sizes and not torch.equal(value, left[name])]
     if other:
         raise LawBroken(law, method, f"changes {other[0]} without a step")
+
+
+def check_a_weight_that_two_layers_share_counts_once(method: Any, case: Case | None = None) -> None:
+    """Of a network with one kernel in two convolutions the share is of the weights that there are: without steps so many are others than before, whatever the share."""
+    law, case = check_a_weight_that_two_layers_share_counts_once, with_tied_kernels(case or Case.fresh())
+    kernels = {name: weight for name, weight in case.model.named_parameters() if weight.ndim == 4}
+    for share in (0.1, 0.5):
+        left = left_by(law, replace(method, epochs=0, share=share), case).state_dict()
+        moved, due = sum(int((left[name] != weight).sum()) for name, weight in kernels.items()), round(share * sum(weight.numel() for weight in kernels.values()))
+        if moved != due:
+            raise LawBroken(law, method, f"draws {moved} weights anew at a share of {share}, not {due}, where one.weight and two.weight are the same")
 
 
 def check_the_others_go_slower(method: Any, case: Case | None = None) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import Case
+from untrain.checks.nets import with_tied_kernels
 from untrain.checks.running import LawBroken, left_by, raw
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
@@ -43,9 +44,9 @@ def check_the_weights_are_those_of_a_plain_computation(method: Any, case: Case |
     left = left_by(law, method, case).state_dict()
     module = copy.deepcopy(case.model).double().eval()
     wanted = {name: value.clone() for name, value in module.state_dict().items()}
-    M = [_spaces(module, part.at_most(method.samples), alpha) for part, alpha in ((case.prepared.forget, method.alpha_f), (case.prepared.retain, method.alpha_r))]
-    for name in M[0]:
-        P = torch.eye(len(M[0][name]), dtype=torch.double) - (M[0][name] - M[0][name] @ M[1][name])
+    gone, kept = (_read(module, part.at_most(method.samples)) for part in (case.prepared.forget, case.prepared.retain))
+    for name in gone:
+        P = _left(method, gone[name], kept[name])
         wanted[f"{name}.weight"] = (wanted[f"{name}.weight"].flatten(1) @ P.T).view_as(wanted[f"{name}.weight"])
     for name, value in wanted.items():
         apart = float((left[name].double() - value.double()).norm())
@@ -53,8 +54,34 @@ def check_the_weights_are_those_of_a_plain_computation(method: Any, case: Case |
             raise LawBroken(law, method, f"leaves {name} {apart:.1e} off what a plain computation gives, at a norm of {float(value.double().norm()):.1e}")
 
 
+def check_one_weight_in_two_layers_loses_what_both_see(method: Any, case: Case | None = None) -> None:
+    """Of two layers with one weight it is W P^T, P from singular vectors of the inputs of both together."""
+    law, case = check_one_weight_in_two_layers_loses_what_both_see, with_tied_kernels(case or Case.fresh())
+    method = replace(method, alpha_r=method.alpha_r or 30.0, alpha_f=method.alpha_f or 3.0)
+    module = copy.deepcopy(case.model).double().eval()
+    gone, kept = (torch.cat([_read(module, part.at_most(method.samples))[name] for name in ("one", "two")]) for part in (case.prepared.forget, case.prepared.retain))
+    due = module.state_dict()["one.weight"].flatten(1) @ _left(method, gone, kept).T
+    left = left_by(law, method, case).state_dict()["two.weight"].double().flatten(1)
+    if float((left - due).norm()) > 1e-3 * float(due.norm()):
+        raise LawBroken(
+            law, method, f"leaves one.weight, which is two.weight too, {float((left - due).norm()):.1e} off what a plain computation gives, at a norm of {float(due.norm()):.1e}"
+        )
+
+
 @torch.no_grad()
-def _spaces(module: nn.Module, samples: Samples, alpha: float) -> dict[str, Tensor]:
+def _left(method: Any, gone: Tensor, kept: Tensor) -> Tensor:
+    """P, of what a layer reads of the forgotten and of the retained."""
+    M = []
+    for rows, alpha in ((gone, method.alpha_f), (kept, method.alpha_r)):
+        _, S, Vh = torch.linalg.svd(rows, full_matrices=False)
+        share = S**2 / (S**2).sum()
+        M.append(Vh.T @ torch.diag(alpha * share / ((alpha - 1) * share + 1)) @ Vh)
+    return torch.eye(len(M[0]), dtype=torch.double) - (M[0] - M[0] @ M[1])
+
+
+@torch.no_grad()
+def _read(module: nn.Module, samples: Samples) -> dict[str, Tensor]:
+    """What each layer's weight is multiplied with [n, d]."""
     seen: dict[str, Tensor] = {}
     layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
     handles = [layer.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0]})) for name, layer in layers.items()]
@@ -71,9 +98,7 @@ def _spaces(module: nn.Module, samples: Samples, alpha: float) -> dict[str, Tens
             (down, right), (high, wide), (tall, broad) = layer.stride, layer.kernel_size, layer.padding
             windows = F.pad(a, (broad, broad, tall, tall)).unfold(2, high, down).unfold(3, wide, right)
             a = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
-        _, S, Vh = torch.linalg.svd(a, full_matrices=False)
-        share = S**2 / (S**2).sum()
-        out[name] = Vh.T @ torch.diag(alpha * share / ((alpha - 1) * share + 1)) @ Vh
+        out[name] = a
     return out
 
 
