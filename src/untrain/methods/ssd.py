@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from untrain.core.data import Inputs, Samples
+from untrain.core.data import Inputs, Samples, spread
 from untrain.core.gather import gradients
 from untrain.core.method import Method
 from untrain.core.network import Network
@@ -88,14 +88,9 @@ class SSD(Method):
 
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         """Measure twice, dampen."""
-        kept = retain.at_most(self.samples)
-        if self.over == "all":
-            # As large a part of the forget set as is taken of the retain set, in an order that mixes them and is always the same.
-            kept = kept + forget[: round(len(forget) * len(kept) / len(retain))]
-            kept = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))]
         model.eval()
         important, one = self.importance(model, forget)
-        usual, two = self.importance(model, kept)
+        usual, two = self.importance(model, self.others(forget, retain))
         with phase("dampen") as done, torch.no_grad():
             share = len(forget) / (len(forget) + len(retain))
             alpha = self.times * (self.alpha or adaptive([a / b for a, b in zip(important, usual, strict=True)], share))
@@ -104,6 +99,15 @@ class SSD(Method):
                 scale = (self.dampening * to_others / to_forgotten).clamp(max=1)
                 weight.copy_(torch.where(chosen, scale * weight, weight))
         return Trace.of(one, two, done)
+
+    def others(self, forget: Samples, retain: Samples) -> Samples:
+        """D, what other importance is measured on."""
+        kept = retain.at_most(self.samples)
+        if self.over == "all":
+            # As large a part of the forget set as is taken of the retain set, evenly from all of it, in an order that mixes them and is always the same.
+            kept = kept + forget[spread(len(forget), round(len(forget) * len(kept) / len(retain)))]
+            kept = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))]
+        return kept
 
     def importance(self, model: Network, samples: Samples) -> tuple[list[Tensor], Phase]:
         """I of these samples, for each weight."""

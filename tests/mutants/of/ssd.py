@@ -83,3 +83,11 @@ class FindsAllAlike(SSD):
     def importance(self, model: Network, samples: Samples) -> tuple[list[Tensor], Phase]:
         found, done = super().importance(model, samples)
         return [torch.ones_like(value) for value in found], done
+
+
+@breaks(laws.check_a_part_of_all_data_is_taken_of_every_class)
+@dataclass(frozen=True)
+class TakesTheFirstOfTheForgotten(SSD):
+    def others(self, forget: Samples, retain: Samples) -> Samples:
+        kept = retain.at_most(self.samples)
+        return kept + forget[: round(len(forget) * len(kept) / len(retain))] if self.over == "all" else kept

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrain.checks.case import Case
+from untrain.checks.case import CLASSES, Case
 from untrain.checks.nets import OF_KINDS
 from untrain.checks.running import Law, LawBroken, watched
 from untrain.core.data import Samples
@@ -75,6 +75,23 @@ def check_no_weight_grows(method: Any, case: Case | None = None) -> None:
         smaller += int((left[name].abs() < weight.abs()).sum())
     if not smaller:
         raise LawBroken(law, method, "dampens no weight")
+
+
+def check_a_part_of_all_data_is_taken_of_every_class(method: Any, case: Case | None = None) -> None:
+    """Where D is all data and a part of it is looked at, as large a part of each forgotten class stands in it as of each retained one; of the retain set it holds nothing else."""
+    law, case = check_a_part_of_all_data_is_taken_of_every_class, case or Case.fresh()
+    forget, retain = case.prepared.forget, case.prepared.retain
+    # As a folder of images is read, class after class.
+    forget = forget[forget.y.argsort(stable=True)]
+    for share in (1.0, 0.5):
+        half = replace(method, samples=round(share * len(retain)))
+        for over, classes in (("all", forget.classes + retain.classes), ("retain", retain.classes)):
+            seen, whole = (torch.bincount(part.y, minlength=CLASSES) for part in (replace(half, over=over).others(forget, retain), forget + retain))
+            due = torch.tensor([share * int(n) if c in classes else 0 for c, n in enumerate(whole)])
+            if float((seen - due).abs().max()) > 0.5:
+                raise LawBroken(
+                    law, method, f"measures the other importance on {seen.tolist()} samples of the classes, where {due.tolist()} are due of {over} at a share of {share}"
+                )
 
 
 def _plain_importance(of: str, module: nn.Module, samples: Samples) -> dict[str, Tensor]:
