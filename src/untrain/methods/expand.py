@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,8 +44,11 @@ class Expand(Method):
 
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
         """Expand and prune."""
-        with model.head.wider(1) as (shadow,):
-            beyond = forget.labelled(torch.full_like(forget.y, shadow))
+        beyond = forget.labelled(torch.full_like(forget.y, model.head.width))
+        with contextlib.ExitStack() as wider:
+            # Every exit gets the class, as all of them are trained.
+            for head in model.heads:
+                wider.enter_context(head.wider(1))
             done = fit(model, beyond, phase="expand", lr=self.lr, epochs=self.epochs, batch=self.batch, augment=self.augment, optimizer=self.optimizer)
         return Trace.of(done)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrain.checks.case import Case
+from untrain.checks.case import CLASSES, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
-from untrain.checks.nets import OF_KINDS
+from untrain.checks.nets import OF_KINDS, EarlyExit
 from untrain.checks.running import LawBroken, several_batches, watched
 from untrain.core.network import Network
 from untrain.core.seeds import mix
+from untrain.core.train import fit
+from untrain.core.unlearn import unlearn
 
 
 def check_the_head_has_its_shape_again(method: Any, case: Case | None = None) -> None:
@@ -68,6 +71,27 @@ def check_it_is_the_naive_loop_on_the_added_class(method: Any, case: Case | None
         apart, size = float((value.double() - due.double()).norm()), float(due.double().norm())
         if apart > 1e-6 * size:
             raise LawBroken(law, method, f"leaves {name} {apart:.1e} off what a plain loop makes of it, at a norm of {size:.1e}")
+
+
+def check_every_exit_is_expanded_and_pruned(method: Any, case: Case | None = None) -> None:
+    """Of a network with exits each head has a row more at the first step and its own number behind the last, and each has moved."""
+    law, case = check_every_exit_is_expanded_and_pruned, case or Case.fresh()
+    given, widths = EarlyExit(case.model), list[list[int]]()
+    real = fit
+
+    def spied(model: Network, *args: Any, **how: Any) -> Any:
+        widths.append([head.width for head in model.heads])
+        return real(model, *args, **how)
+
+    with mock.patch("untrain.methods.expand.fit", spied):
+        left = unlearn(given, case.prepared, method, head=",".join(EarlyExit.heads)).model
+    if widths != [[CLASSES + 1] * len(EarlyExit.heads)]:
+        raise LawBroken(law, method, f"begins with heads of {widths} rows, where {CLASSES + 1} are due in each")
+    before = given.state_dict()
+    for name in EarlyExit.heads:
+        weight = left.state_dict()[f"{name}.weight"]
+        if weight.shape != before[f"{name}.weight"].shape or torch.equal(weight, before[f"{name}.weight"]):
+            raise LawBroken(law, method, f"leaves the head {name} as it was, or with {len(weight)} rows")
 
 
 def _begun(method: Any, case: Case, module: nn.Module | None = None) -> tuple[nn.Module, nn.Module, int]:

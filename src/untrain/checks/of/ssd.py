@@ -89,9 +89,7 @@ def check_a_part_of_all_data_is_taken_of_every_class(method: Any, case: Case | N
             seen, whole = (torch.bincount(part.y, minlength=CLASSES) for part in (replace(half, over=over).others(forget, retain), forget + retain))
             due = torch.tensor([share * int(n) if c in classes else 0 for c, n in enumerate(whole)])
             if float((seen - due).abs().max()) > 0.5:
-                raise LawBroken(
-                    law, method, f"measures the other importance on {seen.tolist()} samples of the classes, where {due.tolist()} are due of {over} at a share of {share}"
-                )
+                raise LawBroken(law, method, f"takes {seen.tolist()} samples of the classes for its other importance, where {due.tolist()} are due of {over}")
 
 
 def _plain_importance(of: str, module: nn.Module, samples: Samples) -> dict[str, Tensor]:
