@@ -71,12 +71,13 @@ def check_one_weight_in_two_layers_loses_what_both_see(method: Any, case: Case |
 @torch.no_grad()
 def _left(method: Any, gone: Tensor, kept: Tensor) -> Tensor:
     """P, of what a layer reads of the forgotten and of the retained."""
-    M = []
+    M = list[Tensor]()
     for rows, alpha in ((gone, method.alpha_f), (kept, method.alpha_r)):
         _, S, Vh = torch.linalg.svd(rows, full_matrices=False)
         share = S**2 / (S**2).sum()
         M.append(Vh.T @ torch.diag(alpha * share / ((alpha - 1) * share + 1)) @ Vh)
-    return torch.eye(len(M[0]), dtype=torch.double) - (M[0] - M[0] @ M[1])
+    P: Tensor = torch.eye(len(M[0]), dtype=torch.double) - (M[0] - M[0] @ M[1])
+    return P
 
 
 @torch.no_grad()
