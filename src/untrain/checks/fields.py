@@ -47,6 +47,21 @@ def check_the_knobs_that_it_names_are_its_own(method: Method, case: Case | None 
             raise LawBroken(law, method, f"advises {method.advice(failure)!r} where it is {failure}, though it has a rate")
 
 
+def hold_knobs(law: Law, method: Any, case: Case) -> None:
+    """Hold a method to knobs that matter in its own settings: each of them, turned by half as it says, changes the bits.
+
+    Raises:
+        LawBroken: one changes nothing.
+    """
+    before = bits_of(law, method, case)
+    for failure, moves in method.knobs.items():
+        for name, way in moves.items():
+            value = getattr(method, name)
+            turned = type(value)(value * (1.5 if way > 0 else 0.5))
+            if bits_of(law, replace(method, **{name: turned}), case) == before:
+                raise LawBroken(law, method, f"advises to {'raise' if way > 0 else 'lower'} {name} where it is {failure}, and {turned} for {value} changes nothing")
+
+
 def _documented(cls: type[Any]) -> dict[str, str]:
     out: dict[str, str] = {}
     for base in cls.__mro__:

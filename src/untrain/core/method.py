@@ -121,6 +121,8 @@ class Method:
             phase: The phase that it happened in, where that is known; its own rate goes before the others.
         """
         moves = self.knobs.get(failure) or self._usual_knobs(failure, phase)
+        # What stands at 0 cannot be lowered.
+        moves = {name: way for name, way in moves.items() if way > 0 or getattr(self, name) > 0}
         said = [f"{'raise' if way > 0 else 'lower'} --{name.replace('_', '-')} (it was {getattr(self, name)})" for name, way in moves.items()]
         if said:
             return " or ".join(said)

@@ -39,7 +39,6 @@ class Distort(Method):
 
     paper = "From Dormant to Deleted: Tamper-Resistant Unlearning Through Weight-Space Regularization, 2025, arXiv:2505.22310"
     moves: ClassVar = {"finetune": Move(-1)}
-    knobs: ClassVar = {"remembers": {"sigma": +1, "share": +1}, "collapsed": {"epochs": +1, "sigma": -1}, "unchanged": {"sigma": +1}}
 
     kind: Literal["distortion", "attenuation", "dropout"] = "distortion"
     sigma: float = 0.2
@@ -51,6 +50,12 @@ class Distort(Method):
     batch: int = 128
     optimizer: Optimizer = "adam"
     augment: bool = True
+
+    @property
+    def knobs(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
+        """Those of its kind: more damage where too little was forgotten, less where too much was lost."""
+        name, more = {"distortion": ("sigma", +1), "attenuation": ("factor", -1), "dropout": ("share", +1)}[self.kind]
+        return {"remembers": {name: more}, "collapsed": {"epochs": +1, name: -more}, "unchanged": {name: more}}
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """Every weight that may move."""

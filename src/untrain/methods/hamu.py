@@ -93,7 +93,7 @@ class HAMU(Method):
     paper = "HAMU, ICML 2026, arXiv:2606.02119; Yu et al., Gradient Surgery for Multi-Task Learning (PCGrad), NeurIPS 2020, arXiv:2001.06782; GRU, 2025"
     moves: ClassVar = {"joint": Move(+1, of="cross-entropy", on="forget", over="phase")}
     small: ClassVar = {"batch": 16, "lr": 0.1}
-    knobs: ClassVar = {"remembers": {"lr": +1, "epochs": +1, "quota": +1}, "collapsed": {"lr": -1, "epochs": -1}}
+    knobs: ClassVar = {"remembers": {"lr": +1, "epochs": +1}, "collapsed": {"lr": -1, "epochs": -1}}
 
     rule: Literal["hamu-q", "hamu-u", "pcgrad", "gru"] = "hamu-q"
     quota: float = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 from unittest import mock
 
 import torch
@@ -61,3 +61,9 @@ class DistortsAgainBehindTraining(Distort):
             for weight in model.trainable():
                 weight.mul_(1.001)
         return trace
+
+
+@breaks(laws.check_its_knobs_are_those_of_its_kind)
+@dataclass(frozen=True)
+class TurnsTheShareOfDropout(Distort):
+    knobs: ClassVar = {"remembers": {"sigma": +1, "share": +1}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 from unittest import mock
 
 from torch import Tensor
@@ -79,3 +79,10 @@ class StepsWithMomentum(HAMU):
         real = hamu.minimize
         with mock.patch.object(hamu, "minimize", lambda *args, **how: real(*args, **how | {"momentum": 0.9})):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_its_knobs_are_those_of_its_rule)
+@dataclass(frozen=True)
+class TurnsTheQuotaOfAnotherRule(HAMU):
+    rule: Literal["hamu-q", "hamu-u", "pcgrad", "gru"] = "pcgrad"
+    knobs: ClassVar = {"remembers": {"quota": +1}}

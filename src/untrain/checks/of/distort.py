@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from untrain.checks.case import GONE, Case
+from untrain.checks.fields import hold_knobs
 from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches, watched
 
@@ -35,6 +36,11 @@ def check_the_damage_is_as_large_as_it_says(method: Any, case: Case | None = Non
     odd = [name for name, value in case.model.named_buffers() if not torch.equal(value, dict(left.named_buffers())[name])]
     if odd:
         raise LawBroken(law, method, f"changes the buffer {odd[0]}")
+
+
+def check_its_knobs_are_those_of_its_kind(method: Any, case: Case | None = None) -> None:
+    """Each knob that it names, turned as it says, changes the bits in these very settings: distortion's is sigma, attenuation's the factor, dropout's the share."""
+    hold_knobs(check_its_knobs_are_those_of_its_kind, method, case or Case.fresh())
 
 
 def check_the_training_behind_it_is_the_naive_loop(method: Any, case: Case | None = None) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
+from untrain.checks.fields import hold_knobs
 from untrain.checks.plain import Step, hold, steps_of
 from untrain.checks.running import LawBroken, several_batches
 
@@ -102,6 +103,11 @@ def check_the_joint_steps_are_the_naive_loop(method: Any, case: Case | None = No
             raise LawBroken(law, method, "does not set forgotten samples beside retained ones")
         _naive(method, weights, slopes, kept, (gone, true))
     hold(law, method, left, student)
+
+
+def check_its_knobs_are_those_of_its_rule(method: Any, case: Case | None = None) -> None:
+    """Each knob that it names, turned as it says, changes the bits under this very rule."""
+    hold_knobs(check_its_knobs_are_those_of_its_rule, method, case or Case.fresh())
 
 
 def _naive(method: Any, weights: Sequence[Tensor], slopes: Any, kept: Step, gone: tuple[Tensor, Tensor]) -> None:
