@@ -10,6 +10,7 @@ from torch import Tensor
 
 from untrain.core.around import numbers, put
 from untrain.core.data import Inputs, Samples
+from untrain.core.errors import BadArgument
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Trace, minimize
@@ -46,6 +47,16 @@ class JiT(Method):
     epochs: int = 5
     batch: int = 64
     optimizer: Optimizer = "sgd"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that it cannot mean.
+
+        Raises:
+            BadArgument: no noise, or no copy.
+        """
+        super().__post_init__()
+        if self.copies < 1 or not self.sigma:
+            raise BadArgument(f"JiT(sigma={self.sigma}, copies={self.copies}) compares a sample with nothing beside it; give at least one copy and noise above 0")
 
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
         """Level."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from mutants.breaking import breaks
 from untrain.checks.of import jit as laws
 from untrain.core.data import Samples
+from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import Trace
 from untrain.methods import jit
@@ -59,3 +60,10 @@ class LevelsInEvaluationMode(JiT):
     def __call__(self, model: Network, *, forget: Samples) -> Trace:
         with mock.patch.object(model, "train", model.eval):
             return super().__call__(model, forget=forget)
+
+
+@breaks(laws.check_nothing_to_compare_with_is_refused)
+@dataclass(frozen=True)
+class TakesNoCopies(JiT):
+    def __post_init__(self) -> None:
+        Method.__post_init__(self)

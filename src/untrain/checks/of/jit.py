@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from untrain.checks.case import Case
 from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, left_by, several_batches
+from untrain.core.errors import BadArgument
 
 
 def check_the_network_gets_flatter_at_the_forgotten(method: Any, case: Case | None = None) -> None:
@@ -53,3 +54,14 @@ def check_the_levelling_is_the_naive_loop(method: Any, case: Case | None = None)
         apart = [(out - (there if method.both else there.detach())).square().sum(1) for there in theres]
         stepped(stepper, torch.stack([(a / e.square().flatten(1).sum(1)).sqrt().mean() for a in apart]).mean())
     hold(law, method, left, student)
+
+
+def check_nothing_to_compare_with_is_refused(method: Any, case: Case | None = None) -> None:
+    """No copy, or copies without noise, are refused before a model is touched."""
+    law = check_nothing_to_compare_with_is_refused
+    for name, value in (("copies", 0), ("sigma", 0.0)):
+        try:
+            replace(method, **{name: value})
+        except BadArgument:
+            continue
+        raise LawBroken(law, method, f"takes {name}={value}, which leaves it nothing to compare with")
