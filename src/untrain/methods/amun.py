@@ -25,7 +25,7 @@ class AMUN(Method):
 
     PGD(x, e) climbs CE(f(x; theta_o), y) by steps of `attack_step` e along the slope, each brought back to within e of x in the l2 norm
     of the input as the network reads it. It is run once, on the original in evaluation mode; samples without a neighbour within the
-    largest radius are left out.
+    largest radius are left out. Of several classes each may still be called by the name of another, where its neighbours are.
 
     The paper forgets single samples, and keeps them among the training data: their own labels bring them to the confidence of unseen ones, not to none
     (the preset `paper`). Of a whole class that keeps the class named, so that by default D_f is left out.

@@ -35,7 +35,8 @@ class SALSA(Method):
         lambda_l = 5e-4 l + 5e-3,   l the tensor's place counted from the output.
 
     Over the run alpha rises from `alpha` to `alpha_end`, and each lambda_l by `pull_end`, by half a cosine. In training mode, as the
-    published package: BatchNorm follows the forgotten samples. The package takes AdamW; decay towards 0 is left out here, beside the pull towards theta_o.
+    published package: BatchNorm follows the forgotten samples. Of several classes each may still be called by the name of another.
+    The package takes AdamW; decay towards 0 is left out here, beside the pull towards theta_o.
 
     Args:
         alpha: Share taken off at the start; 0.3 in the package.

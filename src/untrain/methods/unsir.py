@@ -82,8 +82,9 @@ class UNSIR(Method):
             (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
         shrink: alpha, the share of the body's weights that is replaced by a new layer's between impair and repair; not in the paper. 0 is none.
         batch: Batch size of impair and repair; 256 in the published code.
-        floor: Steps of the repair at least. Retained samples that are too few for it are gone over in batches of about 64 until it has taken so many, and the impair a
-            sixth of them. From 4,500 samples on passes are what they are asked to be. Not in the paper; 0 is none.
+        floor: Steps of the repair at least, of about 64 samples each. Retained samples that are too few for it are gone over in batches of about 64 until it has taken
+            so many, and the impair, of retained samples and noise, a sixth of them. From 4,500 samples on, and where the passes that are asked for show as many samples
+            as these steps would, passes and batches are what they are asked to be: steps are fewer then. Not in the paper; 0 is none.
         site: The layer whose output the noise is; where none is named the input, if that is continuous, or the layer that is found. The paper's is the input.
     """
 
