@@ -256,6 +256,10 @@ def test_levels_are_shared_among_exits():
     assert FAMILIES["recovery"].level / 4 < p < FAMILIES["recovery"].level
     assert judge(audits, [], "it")["code"] == "RESIDUE"
     assert judge(audits, [], "it", of=4)["code"] != "RESIDUE"
+    # A row sees the original at the level that the model is judged at.
+    row["values"] = values | {"original": values["unlearned"], "unlearned": [{"value": 0.2, "n": 100}]}
+    assert judge(audits, [], "it")["without_power"] == []
+    assert judge(audits, [], "it", of=4)["without_power"] == ["one-shot prototype"]
 
 
 def rows(audit, **named):

@@ -287,6 +287,17 @@ def test_the_audit_is_scikit_learns_auc_of_the_same_scores(split, original):
     assert found["n"] == len(mine)
 
 
+def test_false_alarms_are_those_of_the_forgotten_classes_alone(split, original):
+    """A hold-out of other classes neither makes it large enough nor says from where on a sample is caught."""
+    one, held = split.replaced(forget=split.forget[split.forget.y == 2]), split.parts["holdout"]
+    known = held[held.y == 2]
+    assert len(known) < len(held)
+    name = "caught at 1 % false alarms"
+    assert name not in rows(audit(original, one, [Membership(enough=len(known) + 1)]))
+    every, alone = (rows(audit(original, s, [Membership(alarms=0.3, enough=len(known))]))[name]["unlearned"][0] for s in (one, one.replaced(holdout=known)))
+    assert every == alone
+
+
 def test_without_a_hold_out_it_is_skipped_and_says_what_it_needs(split, original):
     bare = Split(split.forget, split.retain, split.test)
     assert audit(original, bare, [Membership()])[0]["skipped"] == "needs holdout, which is not at hand"

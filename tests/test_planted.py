@@ -213,6 +213,13 @@ def test_the_verdict_on_a_list_goes_by_the_coins_and_never_declares_it_clean():
     assert judge_list(entries(100, n, original=104), 100)["without_power"] == ["coins guessed"]
     assert "bring 75" not in judge_list(entries(100, n), 100)["sentence"]
     assert "and 0.60 would have been found in 8 of 10 cases" in judge_list(entries(100, n), 100)["sentence"]
+    # An original that guesses them wrongly shows no power to see what it knows.
+    assert judge_list(entries(100, n, original=40), 100)["without_power"] == ["coins guessed"]
+    # Canaries have wrong labels, and a hold-out right ones: where there are coins nothing else is asked.
+    told = {"value": 0.9, "low": 0.8, "high": 0.95, "n": n, "p": 1e-9, "least": 0.1}
+    other = {"name": "membership", "skipped": None, "rows": [{"name": "membership", "unit": "share", "knows": 1, "values": {"unlearned": [told]}}]}
+    beside = judge_list([other, *entries(100, n)], 100)
+    assert (beside["code"], set(beside["tests"])) == ("INCONCLUSIVE", {"coins guessed"})
     # Of four coins not even all that are guessed rightly are found.
     assert "hardly any share would have been found" in judge_list(entries(4, 4), 100)["sentence"]
 

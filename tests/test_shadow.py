@@ -67,6 +67,20 @@ def test_lira_is_the_ratio_of_two_normal_densities(seed, s, n):
         assert float(got[i]) == pytest.approx(logs[0] - logs[1], rel=1e-6, abs=1e-9)
 
 
+def test_each_sample_has_a_spread_of_its_own_only_where_all_have_models_enough():
+    """Of 63 models one sample was seen by 32 and another by 31: both have the spread that all share on that side."""
+    rng = np.random.default_rng(0)
+    shadows, own = rng.normal(size=(63, 2)) * [1, 5], rng.normal(size=2)
+    inside = np.arange(63)[:, None] < [32, 31]
+    got = lira(torch.tensor(own), torch.tensor(shadows), torch.tensor(inside))
+    for i in range(2):
+        logs = []
+        for w in (inside, ~inside):
+            squares = sum(np.square(shadows[w[:, j], j] - shadows[w[:, j], j].mean()).sum() for j in range(2))
+            logs.append(stats.norm.logpdf(own[i], shadows[w[:, i], i].mean(), math.sqrt(squares / (w.sum() - 2))))
+        assert float(got[i]) == pytest.approx(logs[0] - logs[1], rel=1e-6)
+
+
 def test_models_that_do_not_differ_by_what_they_saw_tell_nothing():
     rng = np.random.default_rng(0)
     half = torch.tensor(rng.normal(size=(5, 20)))

@@ -265,6 +265,10 @@ def test_retrained_models_that_know_it_are_doubted():
     same = said(*recovery(0.9, 0.9, [0.9, 0.899, 0.901, 0.9, 0.902]), *silent())
     assert same["code"] == "INCONCLUSIVE"
     assert "retrained model 1 recovers it as the original does" in same["sentence"]
+    # Within half of the smallest spread, and no further.
+    for value, doubted in ((0.896, True), (0.904, True), (0.894, False), (0.906, False)):
+        near = said(*recovery(0.44, 0.9, [*SPREAD[:4], value]), *silent())
+        assert ("retrained model 5 recovers it as the original does" in near["sentence"]) == doubted, value
     naming = said(*recovery(0.45), row(ANSWERS[0], 0.0, 0.9, [0.0, 0.0, 0.3, 0.0, 0.0]))
     assert naming["code"] == "INCONCLUSIVE"
     assert "retrained model 3 names what it should never have seen in 30.0% of 1,000 test images" in naming["sentence"]
@@ -282,6 +286,8 @@ def test_a_head_alone_is_suppressed_only_where_the_answers_bear_it_out():
     assert "still named rightly in 98.0% of 1,000 test images" not in still["sentence"].split(";")[1:]
     assert "outside its head the model is the original" in said(*recovery(0.9), *head)["sentence"]
     assert said(*recovery(0.45), *silent(), *weights(0.01, statistics=0.0))["code"] == "NO_RESIDUE"
+    # Statistics are outside of the head as well.
+    assert said(*recovery(0.45), *silent(), *weights(0.002, statistics=0.3))["code"] == "NO_RESIDUE"
     # On a frozen backbone an honest model too is the original's outside of the head.
     assert said(*recovery(0.45), *silent(), *weights(0.0, statistics=0.0, retrained=0.0))["code"] == "NO_RESIDUE"
 

@@ -89,6 +89,11 @@ def test_what_the_verdict_does_not_follow_from_is_found_though_sealed(change: An
     assert seal.edited(seal.sealed(made))
 
 
+def test_numbers_are_alike_to_the_digits_that_a_library_may_change_and_no_further() -> None:
+    assert seal.alike({"p": [0.1234567]}, {"p": [0.1234569]})
+    assert not seal.alike({"p": [0.1234567]}, {"p": [0.12349]})
+
+
 def test_fault_65_each_of_a_thousand_changes_of_one_byte_is_found(run: Path) -> None:
     """Half of them in the record, half in the weights; every place of both is as likely as another."""
     chance = random.Random(0)
