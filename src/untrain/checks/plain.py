@@ -57,8 +57,8 @@ def shown(method: Any, case: Case) -> tuple[nn.Module, nn.Module, list[Step]]:
     return module, left, steps
 
 
-def hold_replaced(law: Law, method: Any, before: dict[str, Tensor], left: dict[str, Tensor], names: Sequence[str], alpha: float) -> None:
-    """Hold weights to (1 - alpha) of what they were and alpha of a new layer's, which knows nothing of them: to four standard errors of its size and of a cosine.
+def hold_replaced(law: Law, method: Any, before: dict[str, Tensor], left: dict[str, Tensor], names: Sequence[str], alpha: float, beta: float = 1.0) -> None:
+    """Hold weights to (1 - alpha) of what they were and alpha beta of a new layer's, which knows nothing of them: to four standard errors of its size and of a cosine.
 
     Raises:
         LawBroken: which weights are not.
@@ -67,7 +67,7 @@ def hold_replaced(law: Law, method: Any, before: dict[str, Tensor], left: dict[s
         old, n = before[name].double(), before[name].numel()
         part = left[name].double() - (1 - alpha) * old
         # A new layer's values are uniform within 1 / sqrt(inputs): of that standard deviation.
-        size, due = float(part.square().mean()) ** 0.5, alpha * (3 * old[0].numel()) ** -0.5
+        size, due = float(part.square().mean()) ** 0.5, alpha * beta * (3 * old[0].numel()) ** -0.5
         if abs(size / due - 1) > 4 / n**0.5:
             raise LawBroken(law, method, f"adds noise of {size:.3g} to {name}, where {due:.3g} is due")
         cosine = float((old * part).sum() / (old.norm() * part.norm()))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mutants.breaking import breaks
 from untrain.checks.of import gkt as laws
+from untrain.core.method import Recipe
 from untrain.core.network import Network
 from untrain.core.trace import Trace
 from untrain.methods import gkt
@@ -63,4 +64,13 @@ class StudentDisagrees(GKT):
 
     def __call__(self, model: Network, *, shape: tuple[int, ...], classes: tuple[int, ...], recipe: Any) -> Trace:
         with mock.patch.object(gkt, "divergence", lambda said, told: divergence(said, told) if told.requires_grad else -divergence(said, told)):
+            return super().__call__(model, shape=shape, classes=classes, recipe=recipe)
+
+
+@breaks(laws.check_the_student_follows_answers_and_attention)
+@dataclass(frozen=True)
+class FollowsTheOtherWayRound(GKT):
+    def __call__(self, model: Network, *, shape: tuple[int, ...], classes: tuple[int, ...], recipe: Recipe) -> Trace:
+        own = gkt.divergence
+        with mock.patch.object(gkt, "divergence", lambda said, told: own(told, said)):
             return super().__call__(model, shape=shape, classes=classes, recipe=recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -76,3 +76,17 @@ class ARecursionOfRankOne(Influence):
 
         with _solved(rank_one):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_its_step_is_as_long_as_alpha_says)
+@dataclass(frozen=True)
+class StepsByTheSquareOfAlpha(Influence):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        return Influence.__call__(replace(self, alpha=self.alpha**2), model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_retained_samples_that_are_not_looked_at_count_all_the_same)
+@dataclass(frozen=True)
+class CountsWhatItLooksAt(Influence):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        return super().__call__(model, forget=forget, retain=retain.at_most(self.samples))

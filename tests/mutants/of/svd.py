@@ -87,3 +87,12 @@ class LooksAtTheLastLayerAlone(SVD):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         with mock.patch.object(svd, "by_weight", lambda found, moments: moments):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_each_group_of_a_convolution_loses_what_its_own_channels_see)
+@dataclass(frozen=True)
+class TakesGroupsTogether(SVD):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        own = svd.directions
+        with mock.patch.object(svd, "directions", lambda moments: own(moments.mean(0, keepdim=True).expand_as(moments))):
+            return super().__call__(model, forget=forget, retain=retain)

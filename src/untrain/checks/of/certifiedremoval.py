@@ -149,6 +149,10 @@ def check_no_certificate_without_what_it_hangs_on(method: Any, case: Case | None
         raise LawBroken(law, method, f"certifies {said}, where the noise hides {due:.3g}")
     if not 0 < said.spent <= due:
         raise LawBroken(law, method, f"certifies though {said.spent:.3g} is spent of {due:.3g}")
+    for epsilon, delta in ((0.5, 1e-4), (1.0, 1e-6)):
+        half = replace(method, epsilon=epsilon, delta=delta)
+        if abs(half.budget - method.sigma * epsilon / np.sqrt(2 * np.log(1.5 / delta))) > 1e-9 * half.budget:
+            raise LawBroken(law, half, f"says that its noise hides {half.budget:.3g}, where less is hidden the smaller epsilon and delta are")
     spent, wrapped = copy.deepcopy(own), nn.Sequential(own)
     spent.spent.fill_(2 * due)
     for what, model, asked, word in (

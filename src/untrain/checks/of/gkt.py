@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from untrain.checks.case import GONE, Case
+from untrain.checks.case import CLASSES, GONE, Case, KnownRecipe
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.nets import OF_KINDS
 from untrain.checks.running import Law, LawBroken, left_by, watched
 from untrain.core.engine import seeded
+from untrain.core.network import Network
 
 
 def check_no_filtered_image_reaches_the_student(method: Any, case: Case | None = None) -> None:
@@ -29,6 +30,11 @@ def check_no_filtered_image_reaches_the_student(method: Any, case: Case | None =
     watched(method, case, module=module)
     if not seen:
         raise LawBroken(law, method, "shows its student no image")
+    # Two images: of one the forgotten classes together have more than the threshold, and each alone has not.
+    p = torch.full((2, CLASSES), (1 - method.threshold) / (CLASSES - len(GONE)))
+    p[:, list(GONE)] = method.threshold * torch.tensor([0.6, 0.4])[:, None]
+    if method.passes(Network(nn.Identity()), p.log(), GONE).tolist() != [False, True]:
+        raise LawBroken(law, method, "asks of each forgotten class alone whether the original sees it, and not of all together")
     teacher = copy.deepcopy(case.model).eval()
     with torch.no_grad():
         most, all_of_them = (torch.softmax(teacher(torch.cat(xs)), 1)[:, list(GONE)].sum(1) for xs in (seen, made))
@@ -63,6 +69,36 @@ def check_generator_and_student_pull_against_each_other(method: Any, case: Case 
     alone = watched(replace(method, turns=1, generator_steps=0, student_steps=30, attention=0.0), case)[1]["student"].losses
     if not sum(alone[-5:]) < sum(alone[:5]):
         raise LawBroken(law, method, f"has a student that in 30 steps on the same images goes from {sum(alone[:5]) / 5:.3g} to {sum(alone[-5:]) / 5:.3g}")
+
+
+def check_the_student_follows_answers_and_attention(method: Any, case: Case | None = None) -> None:
+    """The loss of a student's first step is a plain computation's: KL from the original, mean over images and classes, and beta times what their maps differ by."""
+    law, case, recipe = check_the_student_follows_answers_and_attention, case or Case.fresh(), KnownRecipe()
+    module, seen = copy.deepcopy(case.model), list[Tensor]()
+
+    def note(part: nn.Module, given: tuple[Any, ...]) -> None:
+        if any(p.requires_grad for p in part.parameters()):
+            seen.append(given[0].detach().clone())
+
+    module.register_forward_pre_hook(note)
+    _, trace, _ = watched(replace(method, turns=1, generator_steps=0, student_steps=1), case, module=module, recipe=recipe)
+    (said, own), (told, wanted) = (_maps(copy.deepcopy(network).train(mode), seen[0]) for network, mode in ((recipe.module, True), (case.model, False)))
+    p = torch.softmax(told, 1)
+    due = float((p * (p.log() - torch.log_softmax(said, 1))).mean() + method.attention * sum((a - b).pow(2).mean() for a, b in zip(own, wanted, strict=True)))
+    if not abs(trace["student"].losses[0] - due) < 1e-3 * due:
+        raise LawBroken(law, method, f"has its student minimise {trace['student'].losses[0]:.4g}, where {due:.4g} is due")
+
+
+@torch.no_grad()
+def _maps(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Answers, and of each convolution the mean over channels of its squares, of length 1 for each image."""
+    outs = list[Tensor]()
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _, __, out: outs.append(out))
+    answers = module(x)
+    rows = [(out**2).sum(1).flatten(1) for out in outs]
+    return answers, [row / row.norm(dim=1, keepdim=True) for row in rows]
 
 
 EXCEPTIONS: dict[str, dict[Law, str]] = {

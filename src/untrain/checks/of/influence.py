@@ -37,8 +37,8 @@ def _squared(answers: Tensor, y: Tensor) -> Tensor:
     return size
 
 
-def _step(method: Any, case: Case, module: nn.Module, **exchanged: Any) -> Tensor:
-    exact = replace(method, alpha=1.0, damping=RIDGE, solve_steps=200, samples=10**6)
+def _step(method: Any, case: Case, module: nn.Module, alpha: float = 1.0, samples: int = 10**6, **exchanged: Any) -> Tensor:
+    exact = replace(method, alpha=alpha, damping=RIDGE, solve_steps=200, samples=samples)
     found: Tensor = watched(exact, case, module=module, **exchanged)[0].state_dict()["1.weight"]
     return found
 
@@ -70,6 +70,27 @@ def check_where_the_loss_is_convex_it_is_right_to_first_order(method: Any, case:
     off, way = float((left - due).norm()), float((due - whole).norm())
     if not off < 0.1 * way:
         raise LawBroken(law, method, f"ends {off / way:.2f} of the way off the fit without the forgotten")
+
+
+def check_its_step_is_as_long_as_alpha_says(method: Any, case: Case | None = None) -> None:
+    """At alpha 0.5 and 3 the weights go half and thrice as far as at 1, the same way."""
+    law, case = check_its_step_is_as_long_as_alpha_says, case or Case.fresh()
+    start = 0.1 * torch.randn(CLASSES, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = _step(method, case, _linear(start)) - start
+    for alpha in (0.5, 3.0):
+        way = _step(method, case, _linear(start), alpha=alpha) - start
+        off = float((way - alpha * whole).norm() / whole.norm())
+        if off > 1e-6:
+            raise LawBroken(law, method, f"goes {float(way.norm() / whole.norm()):.3g} times as far at an alpha of {alpha:g} as at 1")
+
+
+def check_retained_samples_that_are_not_looked_at_count_all_the_same(method: Any, case: Case | None = None) -> None:
+    """Where each retained sample stands there twice, looking at one of each leaves what looking at all leaves: the forgotten are as small a share of all."""
+    law, case = check_retained_samples_that_are_not_looked_at_count_all_the_same, case or Case.fresh()
+    start, twice = torch.zeros(CLASSES, 64, dtype=torch.float64), case.prepared.retain + case.prepared.retain
+    some, every = (_step(method, case, _linear(start), samples=n, retain=twice) for n in (len(case.split.retain), 10**6))
+    if float((some - every).norm()) > 1e-6 * float(every.norm()):
+        raise LawBroken(law, method, f"goes {float(some.norm() / every.norm()):.3g} times as far where it looks at half of the retained, the like of the other half")
 
 
 def _logistic(loss: Callable[[Tensor, Tensor], Tensor], samples: Samples) -> Tensor:

@@ -40,8 +40,9 @@ def check_its_weights_solve_the_bargain(method: Any, case: Case | None = None) -
             if not bool((alpha > 0).all()) or off > 1e-5:
                 raise LawBroken(law, method, f"weighs the gradients by {alpha.tolist()}, which is {off:.1e} off K alpha = 1 / alpha")
     opposite = combines[0]([[torch.ones(3)], [-2 * torch.ones(3)]])[0]
-    if not bool(torch.isfinite(opposite).all()):
-        raise LawBroken(law, method, "steps to NaN or infinity where the gradients are opposite")
+    # As in the published code: the retained's gradient, and a tenth of the other.
+    if not torch.allclose(opposite, torch.full((3,), 0.8)):
+        raise LawBroken(law, method, f"steps to {opposite.tolist()} where the gradients are 1 and -2 and have no bargain, and 0.8 is due")
 
 
 def check_the_bargain_is_the_naive_loop(method: Any, case: Case | None = None) -> None:

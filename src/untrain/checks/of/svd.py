@@ -68,6 +68,24 @@ def check_one_weight_in_two_layers_loses_what_both_see(method: Any, case: Case |
         )
 
 
+def check_each_group_of_a_convolution_loses_what_its_own_channels_see(method: Any, case: Case | None = None) -> None:
+    """Of a convolution in two groups each half of the weight is W P^T, P from singular vectors of the patches of its own channels."""
+    law, draw = check_each_group_of_a_convolution_loses_what_its_own_channels_see, torch.Generator().manual_seed(0)
+    method = replace(method, alpha_r=method.alpha_r or 30.0, alpha_f=method.alpha_f or 3.0)
+    gone, kept = (torch.randn(9, 4, 5, 5, generator=draw) * torch.tensor(sizes).view(4, 1, 1) for sizes in ((1.0, 3.0, 0.2, 0.1), (1.0, 0.1, 0.1, 2.0)))
+    layer = nn.Conv2d(4, 6, 3, groups=2, padding=1)
+    before = torch.split(layer.weight.detach().double().flatten(1), 3)
+    with seeded(0, network=Network(nn.Sequential(layer, nn.Flatten(), nn.Linear(150, 3)))) as run:
+        assert run.network is not None
+        method(run.network, forget=Samples(gone, torch.full((9,), 2)), retain=Samples(kept, torch.arange(9) % 2))
+    for half, weight in enumerate(before):
+        rows = [F.unfold(x[:, 2 * half : 2 * half + 2].double(), 3, padding=1).mT.flatten(0, 1) for x in (gone, kept)]
+        due = weight @ _left(method, *rows).T
+        off = float((layer.weight.detach()[3 * half : 3 * half + 3].double().flatten(1) - due).norm())
+        if off > 1e-3 * float(due.norm()):
+            raise LawBroken(law, method, f"leaves half {half} of a grouped convolution {off:.1e} off what a plain computation gives, at a norm of {float(due.norm()):.1e}")
+
+
 @torch.no_grad()
 def _left(method: Any, gone: Tensor, kept: Tensor) -> Tensor:
     """P, of what a layer reads of the forgotten and of the retained."""

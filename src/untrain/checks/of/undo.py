@@ -30,6 +30,8 @@ def check_alpha_says_how_much_is_replaced(method: Any, case: Case | None = None)
     half = left_by(law, replace(method, epochs=0, alpha=0.5, beta=1.0), case).state_dict()
     hold_replaced(law, method, before, whole, names, 1.0)
     hold_replaced(law, method, before, half, names, 0.5)
+    quiet = left_by(law, replace(method, epochs=0, alpha=0.5, beta=0.3), case).state_dict()
+    hold_replaced(law, method, before, quiet, names, 0.5, 0.3)
     for vectors, scale in ((False, 1.0), (True, 0.5)):
         left = left_by(law, replace(method, epochs=0, alpha=0.5, vectors=vectors), case).state_dict()
         odd = [name for name, p in case.model.named_parameters() if p.ndim == 1 and not torch.allclose(left[name], scale * p)]
@@ -60,6 +62,8 @@ def check_shrinking_alone_leaves_the_function_to_batchnorm(method: Any, case: Ca
         means = [ahead(some).mean((0, 2, 3)) for some in torch.split(x.double(), 16)]
         if first.running_mean is None or not torch.allclose(first.running_mean, torch.stack(means).mean(0), rtol=1e-6, atol=1e-8):
             raise LawBroken(law, method, "renews statistics that are not the mean over the batches")
+        if first.momentum != torch.nn.BatchNorm2d(1).momentum:
+            raise LawBroken(law, method, f"leaves BatchNorm a momentum of {first.momentum}, which was {torch.nn.BatchNorm2d(1).momentum}")
     apart = float((outs[0] - outs[1]).abs().max())
     if apart > 1e-5 * float(outs[0].abs().max()):
         raise LawBroken(law, method, f"answers {apart:.2g} apart where filters ahead of BatchNorm were shrunk and its statistics renewed")
