@@ -137,7 +137,7 @@ def table(found: dict[str, Any]) -> str:
     absent = ", ".join(f"`{name}`" for name in found["standard"] if name not in found["audits"])
     standard = f"of these {absent} are not measured yet" if absent else f"it takes {standard}"
     return "\n".join(lines) + (
-        f"\n\nSeconds of the processor on one thread of a busy machine, of class {found['class']} of CIFAR-10, {found['retained']:,} retained images and a ResNet-20. "
+        f"\n\nSeconds of the processor on one thread, of class {found['class']} of CIFAR-10, {found['retained']:,} retained images and a ResNet-20. "
         "What a model says of a part is computed once for all audits, "
         "by the first that asks, and stands apart: these are the forward passes. "
         f"The quick tier is what asks a class for no retrained model, of the original and of what is judged: it takes {quick}. "
