@@ -15,6 +15,7 @@ from untrain.core.discover import found
 from untrain.core.errors import FAILED
 from untrain.evidence import verdict
 from untrain.evidence.record import finite
+from untrain.evidence.rows import FEWEST
 from untrain.evidence.statistics import beyond, floor_of, holm, interval, limit, limit_counted, more_counted
 from untrain.evidence.verdict import ENOUGH, FAMILIES, judge
 
@@ -73,6 +74,16 @@ def descent(left, retrained=LEFT):
 
 
 # What is judged
+
+
+@pytest.mark.parametrize(("n", "code"), [(1, "INCONCLUSIVE"), (FEWEST - 1, "INCONCLUSIVE"), (FEWEST, "NO_RESIDUE")])
+def test_a_handful_of_test_images_gets_no_clean_verdict(n, code):
+    """Of so few, none of which is named, half of all others may be."""
+    rows = [*recovery(0.45), *(row(key, 0.0, 0.9, [0.0] * 5, n=n if key[1] == "forgotten, test" else 1000) for key in ANSWERS)]
+    got = said(*rows)
+    assert got["code"] == code
+    assert any("test image" in reason for reason in got["reasons"]) == (code == "INCONCLUSIVE")
+    assert interval(0, FEWEST)[1] <= 0.5 < interval(0, FEWEST - 1)[1]
 
 
 def test_the_family_is_what_the_audits_say_is_judged():

@@ -6,10 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+FEWEST = 6
+"""Test images of the forgotten at least: of fewer, none of which is named, the 95 % interval (Clopper-Pearson) reaches beyond one half."""
+
 
 def numbered(value: Mapping[str, Any]) -> bool:
     """Whether a value is a number: in a record what is not finite is None, and what `audit` gives may be infinite or NaN."""
     return value["value"] is not None and math.isfinite(value["value"])
+
+
+def too_few(value: Mapping[str, Any] | None) -> list[str]:
+    """Why test images of the forgotten are too few for a clean verdict."""
+    n = value["n"] if value else None
+    if not n or n >= FEWEST:
+        return []
+    return [f"of what was forgotten there {'is 1 test image' if n == 1 else f'are {n} test images'}, which tell little of others; bring {FEWEST} or more"]
 
 
 class Table:

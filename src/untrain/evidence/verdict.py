@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from untrain.core.errors import FAILED
-from untrain.evidence.rows import Table, numbered
+from untrain.evidence.rows import Table, numbered, too_few
 
 SENTENCES = {
     "UNCHANGED": "Nothing was changed: weights and answers are those of the original.",
@@ -340,11 +340,11 @@ def _doubtful(table: Table) -> list[str]:
 
 
 def _unmeasured(table: Table, audits: list[dict[str, Any]]) -> list[str]:
-    """What was asked, is judged, and has no number: audits that failed, and rows without a value."""
+    """What was asked, is judged, and has no number, or of hardly any image: audits that failed, and rows without a value."""
     failed = [f"{entry['name']} has no answer, since {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and _failed(entry)]
     keys = [key for family in FAMILIES.values() for key in family.rows if key in table.rows]
     empty = [key[1] for key in keys if not all(numbered(v) for values in table.rows[key]["values"].values() for v in values)]
-    return failed + [f"{name} has no value for one of the models" for name in empty]
+    return failed + [f"{name} has no value for one of the models" for name in empty] + too_few(table.value(("accuracy", ANSWERED), "unlearned"))
 
 
 _LOOKED = {audit for family in FAMILIES.values() for audit, _ in family.rows} | {"weights"}
