@@ -93,7 +93,7 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
     """A verdict from the audits of a record.
 
     The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with Holm's correction within each
-    family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE needs five of them, a row that is not about answers and that
+    family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE needs five of them, six test images, a row that is not about answers and that
     sees the original by the very same procedure, and a model that is not still the original in its lower half. A forgotten class that is plainly still
     named is residue whatever stands beside it: a model that was trained without a class has no sample to learn its name from.
 
