@@ -17,6 +17,7 @@ from torch import nn
 from test_gather import images
 from test_train import Killed, Tiny, blobs, convnet, kill_at, mlp, same, small_split
 from untrain.audits.accuracy import Accuracy
+from untrain.audits.relearn import Relearn
 from untrain.audits.weights import Weights
 from untrain.core import files, resume
 from untrain.core.audit import Subject, audit
@@ -28,14 +29,16 @@ from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.host import copied
 from untrain.core.method import Method
 from untrain.core.network import Network
+from untrain.core.preparing import prepare
 from untrain.core.seeds import stream
-from untrain.core.train import Trace, fit, minimize
+from untrain.core.train import Phase, Trace, fit, minimize
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.neggrad import NegGrad
 from untrain.methods.nothing import Nothing
 from untrain.methods.retrain import Retrain
+from untrain.methods.sisa import SISA
 from untrain.methods.unsir import UNSIR
 
 
@@ -646,3 +649,52 @@ def test_a_clock_that_is_put_back_changes_no_duration(monkeypatch):
     monkeypatch.setattr("time.time", lambda: next(jumps))
     done = unlearn(mlp(), small_split(), Asks())
     assert 0 < done.trace["p"].seconds <= done.seconds < 60
+
+
+class Scaled(nn.Module):
+    """A network whose last layer's output is not what it answers with."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.inner = mlp(seed=seed)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) * 3
+
+
+def test_models_without_a_head_are_audited_beside_retrained_ones():
+    """The look whether a retrained model carries the original's weights asked for the head."""
+    (entry,) = audit(Scaled(0), small_split(), [Accuracy()], original=Scaled(1), retrained=[Scaled(2)])
+    assert all(entry["rows"][0]["values"].values())
+    with pytest.raises(BadArgument, match="has the original's weights"):
+        audit(Scaled(0), small_split(), [Accuracy()], original=Scaled(1), retrained=[Scaled(1)])
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_audits_and_preparing_within_no_grad_train_all_the_same(off):
+    """Relearning was skipped in an audit, and SISA could not be prepared."""
+    asked, model = Relearn(steps=2, every=1), mlp()
+    with off():
+        (entry,) = audit(model, small_split(), [asked])
+        made = prepare(SISA(shards=2, slices=1), small_split().retain, recipe=Short()).model
+    assert entry == audit(model, small_split(), [asked])[0]
+    assert same(made, prepare(SISA(shards=2, slices=1), small_split().retain, recipe=Short()).model)
+
+
+class Short:
+    """A short training."""
+
+    def build(self) -> nn.Module:
+        return mlp()
+
+    def train(self, model: Network, samples: Samples) -> Phase:
+        return fit(model, samples, phase="train", lr=0.01, epochs=1, batch=8)
+
+
+def test_a_wrapped_module_keeps_its_normalisation_and_its_marks():
+    """In DataParallel the normalisation was not found, so that floats from 0 to 1 went in as they were, and a run that moved nothing was not marked."""
+    split, model = Split.by_class(images(30), images(30), forget=[1]), convnet()
+    model.norm = Norm((0.5,), (0.2,))
+    plain, wrapped = (unlearn(m, split, FineTune(epochs=1)).model for m in (model, nn.DataParallel(model)))
+    assert same(plain, wrapped.module)
+    assert unlearn(nn.DataParallel(model), split, Nothing()).marks == ("unchanged",)

@@ -232,6 +232,9 @@ class Audit:
         """Add to the findings, by column, what can only be said beside other models."""
 
 
+# A caller may have turned gradients off for what surrounds this.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def audit(
     unlearned: nn.Module,
     split: Split,
@@ -336,8 +339,10 @@ def _carries(model: Subject, original: Subject, classes: Sequence[int]) -> bool:
     names = [name for name, p in model.network.named_parameters().items() if p.is_floating_point()]
     if any(name not in before or before[name].shape != mine[name].shape for name in names):
         return False
-    stay = [i for i in range(model.network.head.width) if i not in classes]
-    inside = {f"{head.name}.{part}".removeprefix(".") for head in model.network.heads for part in ("weight", "bias")}
+    # Of a model whose last layer does not answer no rows are known to be a class's, and all count.
+    heads = model.network.heads if model.headed else ()
+    stay = [i for i in range(heads[-1].width) if i not in classes] if heads else []
+    inside = {f"{head.name}.{part}".removeprefix(".") for head in heads for part in ("weight", "bias")}
     pairs = [(mine[n][stay], before[n][stay]) if n in inside else (mine[n], before[n]) for n in names]
     return bool(pairs) and all(float((a - b).norm()) <= CARRIED * float(b.norm()) for a, b in pairs)
 

@@ -34,6 +34,9 @@ class Prepared:
     passes: int
 
 
+# A caller may have turned gradients off for what surrounds this.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def prepare(
     method: Method,
     train: Samples,

@@ -62,14 +62,14 @@ class Result:
         Looked at when asked for, on up to 2,000 retained samples.
         """
         # Without the wrapper of a trainer, since one rank may look alone.
-        changed = bare(self.model)
-        found = marked(self._original, changed, self._split.retain, self._head)
+        original, changed = bare(self._original), bare(self.model)
+        found = marked(original, changed, self._split.retain, self._head)
         if found:
             return found
         # Of single samples a model that never saw them names most as before.
         if not self._split.classes or not self.method.forgets or not len(self._split.forget):
             return ()
-        was, now = (correct(m, self._split.forget.at_most(2000), self._head) for m in (self._original, changed))
+        was, now = (correct(m, self._split.forget.at_most(2000), self._head) for m in (original, changed))
         return ("remembers",) if was > 0 and now >= REMEMBERED * was else ()
 
     @property
@@ -188,7 +188,7 @@ def _over_ranks(engine: Engine, passes: int, trace: Trace) -> tuple[int, Trace]:
 
 def prepared(model: nn.Module, split: Split, norm: Prepare | None = None) -> Split:
     """The split with the network's own normalisation (or this one) where its parts have none."""
-    own = getattr(model, "norm", None)
+    own = getattr(bare(model), "norm", None)
     return split.prepared(norm or (own if isinstance(own, Norm) else None))
 
 
