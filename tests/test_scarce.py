@@ -24,6 +24,7 @@ from untrain.core import processors, resume
 from untrain.core.data import Samples
 from untrain.core.engine import Engine, seeded
 from untrain.core.network import Network
+from untrain.core.relearning import relearned
 from untrain.core.train import minimize, predict
 from untrain.core.unlearn import describe, unlearn
 from untrain.evidence import record as records
@@ -64,6 +65,17 @@ def test_a_step_without_memory_is_taken_in_pieces_and_is_the_same_step(most, pie
     assert describe(cut)["environment"].get("pieces", 1) == pieces
     assert "pieces" not in describe(whole)["environment"]
     assert caplog.text.count("memory ran out") == pieces.bit_length() - 1
+
+
+def test_relearning_in_pieces_looks_at_the_same_steps():
+    """It counted its steps by how often the loss was asked, which in pieces is several times a step, and ended in a StopIteration."""
+    curves, samples = [], blobs(60)
+    for most in (60, 20):
+        with seeded(0) as run:
+            curves.append(relearned(Network(unbounded(most)), samples, torch.arange(60).repeat(6, 1), samples, (1,), rows="mean", every=2, lr=0.1, optimizer="sgd"))
+        assert run.pieces == (1 if most == 60 else 4)
+    assert [step for step, _ in curves[1]] == [0, 2, 4, 6]
+    torch.testing.assert_close(*(torch.tensor([share for _, share in curve]) for curve in curves), atol=0.05, rtol=0)
 
 
 def test_pieces_have_two_samples_or_it_ends():
