@@ -258,6 +258,8 @@ def test_a_loader_stands_for_its_dataset():
         assert read((loader, data)).train.y.tolist() == data.targets
     some = DataLoader(data, sampler=torch.utils.data.SubsetRandomSampler([4, 1]))
     assert labels_of(dataset_of(some)) == [0, 1]
+    # A list of places is a sampler too, and leaves the others out.
+    assert labels_of(dataset_of(DataLoader(data, sampler=[5, 4, 1]))) == [data.targets[place] for place in (5, 4, 1)]
     with pytest.raises(BadArgument, match="more often than others; give its Dataset"):
         dataset_of(DataLoader(data, sampler=WeightedRandomSampler([1.0] * 12, 12)))
     with pytest.raises(BadArgument, match="over a stream"):

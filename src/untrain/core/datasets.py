@@ -63,6 +63,8 @@ def dataset_of(data: Any, called: str = "data") -> Any:
         return Subset(under, list(sampler.indices))
     if isinstance(sampler, samplers.WeightedRandomSampler) or (isinstance(sampler, samplers.RandomSampler) and sampler.replacement):
         raise BadArgument(f"{called} is a DataLoader whose {type(sampler).__name__} draws some samples more often than others; give its Dataset")
+    if isinstance(sampler, list | tuple | range):
+        return Subset(under, list(sampler))
     return under
 
 
