@@ -31,6 +31,7 @@ from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.preparing import prepare
 from untrain.core.seeds import stream
+from untrain.core.site import _Whole
 from untrain.core.train import Phase, Trace, fit, minimize
 from untrain.core.unlearn import unlearn
 from untrain.methods.finetune import FineTune
@@ -415,6 +416,9 @@ def test_half_models_are_changed_in_single_precision_and_come_back_as_they_were(
     for name, value in result.model.state_dict().items():
         assert torch.equal(value, wide.state_dict()[name].to(value.dtype)), name
     assert unlearn(model, small_split(), Nothing()).marks == ("unchanged",)
+    # What was wider than that stays so.
+    model.register_buffer("counts", torch.full((2,), 2.0**40 + 1, dtype=torch.float64))
+    assert torch.equal(unlearn(model, small_split(), Nothing()).model.counts, model.counts)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -698,3 +702,42 @@ def test_a_wrapped_module_keeps_its_normalisation_and_its_marks():
     plain, wrapped = (unlearn(m, split, FineTune(epochs=1)).model for m in (model, nn.DataParallel(model)))
     assert same(plain, wrapped.module)
     assert unlearn(nn.DataParallel(model), split, Nothing()).marks == ("unchanged",)
+
+
+def test_a_stream_seeds_no_device_but_its_own(monkeypatch):
+    """`torch.manual_seed` seeds all GPUs, of which those that a run is not on were not put back."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("all GPUs were seeded"))
+    with stream(3, torch.device("cpu")):
+        drawn = torch.randn(3)
+    assert torch.equal(drawn, torch.randn(3, generator=torch.Generator().manual_seed(3)))
+
+
+def test_the_digest_of_rows_does_not_hang_on_where_a_preparation_lies():
+    """A killed run could not go on where a function prepares what runs beside noise: its address in memory was taken for what tells it from another."""
+    x, y = torch.zeros(4, 2), [0, 1, 0, 1]
+    kept = [_Whole(lambda v: v, (size,)) for size in (2, 2, 3)]
+    one, other, wider = (Samples(x, y, prepare=prepare).rows_digest() for prepare in kept)
+    assert one == other != wider
+
+
+def test_a_preparation_without_a_hash_prepares():
+    """An ordinary dataclass has none, and an audit ended in a TypeError."""
+    kept = Halved(), Halved()
+    one, other = (Samples(torch.zeros(4, 2), [0, 1, 0, 1], prepare=prepare) for prepare in kept)
+    assert len({one.key, one[:].key, other.key}) == 2
+
+
+@dataclass
+class Halved:
+    """Halve inputs."""
+
+    by: float = 2.0
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x / self.by
+
+
+def test_a_normalisation_of_other_whole_numbers_than_bytes_is_refused():
+    """Its numbers were cut to whole ones, and the pixels were said to be NaN."""
+    with pytest.raises(BadData, match="pixels are int64, and a normalisation takes uint8"):
+        Norm((0.5,), (0.2,))(torch.zeros(2, 1, 4, 4, dtype=torch.int64))

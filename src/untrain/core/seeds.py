@@ -30,7 +30,13 @@ def stream(seed: int, device: torch.device) -> Iterator[None]:
     """A stream of random numbers of its own: of torch on the CPU and on this device, of numpy and of `random`; the state from before is put back."""
     before = states(device)
     try:
-        torch.manual_seed(seed)
+        # By device: `torch.manual_seed` would seed those of all others too, which are not put back.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device) if device.index is not None else contextlib.nullcontext():
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         yield

@@ -128,7 +128,9 @@ def unlearn(
         # What is kept in half precision is changed in fp32, as noise and small steps would vanish in it; it goes back in the end.
         narrow = {name: value.dtype for name, value in _named(module).items() if value.dtype in (torch.float16, torch.bfloat16)}
         if narrow:
-            module.float()
+            for name, value in _named(module).items():
+                if name in narrow:
+                    value.data = value.data.float()
         view = refuse_misfits(module, split, given, head, method)
         modes = {name: part.training for name, part in module.named_modules()}
         wanted = {name: p.requires_grad for name, p in module.named_parameters()}

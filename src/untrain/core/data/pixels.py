@@ -58,6 +58,8 @@ class Norm:
         """Normalise x [n, c, h, w]: uint8 in 0..255, or floats already in [0, 1]."""
         if x.ndim != 4 or x.shape[1] != len(self.mean):
             raise BadData(f"images of shape {tuple(x.shape[1:])} do not fit a normalisation of {len(self.mean)} channels; give data that it was made for")
+        if x.dtype != torch.uint8 and not x.is_floating_point():
+            raise BadData(f"pixels are {str(x.dtype).removeprefix('torch.')}, and a normalisation takes uint8 in 0..255, or floats in 0..1; give them as one of these")
         fresh = x.dtype == torch.uint8
         x = x.float().div_(255) if fresh else x
         mean, std = (_by_channel(numbers, x.dtype, x.device) for numbers in (self.mean, self.std))

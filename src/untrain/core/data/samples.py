@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,15 @@ def _workers(process: int, workers: int) -> ThreadPoolExecutor:
 
 LABELS = ("label", "labels", "target", "targets", "fine_label")
 """What a Dataset with dict items may call its label."""
+
+
+def _told_apart(prepare: Prepare | None) -> Any:
+    """What tells a preparation from another: itself, or which object it is where it has no hash."""
+    try:
+        hash(prepare)
+    except TypeError:
+        return id(prepare)
+    return prepare
 
 
 def _collated(items: list[Any]) -> Inputs:
@@ -260,13 +270,15 @@ class Samples:
     def key(self) -> tuple[Any, ...]:
         """Two samples with the same key hold the same rows of the same sources, labelled and prepared alike."""
         labels = () if self.labels is None else (self.labels.numpy().tobytes(),)
-        return (*((id(s.x), id(s.y), s.prepare) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes(), *labels)
+        return (*((id(s.x), id(s.y), _told_apart(s.prepare)) for s in self.sources), self.which.numpy().tobytes(), self.index.numpy().tobytes(), *labels)
 
     def rows_digest(self) -> bytes:
         """What tells these rows from others, in another process too: places, labels, and the values where they are in memory."""
         digest = hashlib.sha256(self.which.numpy().tobytes() + self.index.numpy().tobytes() + self.y.numpy().tobytes())
         for source in self.sources:
-            digest.update(repr(source.prepare).encode() if dataclasses.is_dataclass(source.prepare) else type(source.prepare).__name__.encode())
+            said = repr(source.prepare) if dataclasses.is_dataclass(source.prepare) else type(source.prepare).__name__
+            # Where an object lies is another place in another process.
+            digest.update(re.sub(r" at 0x[0-9a-f]+", "", said).encode())
             for value in source.x.values() if isinstance(source.x, dict) else (source.x,) if isinstance(source.x, Tensor) else ():
                 # Of large data every so many rows: what is told apart here are data sets, not single pixels.
                 some = value[:: max(1, value.numel() * value.element_size() // 2**26)].detach().cpu().contiguous()
