@@ -166,3 +166,13 @@ def test_numbers_beyond_measure_are_refused_or_names(label, age, said, tmp_path)
     else:
         with pytest.raises(BadData, match=said):
             untrain.load(path)
+
+
+def test_a_span_is_a_category_and_two_columns_of_one_name_are_refused(tmp_path):
+    data = untrain.load(written(tmp_path / "spans.csv", [["18_25", "a"], ["26_35", "b"]] * 5, ["age", "class"]))
+    assert any("categories age (3)" in note for note in data.notes)
+    head = ["v", "V", "class"]
+    with pytest.raises(BadData, match="two columns called v that differ"):
+        untrain.load(written(tmp_path / "two.csv", [["1", "5", "a"], ["2", "4", "b"]] * 5, head))
+    same = untrain.load(written(tmp_path / "same.csv", [["1", "1", "a"], ["2", "2", "b"]] * 5, head))
+    assert len(same.train) + len(same.test) == 10

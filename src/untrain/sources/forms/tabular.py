@@ -45,6 +45,9 @@ def rows(head: Sequence[str], lines: Sequence[Sequence[str]], label: int, column
     read = [i for i, name in enumerate(head) if name and (name in named if named else i != label and name != "split")]
     if not read:
         raise BadData(f"{shown} has no column but its label; give numbers or categories to tell the classes by")
+    twice = next((head[i] for i in [*read, label] for j, name in enumerate(head) if name == head[i] and any(line[i] != line[j] for line in lines)), None)
+    if twice is not None:
+        raise BadData(f"{shown} has two columns called {twice} that differ (capitals count for nothing), and one would be lost; give each a name of its own")
     parts: dict[str, list[Sequence[str]]] = {}
     for line in lines:
         if not missing(line[label].strip()):
@@ -107,6 +110,9 @@ def encoded(parts: Mapping[str, Part]) -> dict[str, Part]:
 
 
 def _number(cell: str) -> float | None:
+    if "_" in cell:
+        # 18_25 is a span of ages, and to Python 1825.
+        return None
     try:
         value = float(cell)
     except ValueError:
