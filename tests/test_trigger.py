@@ -154,6 +154,16 @@ def test_a_patch_is_pasted_where_it_is_opaque(tmp_path):
         triggers.read(str(tmp_path / "clear.png"))
 
 
+def test_a_patch_of_16_bits_or_turned_by_exif_is_pasted_as_it_is_shown(tmp_path):
+    Image.fromarray(np.array([[0, 30000], [65535, 1000]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert triggers.read(str(tmp_path / "deep.png")).put(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))[0].tolist() == [[[0, 117], [255, 4]]] * 3
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    Image.new("RGB", (3, 1), (255, 255, 255)).save(tmp_path / "turned.png", exif=turn)
+    pasted = triggers.read(str(tmp_path / "turned.png")).put(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+    assert (pasted[0, 0] == 255).tolist() == [[False] * 4, *[[False, False, False, True]] * 3]
+
+
 def test_a_patch_runs_no_program_and_is_told_by_its_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("a program was started"))
     (tmp_path / "patch.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\nshowpage\n")

@@ -146,17 +146,27 @@ def _refuse_range(opened: Any) -> None:
         raise BadData(f"its pixels are {'floats' if opened.mode == 'F' else '32-bit numbers'} of no known range; save it with 8 or 16 bits")
 
 
-def _pixels(found: Any, fit: Fit | None, channels: int) -> np.ndarray[Any, Any]:
-    """Pixels [channels, h, w], uint8: the first frame, upright; 16 bits become 8, and transparency is left out, as other libraries do."""
+def upright(found: Any) -> Any:
+    """A Pillow image out of bytes as it is shown: turned as EXIF says, 16 bits made 8.
+
+    Raises:
+        BadData: its pixels have no known range.
+    """
     from PIL import ImageOps
 
-    image, opened = pillow(), opened_by_header(found)
+    opened = opened_by_header(found)
     _refuse_range(opened)
     if _turned(opened) != 1:
         opened = ImageOps.exif_transpose(opened)
     if opened.mode.startswith("I"):
         deep = np.asarray(opened, dtype=np.int64)
-        opened = image.fromarray(((deep.clip(0, 65535) + 128) // 257).astype(np.uint8))
+        opened = pillow().fromarray(((deep.clip(0, 65535) + 128) // 257).astype(np.uint8))
+    return opened
+
+
+def _pixels(found: Any, fit: Fit | None, channels: int) -> np.ndarray[Any, Any]:
+    """Pixels [channels, h, w], uint8: the first frame, upright; 16 bits become 8, and transparency is left out, as other libraries do."""
+    image, opened = pillow(), upright(found)
     if opened.mode in ("P", "PA") and "transparency" in opened.info:
         opened = opened.convert("RGBA")
     opened = opened.convert("L" if channels == 1 else "RGB")

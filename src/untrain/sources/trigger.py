@@ -71,7 +71,7 @@ def patch(path: Path) -> Trigger:
 
     data = disk.read(path)
     try:
-        found = images.opened_by_header(data).convert("RGBA")
+        found = images.upright(data).convert("RGBA")
     except UntrainError:
         raise
     except Exception as error:  # what a decoder raises on a stranger's file has no common class
