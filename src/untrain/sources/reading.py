@@ -233,7 +233,7 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
     sizes: Counter[tuple[int, int]] = Counter()
     for part in parts.values():
         if part.blobs is not None:
-            sizes.update(part.sizes if part.sizes is not None else images.looked_at(part.blobs, part.digest, cache.place()))
+            sizes.update(part.sizes if part.sizes is not None else images.looked_at(part.blobs, part.key, cache.place()))
     if not sizes:
         return None, (0, 0), []
     target = (size, size) if size else look.size if look.fixed or len(sizes) > 1 else None
@@ -247,7 +247,7 @@ def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple
 
 
 Bring = Callable[[Blobs, str], Tensor | Decoded]
-"""Decodes blobs of a hash, all to one shape."""
+"""Decodes blobs of a key, all to one shape."""
 
 
 def _shown(name: str, parts: Mapping[str, Part], size: int | None, look: Expects, augment: CropFlip | None, mirror: bool) -> tuple[Bring, CropFlip | None, list[str]]:
@@ -288,7 +288,7 @@ def _samples(part: Part, y: Tensor, names: tuple[str, ...], bring: Bring, augmen
         made.names = names
         return made
     assert part.blobs is not None
-    return Samples(bring(part.blobs, part.digest), y, names=names, columns=part.columns, augment=augment)
+    return Samples(bring(part.blobs, part.key), y, names=names, columns=part.columns, augment=augment)
 
 
 def nameless(data: Data) -> Data:

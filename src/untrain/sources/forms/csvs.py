@@ -14,7 +14,7 @@ from typing import Any
 from untrain.core import disk
 from untrain.core.data import LABELS
 from untrain.core.errors import BadData, wall
-from untrain.sources.blobs import Files
+from untrain.sources.blobs import Files, short
 from untrain.sources.forms import texts
 from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, text_of
 from untrain.sources.forms.tabular import rows as rows_of
@@ -84,7 +84,7 @@ def _table(file: Path, name: str | None, columns: Columns) -> Found:
     root = file.parent
     refuse_outside(root, (path for paths, _, _ in parts.values() for path in paths), columns, file.name)
     made = {
-        part: Part(labels, hashed(root, paths, labels), Files(root, paths), columns={"path": paths} | {k: v for k, v in more.items() if k != "path"})
+        part: Part(labels, hashed(root, paths, labels), Files(root, paths), columns={"path": paths} | {k: v for k, v in more.items() if k != "path"}, place=short("\0".join(paths)))
         for part, (paths, labels, more) in parts.items()
     }
     return Found(name or file.resolve().name, made, listed_in(root))

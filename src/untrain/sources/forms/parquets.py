@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -60,7 +59,7 @@ def _texts(paths: Sequence[Path], columns: Columns, divided: bool) -> dict[str, 
         texts += table[text].to_pylist()
         labels += table[label].to_pylist()
         for name in table.column_names:
-            if name not in (text, label) and str(table.schema.field(name).type) in _SCALARS:
+            if name not in (text, label) and _is_scalar(table.schema.field(name).type):
                 more.setdefault(name, []).extend(table[name].to_pylist())
     made = rows_of_texts(texts, labels, {name: values for name, values in more.items() if len(values) == len(labels) and (divided or name != "split")}, paths[0].name)
     return {part: replace(some, names=names) for part, some in made.items()}
@@ -109,9 +108,9 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
     from pyarrow import ArrowException
 
     hashes = [files.sha256(file) for file in paths]
-    digest = "".join(hashes)
+    digest, place = "".join(hashes), columns.image or ""
     large = sum(file.stat().st_size for file in paths) > blobs.FITS
-    held = _Held(cache.used(cache.place() / f"{hashlib.sha256(digest.encode()).hexdigest()}.images") if large else None)
+    held = _Held(cache.used(cache.place() / f"{blobs.short(digest + place)}.images") if large else None)
     labels, names, more, rows = list[Any](), tuple[str, ...](), dict[str, list[Any]](), list[tuple[str, int]]()
     numbers: tuple[np.dtype[Any], int | None] | None = None
     for file in paths:
@@ -123,7 +122,7 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
             sampled = str(schema.field(image).type).startswith(("list<", "large_list<", "fixed_size_list<"))
             if sampled:
                 numbers = np.dtype(schema.field(image).type.value_type.to_pandas_dtype()), _rate(schema.metadata, image)
-            kept = [n for n in schema.names if n not in (image, label) and str(schema.field(n).type) in _SCALARS]
+            kept = [n for n in schema.names if n not in (image, label) and _is_scalar(schema.field(n).type)]
             before = len(rows)
             for batch in opened.iter_batches(batch_size=512, columns=[image, label, *kept]):
                 column = batch.column(0)
@@ -149,7 +148,13 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
     read = held.reader()
     get = read if numbers is None else lambda i: Wave(np.frombuffer(read(i), numbers[0]), numbers[1])
     called = Rows(len(labels), get, lambda i: f"{rows[i][0]}, row {rows[i][1]}", together=True)
-    return Part(labels, digest, called, names=names, columns=more)
+    return Part(labels, digest, called, names=names, columns=more, place=place)
+
+
+def _is_scalar(kind: Any) -> bool:
+    """Whether a column of this type is kept, one of categories by what they are of."""
+    told = str(getattr(kind, "value_type", kind)) if str(kind).startswith("dictionary<") else str(kind)
+    return told in _SCALARS or told.startswith(("date", "timestamp"))
 
 
 _SCALARS = ("string", "large_string", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "float", "double", "halffloat")

@@ -39,6 +39,7 @@ class Part:
         sizes: How many of its images have each height and width, where that is known.
         texts: Its texts; what they are made into, the model's tokenizer says.
         cells: Of a table of numbers and categories the cells of each column that is read, as text; what they are made into, the training part says.
+        place: What else its images go by in the cache, where the hash says neither their order nor their column.
     """
 
     labels: Sequence[Any]
@@ -51,6 +52,12 @@ class Part:
     sizes: Mapping[tuple[int, int], int] | None = None
     cells: Mapping[str, list[str]] | None = None
     texts: Sequence[str] | None = None
+    place: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the cache keeps its images under."""
+        return self.digest + self.place
 
 
 @dataclass(frozen=True)
