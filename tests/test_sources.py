@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from untrain.cli import main
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData, MissingExtra
 from untrain.core.model import Expects
-from untrain.sources import blobs
+from untrain.sources import blobs, reading
 from untrain.verbs.given import given_data, split_of
 
 Image = pytest.importorskip("PIL.Image")
@@ -498,6 +499,57 @@ def test_folders_named_by_numbers_are_names_in_their_order(tmp_path):
     split = split_of(found, "class:10")
     assert split.classes == (2,)
     assert {path.partition("/")[0] for path in split.forget.columns["path"]} == {"10"}
+
+
+def test_numbers_are_the_same_classes_in_a_folder_s_names_and_in_a_table(tmp_path):
+    classes = [str(i) for i in range(1, 12)]
+    folders = str(folder_of(tmp_path / "folders", classes=classes, n=2))
+    table = labelled(tmp_path / "table", classes)
+    by_name = given_data(folders, test=table)
+    assert [by_name.test.names[y] for y in by_name.test.y.tolist()] == classes
+    by_number = given_data(table, test=folders)
+    assert by_number.train.y.tolist() == list(range(1, 12))
+    assert by_number.test.y.tolist() == [int(path.partition("/")[0]) for path in by_number.test.columns["path"]]
+    with pytest.raises(BadData, match="such as '0'"):
+        given_data(folders, test=labelled(tmp_path / "zero", ["0"]))
+    with pytest.raises(BadData, match="such as 'cat'"):
+        given_data(table, test=str(folder_of(tmp_path / "cats", classes=("cat",))))
+    with pytest.raises(BadData, match=r"3 in the test part is the number of the class '2' and the name of another"):
+        reading.read(folders, test=Samples(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [3]))
+
+
+def test_where_names_all_rows_that_read_so_of_every_kind_of_column(tmp_path):
+    day = [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)] * 5
+    columns = {"who": pa.array(["ann", "bob"] * 5).dictionary_encode(), "age": pa.array([float("nan"), 1.5] * 5, from_pandas=False), "day": day, "seen": [None, True] * 5}
+    pq.write_table(pa.table({"image": [plain(i) for i in range(10)], "label": [0, 1, 1, 0, 1] * 2, **columns}), tmp_path / "d.parquet")
+    found = given_data(str(tmp_path / "d.parquet"))
+    for asked in ("who=ann", "age=nan", "day=2020-01-01", "seen=None", "who=bob", "age=1.5", "day=2020-01-02", "seen=True"):
+        split = split_of(found, f"where:{asked}")
+        column, _, value = asked.partition("=")
+        assert len(split.forget) == 5
+        assert {str(held) for held in split.forget.columns[column]} == {value}
+
+
+@pytest.mark.parametrize("key", ["order", "column"])
+def test_kept_images_are_those_of_this_order_and_this_column(key, tmp_path, monkeypatch):
+    monkeypatch.setattr(blobs, "KEEP", 1)
+    raw = [plain(i) for i in range(12)]
+    ways = []
+    if key == "order":
+        put(tmp_path / "d", {f"{i}.png": data for i, data in enumerate(raw)})
+        for order in (range(12), range(11, -1, -1)):
+            lines = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in order)
+            ways.append((lines, {}, [raw[i] for i in order]))
+    else:
+        monkeypatch.setattr(blobs, "FITS", 2000)
+        pq.write_table(pa.table({"left": raw[:6], "right": raw[6:], "label": [0, 1] * 3}), tmp_path / "d.parquet")
+        ways = [(None, {"image_column": "left"}, raw[:6]), (None, {"image_column": "right"}, raw[6:])]
+    for lines, more, wanted in ways:
+        if lines is not None:
+            (tmp_path / "d" / "labels.csv").write_text("path,label\n" + lines)
+        found = given_data(str(tmp_path / ("d" if lines else "d.parquet")), **more)
+        assert found.whole is not None
+        assert torch.equal(pictures(found.whole), torch.stack([torch.from_numpy(np.array(Image.open(io.BytesIO(data)))).permute(2, 0, 1) for data in wanted]))
 
 
 def test_a_class_that_the_model_has_and_the_folder_lacks_keeps_its_number(tmp_path):

@@ -161,25 +161,31 @@ def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -
     train = parts["train"]
     written = _written(main, parts)
     own = train.names
-    if not own and not all(isinstance(label, int) for labels in written.values() for label in labels):
+    counted = not own and all(isinstance(label, int) for label in written["train"])
+    if counted:
+        # Numbers stay what they are, though folders of another part are called by them.
+        written = {part: [int(label) if _is_whole(label) else label for label in labels] for part, labels in written.items()}
+    elif not own:
         own = tuple(sorted({str(label) for label in written["train"]}))
     order = own
     if main.listed:
         order, lost = main.listed, [name for name in own if name not in main.listed]
         if lost:
             raise BadData(f"classes.txt of {main.name} does not list {lost[0]!r}, a class of the data; list every class, in the order of the model's outputs")
-    elif set(own) <= set(expected) if own else max((int(label) for labels in written.values() for label in labels), default=0) < len(expected):
+    elif set(own) <= set(expected) if own else max((label for labels in written.values() for label in labels if isinstance(label, int)), default=0) < len(expected):
         # Names or numbers that the model's own list covers are meant in its order.
         order = tuple(expected)
     at = {name: number for number, name in enumerate(order)}
     several = {name for name, count in Counter(order).items() if count > 1}
     numbers = {}
     for part, labels in written.items():
-        names = parts[part].names or train.names
+        names = () if counted else parts[part].names or train.names
         several_here = several | {name for name, count in Counter(names).items() if count > 1}
         out: list[int] = []
         missing: Counter[str] = Counter()
         for label in labels:
+            if not parts[part].names and isinstance(label, int) and 0 <= label < len(names) and names[label] != str(label) in names:
+                raise BadData(f"{main.name}: {label} in the {part} part is the number of the class {names[label]!r} and the name of another; give labels as the training part does")
             if names and isinstance(label, int) and (not 0 <= label < len(names) or tuple(names) == order):
                 # Two classes of ImageNet are called crane: by its number each is itself.
                 number = label if 0 <= label < len(names) else -1
@@ -225,7 +231,13 @@ def _written(main: Found, parts: Mapping[str, Part]) -> dict[str, list[str | int
             raise BadData(f"{main.name}: {label!r} is no class; give each sample a whole number from 0, or a name")
         return int(label)
 
-    return {name: [meant(label, bool(part.names)) for label in part.labels] for name, part in parts.items()}
+    # Where training folders are called 1, 2 and 3, the 1 of a table is the first of them.
+    called = any(map(_is_whole, parts["train"].names))
+    return {name: [meant(label, bool(part.names) or called) for label in part.labels] for name, part in parts.items()}
+
+
+def _is_whole(label: Any) -> bool:
+    return isinstance(label, int) or _WHOLE.fullmatch(label) is not None
 
 
 def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple[Fit | None, tuple[int, int], list[str]]:

@@ -184,5 +184,5 @@ def _inside(data: Data) -> list[int]:
 
 def _where(pool: Samples, column: str, value: str) -> list[int]:
     """Places where a column says this, whatever type it has."""
-    texts = {str(held): held for held in pool.columns.get(column, ())}
-    return places_where(pool, column, [texts.get(value, value)])
+    # Each NaN is another to Python, and all of them read the same.
+    return places_where(pool, column, [held for held in pool.columns.get(column, ()) if str(held) == value] or [value])
