@@ -228,6 +228,28 @@ def test_a_sum_keeps_each_sides_own_preparation_and_augmentation(n, m, size, aug
     assert later.batch(torch.arange(len(later)))[0].flatten(1)[:, 0].tolist() == doubled + negated + shifted
 
 
+@law
+@given(n=st.integers(2, 20), cut=st.integers(1, 19), size=st.integers(1, 9), seed=st.integers(0, 2**40))
+def test_a_sum_is_augmented_as_one_source_of_all_its_rows(n, cut, size, seed):
+    """The numbers that change a row are its own, whichever source it is from."""
+    (x, y), cut = numbered(n), min(cut, n - 1)
+    moved = CropFlip(2)
+    x = x + torch.arange(16.0).view(4, 4)
+    whole = Samples(x, y, augment=moved).batches(size, epochs=2, augment=True)
+    parts = (Samples(x[:cut], y[:cut], augment=moved) + Samples(x[cut:], y[cut:], augment=moved)).batches(size, epochs=2, augment=True)
+    for (a, b, _), (c, d, _) in zip(everything(whole, seed), everything(parts, seed), strict=True):
+        assert torch.equal(a, c)
+        assert torch.equal(b, d)
+
+
+def test_an_epoch_is_augmented_unlike_the_one_before():
+    x, y = numbered(40)
+    first, second = everything(Samples(x + torch.arange(16.0).view(4, 4), y, augment=CropFlip(2)).batches(40, epochs=2, augment=True, shuffle=False), 5)
+    assert torch.equal(first[1], second[1])
+    # Each of the 50 changes of a row is as likely as another.
+    assert (first[0] != second[0]).flatten(1).any(1).sum() > 30
+
+
 def test_a_sum_of_two_precisions_loses_none():
     double = torch.full((2, 3), 1 / 3, dtype=torch.float64)
     for both in (Samples(torch.zeros(2, 3), [0, 1]) + Samples(double, [0, 1]), Samples(double, [0, 1]) + Samples(torch.zeros(2, 3), [0, 1])):
