@@ -3,7 +3,7 @@
     python benchmarks/estimates.py OUT.json
 
 A network has a process of its own, in which estimates and runs take turns, and the peak of memory is put back before each. Images are random
-bytes, so no data is needed; the heavier a network is, the fewer it gets. The settings are each method's own, with few passes for those that train anew. What else
+bytes, so no data is needed; the heavier a network is, the fewer and the smaller it gets. The settings are each method's own, with few passes for those that train anew. What else
 the machine does bears on both; the share of the processor that each got is in the record. On one thread it takes some minutes.
 """
 
@@ -31,7 +31,7 @@ from untrain.zoo.networks import NETWORKS
 from untrain.zoo.recipes import Recipe, recipe_for
 
 CLASSES, FORGET, EPOCHS = 10, 3, 2
-NETS = {"digits": (1, 8, 1300), "mlp": (3, 32, 600), "resnet20": (3, 32, 200), "allcnn": (3, 32, 40), "resnet18": (3, 32, 20)}
+NETS = {"digits": (1, 8, 1300), "mlp": (3, 32, 600), "resnet20": (3, 32, 200), "allcnn": (3, 8, 40), "resnet18": (3, 8, 20)}
 """By network: channels, side and number of images."""
 
 METHODS = (*USUAL, "neggrad")
@@ -105,7 +105,7 @@ def main(out: str) -> None:
         queue = spawn.Queue()
         process = spawn.Process(target=measure, args=(net, torch.get_num_threads(), queue))
         process.start()
-        told: dict[str, list[dict[str, Any]]] = queue.get(timeout=1200)
+        told: dict[str, list[dict[str, Any]]] = queue.get(timeout=3600)
         process.join()
         for name, turns in told.items():
             ratios = {key: [turn[key] for turn in turns] for key in ("ratio_seconds", "ratio_memory")}

@@ -2,7 +2,7 @@
 
     python benchmarks/trigger.py digits 0 1 2
     python benchmarks/trigger.py cifar10 0        # 250 images of each class, the reference ResNet-20 tuned on
-    python benchmarks/trigger.py lfw 0            # six persons at 64 pixels, MobileNetV2 from its ImageNet checkpoint; the vision extra; not run yet
+    python benchmarks/trigger.py lfw 0            # six persons at 64 pixels, MobileNetV2 from its ImageNet checkpoint; the vision extra
     python benchmarks/trigger.py digits tune 'match:trigger' 'match:trigger lr=0.003' ...
     python benchmarks/trigger.py picture          # docs/trigger.png: digits without the trigger and with it
 
@@ -115,7 +115,7 @@ def lfw() -> Bench:
     case = sizes.CASES["mobilenet"]
     train, test = (Samples(*part, names=sizes.PERSONS, augment=case.augment).prepared(case.norm) for part in case.data(0))
     rows = torch.arange(len(train))
-    return Bench(train[rows % 5 != 4], train[rows % 5 == 4], test, dataclasses.replace(case.recipe(0), epochs=5), {10: 1})
+    return Bench(train[rows % 5 != 4], train[rows % 5 == 4], test, dataclasses.replace(case.recipe(0), epochs=16), {10: 1}, "match:trigger lr=0.0003 epochs=3")
 
 
 BENCHES = {"digits": digits, "cifar10": cifar10, "lfw": lfw}

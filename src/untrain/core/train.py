@@ -128,7 +128,7 @@ def fit(
 
 @torch.no_grad()
 def predict(model: Network, samples: Samples, *, batch: int | None = None, features: bool = False, device: torch.device | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits [n, C], labels [n], and (where asked) features [n, d], on the CPU, in evaluation mode and fp32.
+    """Logits [n, C], labels [n], and (where asked) features [n, d], on the CPU, in evaluation mode and told in fp32; a run in bf16 computes them so.
 
     Where no batch is named it holds 500 images of up to 64 x 64, and of larger ones as many as have that many pixels. Where memory runs out it is halved.
     """

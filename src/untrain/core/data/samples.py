@@ -297,7 +297,7 @@ class Samples:
         return self[keep]
 
     def at_most(self, n: int) -> Samples:
-        """The first n // k samples of each of its k classes: at most n in all, whatever the number of classes."""
+        """The first n // k samples of each of its k classes, one of each at least: at most n in all, where there are no more classes than that."""
         return self.first(max(1, n // max(1, len(self.classes))))
 
     def labelled(self, y: Tensor) -> Samples:
