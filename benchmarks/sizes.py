@@ -445,7 +445,7 @@ the repair, which sees the two alone, does not say which of them is highest. So 
 steps left it named in one image of nine, and twice the repair's rate in none; both were tried when the failure was seen, on the
 cells that show it. On cells that no table here holds (another colour, 12 images of each, other seeds) the class stayed named on
 {{left}}.
-So where two classes are retained, in few images, `untrain unlearn` says so before it starts,
+So where two classes are retained, in few images, `untrain check` and `untrain unlearn` say so before anything starts,
 and of such a run, which is marked `remembers`, it says to raise `--repair-lr`; the default is what it was, since
 what twice the rate does to other networks was not measured. What the head alone relearns of the four classes of CIFAR-10
 lies beyond the retrained models on few images by little more than on 400 ({{far}}, means over the seeds).
