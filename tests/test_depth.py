@@ -53,6 +53,14 @@ def test_what_is_frozen_is_not_among_the_weights():
     assert list(part.parts) == ["head"]
 
 
+def test_a_weight_that_an_earlier_layer_shares_is_not_among_them():
+    module = KINDS["tied_weights"].build(5)
+    assert module.two.weight is module.one.weight
+    weights = {id(w) for w in last(Network(module), Samples(torch.randn(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)), 2).weights}
+    assert id(module.head.weight) in weights
+    assert id(module.one.weight) not in weights
+
+
 def test_all_are_the_last_where_there_are_no_more():
     module = KINDS["group_norm"].build(5)
     samples = Samples(torch.randn(2, 1, 8, 8), torch.zeros(2, dtype=torch.long))
