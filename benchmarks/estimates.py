@@ -4,7 +4,7 @@
 
 A network has a process of its own, in which estimates and runs take turns, and the peak of memory is put back before each. Images are random
 bytes, so no data is needed; the heavier a network is, the fewer and the smaller it gets. The settings are each method's own, with few passes for those that train anew. What else
-the machine does bears on both; the share of the processor that each got is in the record. On one thread it takes some minutes.
+the machine does bears on both; the share of the processor that each got is in the record. On one thread it takes half an hour.
 """
 
 from __future__ import annotations

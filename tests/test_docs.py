@@ -108,6 +108,7 @@ def test_the_python_of_a_guide_runs(page: Path, world: Path, tmp_path: Path, mon
         if (name := file_of(code)) is not None:
             (here / name).write_text(code)
         else:
+            # The code of this repository's own pages, as a reader would run it.
             exec(compile(code, page.name, "exec"), scope)
 
 

@@ -13,9 +13,11 @@ from typing import Any
 from unittest import mock
 
 import torch.nn.functional as F
+from torch import nn
 
 from untrain.checks import Case, Law
 from untrain.core.method import Method
+from untrain.core.network import Network
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ def breaks(law: Law, *, lazy: bool = False) -> Callable[[Any], Any]:
         return broken
 
     return enter
+
+
+def by_layer(model: Network, kind: type[nn.Module]) -> dict[str, nn.Parameter]:
+    """Weights by the layer that has them, so that one which two share stands there twice."""
+    weights = model.named_parameters().values()
+    return {name: weight for name, layer in model.layers(kind).items() for weight in weights if weight is layer.weight}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mutants.breaking import breaks
+from mutants.breaking import breaks, by_layer
 from untrain.checks.of import ct as laws
 from untrain.core.data import Samples
 from untrain.core.network import Network
@@ -41,8 +41,7 @@ class MatchesNoLayer(CT):
 @dataclass(frozen=True)
 class TransposesLayerByLayer(CT):
     def kernels(self, model: Network) -> dict[str, nn.Parameter]:
-        own = model.named_parameters(), model.layers(nn.Conv2d)
-        return {name: weight for name, layer in own[1].items() for weight in own[0].values() if weight is layer.weight}
+        return by_layer(model, nn.Conv2d)
 
 
 @breaks(laws.check_the_training_behind_it_is_the_naive_loop)

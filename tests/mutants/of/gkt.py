@@ -67,6 +67,15 @@ class StudentDisagrees(GKT):
             return super().__call__(model, shape=shape, classes=classes, recipe=recipe)
 
 
+@breaks(laws.check_each_step_of_the_generator_has_noise_of_its_own)
+@dataclass(frozen=True)
+class NoiseDrawnOnce(GKT):
+    def __call__(self, model: Network, *, shape: tuple[int, ...], classes: tuple[int, ...], recipe: Recipe) -> Trace:
+        real, held = torch.randn, dict[str, Tensor]()
+        with mock.patch.object(torch, "randn", lambda *size, **how: held.setdefault(str(size), real(*size, **how))):
+            return super().__call__(model, shape=shape, classes=classes, recipe=recipe)
+
+
 @breaks(laws.check_the_student_follows_answers_and_attention)
 @dataclass(frozen=True)
 class FollowsTheOtherWayRound(GKT):

@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from torch import nn
 
-from mutants.breaking import breaks
+from mutants.breaking import breaks, by_layer
 from untrain.checks.of import msg as laws
 from untrain.core.data import Samples
 from untrain.core.network import Network
@@ -87,5 +87,4 @@ class NewOnesGoSlower(MSG):
 @dataclass(frozen=True)
 class CountsLayerByLayer(MSG):
     def convolutions(self, model: Network) -> dict[str, nn.Parameter]:
-        own = model.named_parameters(), model.layers(nn.Conv2d)
-        return {name: weight for name, layer in own[1].items() for weight in own[0].values() if weight is layer.weight}
+        return by_layer(model, nn.Conv2d)

@@ -89,6 +89,26 @@ def check_the_student_follows_answers_and_attention(method: Any, case: Case | No
         raise LawBroken(law, method, f"has its student minimise {trace['student'].losses[0]:.4g}, where {due:.4g} is due")
 
 
+def check_each_step_of_the_generator_has_noise_of_its_own(method: Any, case: Case | None = None) -> None:
+    """At next to no rate, three steps of the generator make three batches of images, and the student's step behind them makes the last again."""
+    law, case = check_each_step_of_the_generator_has_noise_of_its_own, case or Case.fresh()
+    module, made = copy.deepcopy(case.model), list[Tensor]()
+
+    def note(part: nn.Module, given: tuple[Any, ...]) -> None:
+        # The teacher's filter looks at all that is made, which what it lets through is a part of.
+        if not any(p.requires_grad for p in part.parameters()) and len(given[0]) == method.batch:
+            made.append(given[0].detach().clone())
+
+    module.register_forward_pre_hook(note)
+    watched(replace(method, turns=1, generator_steps=3, student_steps=1, lr=1e-9), case, module=module)
+    others = list[Tensor]()
+    for x in made:
+        if all(float((x - y).norm()) > 0.1 * float(x.norm()) for y in others):
+            others.append(x)
+    if len(others) != 3:
+        raise LawBroken(law, method, f"makes {len(others)} batches of images in three steps of its generator and one of its student")
+
+
 @torch.no_grad()
 def _maps(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Answers, and of each convolution the mean over channels of its squares, of length 1 for each image."""
