@@ -120,7 +120,10 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _retrained(original: nn.Module, split: Split, source: Data, recipe: Recipe, retrain: bool, progress: Progress) -> list[Reference]:
-    """Models that never saw the class: eight for digits, where one takes a second and of five it hung on rounding what is found; else one from the cache, trained only where that is asked for."""
+    """Models that never saw the class: eight for digits, where one takes a second, else one from the cache, trained only where that is asked for.
+
+    Beside five of digits the verdict hung on rounding.
+    """
     if source.name == "digits":
         return [_trained(original, split, source, recipe, seed, _named(progress, f"retrained model {n} of {len(SEEDS)}")) for n, seed in enumerate(SEEDS, 1)]
     key = hashlib.sha256(records.dumps({"data": source.sha256, "recipe": asdict(recipe), "classes": list(split.classes), "seed": SEEDS[0]})).hexdigest()[:16]
