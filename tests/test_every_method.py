@@ -30,6 +30,13 @@ def test_it_takes_a_list_of_samples_or_says_that_it_does_not(name):
     assert left.passes > 0 or name == "nothing"
 
 
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("failure", ["unchanged", "collapsed", "diverged", "remembers"])
+def test_what_stands_at_nothing_is_not_to_be_lowered(name, failure):
+    """SVD's advice was to lower an alpha that was 0."""
+    assert not [said for said in settings(name).advice(failure).split(" or ") if said.startswith("lower") and said.endswith(("(it was 0)", "(it was 0.0)"))]
+
+
 class Killed(BaseException):
     pass
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from untrain.core.data import Samples
+from untrain.core.data import Samples, Split
 from untrain.core.engine import seeded
 from untrain.core.network import Network
-from untrain.core.subspace import Spared, layers, second_moments
+from untrain.core.subspace import Spared, by_weight, layers, second_moments
+from untrain.core.unlearn import unlearn
+from untrain.methods.svd import SVD
 
 
 class Tied(nn.Module):
@@ -65,3 +67,24 @@ def test_a_frozen_weight_is_none_of_those_that_move():
     with seeded(0, network=network):
         moments, _ = second_moments(network, layers(network), Samples(torch.randn(4, 12), torch.zeros(4, dtype=torch.long)))
         assert [tuple(w.shape) for w in Spared(network, moments, 0.9).weights] == [(3, 5)]
+
+
+def test_a_weight_goes_by_its_first_layer_though_only_the_second_reads_anything():
+    """Else what the retained excite in it would protect nothing of what the forgotten do."""
+    network = Network(Tied())
+    moments = torch.rand(1, 12, 12, dtype=torch.float64)
+    assert list(by_weight(layers(network), {"two": moments})) == ["one"]
+    both = by_weight(layers(network), {"one": moments, "two": 2 * moments})
+    assert torch.equal(both["one"], 3 * moments)
+    assert list(both) == ["one"]
+
+
+def test_a_layer_that_the_retained_leave_at_nothing_protects_nothing():
+    """Of black retained images the first layer reads nothing: what the forgotten excite in it goes, where SVD ended in a KeyError."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    parts = Samples(torch.rand(6, 1, 4, 4), [2] * 6), Samples(torch.zeros(8, 1, 4, 4), [0, 1] * 4)
+    split = Split(*parts, parts[0] + parts[1], (2,))
+    left = unlearn(module, split, SVD(alpha_r=30.0, alpha_f=3.0)).model.state_dict()
+    x, before = split.forget.batch(torch.arange(6))[0].flatten(1), module.state_dict()
+    assert float((x @ left["1.weight"].T).norm()) < 0.9 * float((x @ before["1.weight"].T).norm())

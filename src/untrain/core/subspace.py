@@ -55,6 +55,18 @@ def second_moments(model: Network, found: dict[str, nn.Linear | nn.Conv2d], samp
     return {name: value for name, value in sums.items() if value.any()}, did
 
 
+def by_weight(found: dict[str, nn.Linear | nn.Conv2d], moments: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Second moments of what each weight is multiplied with, by the first layer that has it: of one that several layers share the sum of theirs."""
+    first, sums = dict[int, str](), dict[str, Tensor]()
+    for name, layer in found.items():
+        own = layer._parameters.get("weight")
+        # By all layers, also those that read nothing, so that one weight goes by one name whatever was read.
+        place = name if own is None else first.setdefault(id(own), name)
+        if name in moments:
+            sums[place] = sums[place] + moments[name] if place in sums else moments[name]
+    return sums
+
+
 def basis(moments: Tensor, energy: float) -> Tensor:
     """B [groups, d, d]: the fewest principal directions of second moments [groups, d, d] with this share of the energy, as columns, and zeros behind them.
 
@@ -79,17 +91,10 @@ class Spared:
 
     def __init__(self, model: Network, moments: dict[str, Tensor], energy: float) -> None:
         found, own = layers(model), {id(w) for w in model.trainable()}
-        sums: dict[int, Tensor] = {}
-        self.weights: list[nn.Parameter] = []
-        for name, value in moments.items():
-            weight = cast(nn.Parameter, found[name].weight)
-            if id(weight) not in own:
-                continue
-            if id(weight) not in sums:
-                self.weights.append(weight)
-            # One weight in two layers is to spare the inputs of both.
-            sums[id(weight)] = sums.get(id(weight), 0) + value
-        self.bases = [basis(sums[id(weight)], energy) for weight in self.weights]
+        # One weight in two layers is to spare the inputs of both.
+        sums = {name: value for name, value in by_weight(found, moments).items() if id(found[name].weight) in own}
+        self.weights = [cast(nn.Parameter, found[name].weight) for name in sums]
+        self.bases = [basis(value, energy) for value in sums.values()]
 
     def off(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of these weights without what lies along the inputs that are spared."""

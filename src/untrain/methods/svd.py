@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from untrain.core.data import Samples
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.subspace import directions, layers, second_moments
+from untrain.core.subspace import by_weight, directions, layers, second_moments
 from untrain.core.trace import Trace, phase
 from untrain.core.train import predict
 
@@ -39,16 +39,6 @@ def removal(forget: Tensor, retain: Tensor) -> Tensor:
             [0., 0.]])
     """
     return torch.eye(forget.shape[-1], dtype=forget.dtype, device=forget.device) - (forget - forget @ retain)
-
-
-def by_weight(found: dict[str, nn.Linear | nn.Conv2d], moments: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Second moments of what each weight is multiplied with, by the first layer that has it: of one that several layers share the sum of theirs."""
-    first, sums = dict[int, str](), dict[str, Tensor]()
-    for name, value in moments.items():
-        own = found[name]._parameters.get("weight")
-        place = name if own is None else first.setdefault(id(own), name)
-        sums[place] = sums[place] + value if place in sums else value
-    return sums
 
 
 @torch.no_grad()
