@@ -53,6 +53,7 @@ table: .venv/ready-dev
 # On a quiet machine; memory is kept between calls, or page faults drown what is measured.
 speed: .venv/ready-dev
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=40000000000 $(BIN)/python benchmarks/speed.py benchmarks/records/speed.json
+	OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=40000000000 $(BIN)/python benchmarks/floor.py benchmarks/records/floor.json
 
 # What docs/real.md is drawn from; UNTRAIN_DATA names the folder with lfw100 and the checkpoint of MobileNetV2.
 real: .venv-vision/ready

@@ -307,6 +307,64 @@ def exposure_table(_: str) -> str:
     return f"{told}\n\n" + "\n\n".join(parts)
 
 
+def speed_table(_: str) -> str:
+    """The engine beside a bare loop and UNSIR beside the notebook's loops, from the record."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "speed.json").read_text(encoding="utf-8"))
+    about, rows = found["about"], []
+    for title, told in found["found"].items():
+        low, high = min(told["ratios"]), max(told["ratios"])
+        memory = told["peak_memory_growth_bytes"]
+        rows.append((title, f"{told['ratio']:.2f} ({low:.2f} to {high:.2f})", told["repeats"], f"{memory['ours'] / memory['theirs']:.2f}"))
+    said = (
+        f"Torch {about['torch'].partition('+')[0]}, {about['threads']} threads, {found['precision']}, {found['network']}, batches of {found['batch']}, {found['images']:,} images."
+    )
+    return f"{said}\n\n{table(('what', 'time, median (range)', 'turns', 'peak memory'), rows)}"
+
+
+def floor_table(_: str) -> str:
+    """Where the time of a step goes and how far it is from its floor, from the record."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "floor.json").read_text(encoding="utf-8"))
+    kinds = list(dict.fromkeys(kind for told in found["found"].values() for kind in told["share_of_time"]))
+    rows = []
+    for phase, told in found["found"].items():
+        shares = (f"{told['share_of_time'].get(kind, 0):.0%}" for kind in kinds)
+        rates = f"{told['sums_a_second_at_best'] / 1e9:.0f}", f"{told['over_floor']:.2f}", f"{told['seconds'] / told['sums_alone_seconds']:.2f}"
+        rows.append((phase, f"{told['sums'] / 1e9:.1f}", f"{told['bytes'] / 1e9:.1f}", *rates, *shares))
+    heads = ("step", "10⁹ operations", "10⁹ bytes", "10⁹ operations a second, at best", "time over floor", "time over operations alone", *kinds)
+    return f"A {found['network']}, {found['batch']} images, {found['precision']}, {found['about']['threads']} thread.\n\n{table(heads, rows)}"
+
+
+def classes_table(_: str) -> str:
+    """What UNSIR's default costs by how many classes go, from the records of the published networks."""
+    rows = []
+    for scenario in ("cifar10", "cifar100"):
+        by: dict[int, list[int]] = {}
+        for path in sorted((ROOT / "benchmarks" / "records" / scenario).glob("unsir_*_s*.json")):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if "=" not in path.name:
+                by.setdefault(len(told["request"]["classes"]), []).append(told["run"]["passes"])
+        one = sum(by[1]) / len(by[1])
+        rows += [(scenario, count, len(passes), f"{sum(passes) / len(passes):,.0f}", f"{sum(passes) / len(passes) / one:.3f}") for count, passes in sorted(by.items())]
+    return table(("network of", "classes that go", "runs", "passes", "times one class"), rows)
+
+
+def quality_table(_: str) -> str:
+    """What each method at its default takes to forget class 3 of CIFAR-10 and keep the rest, beside retraining, from the records."""
+    rows = []
+    for path in sorted((ROOT / "benchmarks" / "records" / "methods").glob("*_3_s0_*.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        measured = {row["name"]: row["values"] for entry in told["audits"] for row in entry["rows"]}
+        left, kept, had = (measured[row][column][0]["value"] for row, column in (("forgotten, test", "unlearned"), ("retained, test", "unlearned"), ("retained, test", "original")))
+        anew = sum(other["about"]["passes"] for other in told["references"]) / len(told["references"])
+        if told["run"]["passes"]:
+            met = "yes" if left <= 0.01 and kept >= had - 0.01 else "no"
+            setting = path.name.partition("_3_s0_")[0].replace("_", " ").replace("-", ":", 1)
+            rows.append((told["run"]["passes"], code(setting), f"{left:.1%}", f"{kept:.1%}", met, f"{told['run']['passes']:,}", f"{anew / told['run']['passes']:.1f}"))
+    rows.sort()
+    heads = ("method, at its default", "forgotten", "retained", "at most 1 % and within a point", "passes", "retraining takes, times that")
+    return table(heads, [row[1:] for row in rows])
+
+
 def triggers_table(name: str) -> str:
     """What `match` does to planted triggers, and of digits to wrong labels and samples drawn at random, from the record: means over networks, and the range."""
     found = json.loads((ROOT / "benchmarks" / "records" / "trigger" / f"{name}.json").read_text(encoding="utf-8"))
@@ -578,6 +636,10 @@ PARTS: dict[str, Callable[[str], str]] = {
     "membership": membership_table,
     "dormant": dormant_table,
     "exposure": exposure_table,
+    "speed": speed_table,
+    "floor": floor_table,
+    "classes": classes_table,
+    "quality": quality_table,
     "triggers": triggers_table,
     "measured": measured,
     "peers": peers_table,

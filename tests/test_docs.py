@@ -214,3 +214,20 @@ def test_the_page_of_real_models_is_what_the_records_give_and_its_originals_are_
                 assert real.agrees(told[kind], record)
     finally:
         del sys.modules["real"]
+
+
+def test_what_is_called_fast_enough_also_forgot_and_kept(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    into = tmp_path / "benchmarks" / "records" / "methods"
+    into.mkdir(parents=True)
+
+    def write(name: str, left: float, kept: float, passes: int) -> None:
+        measured = {"forgotten, test": (left, 0.8), "retained, test": (kept, 0.9)}
+        rows = [{"name": row, "values": {"unlearned": [{"value": now}], "original": [{"value": was}]}} for row, (now, was) in measured.items()]
+        told = {"audits": [{"rows": rows}], "run": {"passes": passes}, "references": [{"about": {"passes": 1000}}, {"about": {"passes": 3000}}]}
+        (into / f"{name}_3_s0_0123.json").write_text(json.dumps(told))
+
+    for name, left, kept, passes in (("slow", 0.01, 0.89, 500), ("leaves-half", 0.011, 0.9, 100), ("ruins_lr=1", 0.0, 0.889, 50), ("headonly", 0.0, 0.9, 0)):
+        write(name, left, kept, passes)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    told = [[cell.strip() for cell in line.split("|")[1:-1]] for line in build.quality_table("").splitlines()[2:] if line]
+    assert [(row[0], row[3], row[5]) for row in told] == [("`ruins lr=1`", "no", "40.0"), ("`leaves:half`", "no", "20.0"), ("`slow`", "yes", "4.0")]
