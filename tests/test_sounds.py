@@ -14,6 +14,8 @@ import torch
 
 from untrain.core.errors import BadArgument, BadData, MissingExtra
 from untrain.sources import blobs, sounds
+from untrain.sources.forms.finding import found
+from untrain.sources.forms.parts import Columns
 from untrain.sources.reading import read
 from untrain.sources.request import split
 from untrain.verbs.given import given_data
@@ -184,6 +186,38 @@ def test_a_table_of_another_rate_or_of_no_samples_is_refused(tmp_path):
         read(str(table_of(tmp_path / "b.parquet", pa.array([[1, 70000]] * 2, pa.list_(pa.int32())))), rate=RATE)
     with pytest.raises(BadData, match=r"b.parquet, row 1 \(it holds no sample\)"):
         read(str(table_of(tmp_path / "b.parquet", pa.array([[1, 7], None], pa.list_(pa.int16())))), rate=RATE)
+
+
+def test_a_sound_with_gaps_is_refused_where_it_would_be_read_as_bytes_of_another_kind(tmp_path):
+    table = table_of(tmp_path / "d.parquet", pa.array([[1, 2, 3, 4], [1, None, None, 4]], pa.list_(pa.int16())))
+    with pytest.raises(BadData, match=r"d.parquet, row 1: 2 of its 4 samples are missing"):
+        read(str(table), rate=RATE, length=0.01)
+
+
+@pytest.mark.parametrize(
+    ("column", "rate", "said"),
+    [
+        (pa.array([[0.25] * 800] * 4, pa.list_(pa.float32())), b"8000", "samples of float32 at 8,000 Hz, and train-0.parquet as samples of int16 at 8,000 Hz"),
+        (pa.array([tone(300).tolist()] * 4, pa.list_(pa.int16())), b"16000", "samples of int16 at 16,000 Hz, and train-0.parquet as samples of int16 at 8,000 Hz"),
+        (pa.array([wav(tone(300))] * 4), b"8000", "encoded bytes, and train-0.parquet as samples of int16 at 8,000 Hz"),
+    ],
+)
+def test_files_of_a_part_that_hold_sounds_in_several_forms_are_refused_and_not_read_as_the_last_of_them(tmp_path, column, rate, said):
+    table_of(tmp_path / "train-0.parquet", pa.array([tone(300).tolist()] * 4, pa.list_(pa.int16())), {b"sampling_rate": b"8000"})
+    table_of(tmp_path / "train-1.parquet", column, {b"sampling_rate": rate})
+    with pytest.raises(BadData, match="train-1.parquet holds its pcm as") as error:
+        read(str(tmp_path), rate=RATE, length=0.1)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_files_whose_numbers_are_of_several_lists_of_classes_are_refused(tmp_path, text):
+    column = pa.array(["a word", "two words"]) if text else pa.array([tone(300).tolist()] * 2, pa.list_(pa.int16()))
+    for number, names in enumerate((["cat", "dog"], ["dog", "cat"])):
+        hf = json.dumps({"info": {"features": {"label": {"names": names}}}}).encode()
+        table_of(tmp_path / f"train-{number}.parquet", column, {b"huggingface": hf})
+    with pytest.raises(BadData, match="train-1.parquet lists the classes dog, cat, and the files before it cat, dog"):
+        found(str(tmp_path), Columns(image=None if text else "pcm", text="pcm" if text else None))
 
 
 def test_without_the_extra_files_are_refused_and_tables_are_read(tmp_path, monkeypatch):

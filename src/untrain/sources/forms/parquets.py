@@ -55,7 +55,7 @@ def _texts(paths: Sequence[Path], columns: Columns, divided: bool) -> dict[str, 
         with wall(file.name, "give parquet files of texts and labels"):
             table = pq.read_table(file)
         text, label = columns.among(table.column_names, "text", file.name), columns.among(table.column_names, "label", file.name)
-        names = _class_names(table.schema.metadata, label) or names
+        names = _one_order(names, _class_names(table.schema.metadata, label), file.name)
         texts += table[text].to_pylist()
         labels += table[label].to_pylist()
         for name in table.column_names:
@@ -118,17 +118,20 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
             opened = pq.ParquetFile(file)
             schema = opened.schema_arrow
             image, label = columns.among(schema.names, "image", file.name), columns.among(schema.names, "label", file.name)
-            names = _class_names(schema.metadata, label) or names
+            names = _one_order(names, _class_names(schema.metadata, label), file.name)
             sampled = str(schema.field(image).type).startswith(("list<", "large_list<", "fixed_size_list<"))
-            if sampled:
-                numbers = np.dtype(schema.field(image).type.value_type.to_pandas_dtype()), _rate(schema.metadata, image)
+            told_of = (np.dtype(schema.field(image).type.value_type.to_pandas_dtype()), _rate(schema.metadata, image)) if sampled else None
+            if labels and told_of != numbers:
+                raise BadData(f"{file.name} holds its {image} as {_form(told_of)}, and {paths[0].name} as {_form(numbers)}; write all files in one form")
+            numbers = told_of
             kept = [n for n in schema.names if n not in (image, label) and _is_scalar(schema.field(n).type)]
             before = len(rows)
             for batch in opened.iter_batches(batch_size=512, columns=[image, label, *kept]):
                 column = batch.column(0)
                 struct = not sampled and hasattr(column.type, "num_fields") and column.type.num_fields
                 binary = column.field("bytes") if struct else column
-                held.add((_samples(value) for value in column) if sampled else (value.as_py() for value in binary))
+                at = enumerate(column, len(labels) - before)
+                held.add((_samples(value, f"{file.name}, row {i}") for i, value in at) if sampled else (value.as_py() for value in binary))
                 if struct and "path" in [column.type.field(i).name for i in range(column.type.num_fields)]:
                     more.setdefault("path", []).extend(value.as_py() for value in column.field("path"))
                 labels += batch.column(1).to_pylist()
@@ -166,6 +169,24 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
     return tuple(str(name) for name in names)
 
 
+def _one_order(before: tuple[str, ...], names: tuple[str, ...], shown: str) -> tuple[str, ...]:
+    """The class names of a part's files, whose numbers are those of one list.
+
+    Raises:
+        BadData: a file has another list.
+    """
+    if before and names and before != names:
+        raise BadData(f"{shown} lists the classes {', '.join(names[:4])}, and the files before it {', '.join(before[:4])}: one number would be two classes; write all files with one list")
+    return names or before
+
+
+def _form(numbers: tuple[np.dtype[Any], int | None] | None) -> str:
+    """How a file holds its images or sounds, in words."""
+    if numbers is None:
+        return "encoded bytes"
+    return f"samples of {numbers[0]}" + (f" at {numbers[1]:,} Hz" if numbers[1] else "")
+
+
 def _rate(metadata: Mapping[bytes, bytes] | None, column: str) -> int | None:
     """Samples in a second of a column of sounds, where the schema says."""
     about = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {}).get(column, {})
@@ -173,9 +194,13 @@ def _rate(metadata: Mapping[bytes, bytes] | None, column: str) -> int | None:
     return int(said) if said else None
 
 
-def _samples(value: Any) -> bytes:
+def _samples(value: Any, shown: str) -> bytes:
     """A row's samples as bytes; of a row without, none."""
-    return value.values.to_numpy(zero_copy_only=False).tobytes() if value.is_valid else b""
+    if not value.is_valid:
+        return b""
+    if value.values.null_count:
+        raise BadData(f"{shown}: {value.values.null_count} of its {len(value.values):,} samples are missing; fill them in, or remove the row")
+    return cast(bytes, value.values.to_numpy(zero_copy_only=False).tobytes())
 
 
 class _Held:
