@@ -9,6 +9,7 @@ from scipy import signal
 
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
+from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.zoo.speech import EXITS, LogMel, SelfDistilled, SpeechNet, self_distillation
 
@@ -107,6 +108,15 @@ def test_the_recipe_teaches_every_exit_and_the_same_seed_gives_the_same_bits():
     assert all(a[name].equal(b[name]) for name in a)
     with torch.no_grad():
         assert all(float((out.argmax(1) == data.y).double().mean()) > 0.9 for out in models[0].answers(x))
+
+
+def test_one_exit_alone_is_refused_in_our_words():
+    network = Network(SelfDistilled("net", 4).build(), head="deep")
+    network.eval()
+    x = torch.from_numpy(tones(4, 1200))
+    network.locate(x[:2])
+    with seeded(0), pytest.raises(BadArgument, match="deep is one exit, and here the last teaches those before it; name all by --head exit1,exit2,deep"):
+        SelfDistilled("net", 4).train(network, Samples(x, torch.arange(4)))
 
 
 def test_a_state_dict_holds_weights_alone():

@@ -32,6 +32,15 @@ def written(path, lines=LINES, head=HEAD):
     return str(path)
 
 
+@pytest.mark.parametrize(("number", "n"), [("0.1", 3), ("2.7", 3), ("123456.789", 10), ("5", 4)])
+def test_a_column_that_training_knows_one_number_of_is_left_in_its_own_unit(tmp_path, number, n):
+    """The mean of so many equal numbers misses them by the last digit, and a deviation as small would make a test part's number 10^16."""
+    lines = [[number, str(i), "ab"[i % 2], "train"] for i in range(n)] + [[str(float(number) + 1), "0", "a", "test"]]
+    data = untrain.load(written(tmp_path / "rows.csv", lines, ["same", "other", "class", "split"]))
+    assert data.train.batch(torch.arange(n))[0][:, 0].tolist() == [0] * n
+    assert float(data.test.batch(torch.arange(1))[0][0, 0]) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
 def test_a_cell_becomes_what_the_training_part_says(tmp_path, name):
     """The oracle is numpy's mean and deviation, and places in a sorted list."""

@@ -134,6 +134,33 @@ def test_the_training_part_says_how_many_tokens_a_text_has_and_what_is_cut_is_co
         texts.tokenised(parts, tmp_path / "unpadded", None)
 
 
+def test_a_tokenizer_that_pads_ahead_is_said_to(place: Path, tmp_path: Path) -> None:
+    transformers.AutoTokenizer.from_pretrained(place / "bert").save_pretrained(tmp_path / "left")
+    about = tmp_path / "left" / "tokenizer_config.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"padding_side": "left"}))
+    made = texts.tokenised({"train": Part(["metal"] * 2, "", texts=["metal1", "metal1 metal2"])}, tmp_path / "left", None)["train"]
+    assert made.ready is not None
+    assert made.ready.batch(torch.arange(2))[0]["attention_mask"].tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
+    assert made.notes == ("each text is read as 4 tokens, padded at its beginning",)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "gpt2", "bert"])
+def test_a_text_is_cut_to_what_the_model_has_places_for_where_its_tokenizer_does_not_say(place: Path, tmp_path: Path, kind: str) -> None:
+    """The oracle is the model: it takes so many tokens, and not one more. Many a RoBERTa on the Hub has a tokenizer that tells no length."""
+    small: dict[str, object] = {"vocab_size": len(VOCABULARY), "pad_token_id": 1, "id2label": dict(enumerate(CLASSES)), "label2id": {name: i for i, name in enumerate(CLASSES)}}
+    kinds = {"roberta": ("Roberta", "hidden_size"), "gpt2": ("GPT2", "n_embd"), "bert": ("Bert", "hidden_size")}
+    name, width = kinds[kind]
+    small |= {width: 16} | ({"n_layer": 1, "n_head": 2, "n_positions": 9} if kind == "gpt2" else {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 9})
+    model = getattr(transformers, f"{name}ForSequenceClassification")(getattr(transformers, f"{name}Config")(**small)).eval()
+    model.save_pretrained(tmp_path / kind)
+    transformers.AutoTokenizer.from_pretrained(place / "bert").save_pretrained(tmp_path / kind)
+    longest = loading.expects(str(tmp_path / kind)).longest
+    assert longest is not None
+    model(input_ids=torch.full((1, longest), 7))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, longest + 1), 7))
+
+
 def test_a_text_over_several_lines_keeps_its_words_apart(place: Path, tmp_path: Path) -> None:
     """As mail and news have them, in quotes; other marks that Python takes for ends of lines are parts of a text."""
     lines = ['"metal1\nmetal2",metal', "sport1\u2028sport2,sport", "stars1 stars2,stars"] * 6

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -111,7 +112,7 @@ def refuse_lengths(size: int | None, rate: int | None, length: float | None) -> 
         raise BadArgument(f"--size {size} is for images, and --rate {rate} for sounds; leave one out")
     if not 1000 <= rate <= 384_000:
         raise BadArgument(f"--rate {rate}: sounds have 1,000 to 384,000 samples in a second")
-    if length is not None and not 1 <= round(length * rate) <= sounds.LONGEST:
+    if length is not None and not (math.isfinite(length) and 1 <= round(length * rate) <= sounds.LONGEST):
         raise BadArgument(f"--length {length:g} at {rate} Hz is not between one sample and {sounds.LONGEST:,}")
 
 

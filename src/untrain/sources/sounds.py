@@ -23,6 +23,9 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 BEGINS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd")
 """How their bytes begin."""
 
+SLACK, STREAMED = 64, 0x7F000000
+"""Bytes by which a WAV may be wrong about its length, and the length from which on it says that it is none: what writes to a pipe writes the largest number there."""
+
 LONGEST = 2**28
 """Samples of a sound beyond which it is not unfolded."""
 
@@ -177,12 +180,20 @@ def _header(found: Any, rate: int) -> tuple[int, int]:
         return found.rate or rate, len(_numbers(found))
     if len(found) == 0:
         raise BadData("the file is empty")
+    _refuse_cut(found)
     told = soundfile().info(io.BytesIO(found))
     if told.channels != 1:
         raise BadData(f"it has {told.channels} channels; mix it down to one")
     if not 0 < told.frames <= LONGEST:
         raise BadData("it holds no sample" if told.frames <= 0 else f"it unfolds to {told.frames:,} samples")
     return int(told.samplerate), int(told.frames)
+
+
+def _refuse_cut(found: bytes) -> None:
+    """Refuse a WAV that ends before it says that it does: it would be read as a shorter one. Of what was written as a stream the length is not known."""
+    says = 8 + int.from_bytes(found[4:8], "little")
+    if found[:4] == b"RIFF" and len(found) + SLACK < says < STREAMED:
+        raise BadData(f"not a whole sound: it says that it is {says:,} bytes long, and has {len(found):,}")
 
 
 def _numbers(wave: Wave) -> np.ndarray[Any, Any]:

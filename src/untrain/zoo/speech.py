@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.core.data import Samples
+from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.train import Phase, Schedule, minimize
 from untrain.core.vision import import_transformers
@@ -178,8 +179,14 @@ class SelfDistilled:
         return SpeechNet(self.classes) if self.network == "net" else WaveNet(self.classes)
 
     def train(self, model: Network, samples: Samples) -> Phase:
-        """Train it on these samples."""
+        """Train it on these samples.
+
+        Raises:
+            BadArgument: one exit alone is named.
+        """
         heads = model.heads
+        if len(heads) < 2:
+            raise BadArgument(f"{heads[-1].name} is one exit, and here the last teaches those before it; name all by --head {','.join(EXITS)}")
 
         def loss(x: Any, y: Tensor) -> Tensor:
             read: dict[str, Tensor] = {}

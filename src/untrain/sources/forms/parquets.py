@@ -176,7 +176,8 @@ def _one_order(before: tuple[str, ...], names: tuple[str, ...], shown: str) -> t
         BadData: a file has another list.
     """
     if before and names and before != names:
-        raise BadData(f"{shown} lists the classes {', '.join(names[:4])}, and the files before it {', '.join(before[:4])}: one number would be two classes; write all files with one list")
+        listed, other = (", ".join(some[:4]) for some in (names, before))
+        raise BadData(f"{shown} lists the classes {listed}, and the files before it {other}: one number would be two classes; write all files with one list")
     return names or before
 
 

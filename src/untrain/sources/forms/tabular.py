@@ -127,6 +127,9 @@ def _scale(cells: Sequence[str]) -> tuple[float, float] | None:
     values = [value for value in known if value is not None]
     if not values or len(values) < len(known):
         return None
+    if min(values) == max(values):
+        # The mean of equal numbers may miss them by their last digit, and would be told from them by a deviation as small.
+        return values[0], 1.0
     mean = math.fsum(values) / len(values)
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)) or 1.0
 

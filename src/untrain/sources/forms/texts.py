@@ -77,7 +77,8 @@ def tokenised(parts: Mapping[str, Part], folder: Path | None, longest: int | Non
     lengths = {name: [len(ids) for ids in _ids(tokenizer, part.texts)] for name, part in parts.items() if part.texts is not None}
     width = min(most, max(lengths["train"]))
     cut, n = sum(long > width for some in lengths.values() for long in some), sum(map(len, lengths.values()))
-    note = f"each text is read as {width} tokens, padded at its end" + (f"; {cut} of {n} are longer and were cut" if cut else "")
+    end = "beginning" if tokenizer.padding_side == "left" else "end"
+    note = f"each text is read as {width} tokens, padded at its {end}" + (f"; {cut} of {n} are longer and were cut" if cut else "")
     made = {}
     for name, part in parts.items():
         if part.texts is None:

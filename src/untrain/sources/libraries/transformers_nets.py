@@ -30,6 +30,24 @@ SAFE, INDEX, PROCESSOR = "model.safetensors", "model.safetensors.index.json", "p
 TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model")
 """Files of a tokenizer; without the first a folder has none."""
 
+COUNTS_ON = (
+    "roberta",
+    "roberta-prelayernorm",
+    "camembert",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+    "data2vec-text",
+    "longformer",
+    "luke",
+    "ibert",
+    "mpnet",
+    "lilt",
+    "markuplm",
+    "esm",
+)
+"""Kinds of models that count the places of words from the padding's number on, and so read fewer than they have places."""
+
 
 def load(what: Named, classes: int, weights: Path | None) -> Model:
     """The model of a folder, or of the Hub, with its weights or those of another file.
@@ -75,7 +93,10 @@ def _said(folder: Path) -> Expects:
     resized = _pixels(about.get("size"))
     crop = min(1.0, size[0] / resized[0]) if about.get("do_center_crop") and size and resized else float(about.get("crop_pct") or 1.0)
     interpolation = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}.get(about.get("resample", 2), "bilinear")
-    longest = int(config.get("max_position_embeddings") or 0) or None
+    longest = int(config.get("max_position_embeddings") or config.get("n_positions") or 0) or None
+    if longest is not None and config.get("model_type") in COUNTS_ON:
+        # What stands ahead of the first word's place is for padding; 1 is the default that a configuration may leave out.
+        longest -= int(config.get("pad_token_id", 1) or 0) + 1
     return Expects(_processor_norm(about), size, "image_size" in config, crop, interpolation, names, folder if _texts(folder) else None, longest)
 
 
