@@ -187,6 +187,39 @@ def test_fault_44_the_models_own_size_is_tried() -> None:
     assert same["sentence"] is None
 
 
+class Two(nn.Module):
+    """Answers twice with two logits each: `blind` always names class 0, `seeing` reads it off the last column of 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeing, self.blind = nn.Linear(2, 2), nn.Linear(2, 2)
+        with torch.no_grad():
+            self.seeing.weight.copy_(torch.eye(2))
+            self.seeing.bias.zero_()
+            self.blind.weight.zero_()
+            self.blind.bias.copy_(torch.tensor([2.0, 0.0]))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        last = x[:, 0, 0, -1] if x.shape[-1] == 32 else torch.zeros(len(x))
+        seen = torch.stack([1 - last, last], 1)
+        return self.blind(seen), self.seeing(seen)
+
+
+@pytest.mark.parametrize("head", ["seeing", "blind,seeing"])
+def test_what_is_measured_beforehand_is_the_answer_of_the_head_that_is_named(head: str) -> None:
+    y = torch.arange(60) % 2
+    there = Samples(y[:, None, None, None].float().expand(60, 1, 32, 32).contiguous(), y)
+    here = Samples(there.sources[0].x[..., ::2, ::2].contiguous(), y)
+    split = Split.by_class(there, there, forget=[1])
+    answers = {name: accuracies(Two(), split, None, Engine(), float("inf"), name)["own"] for name in (head, "blind")}
+    assert [answers[head][part]["value"] for part in ("test", "train")] == [1.0, 1.0]
+    assert [answers["blind"][part]["value"] for part in ("test", "train")] == [0.5, 0.5]
+    assert doubts(Two(), split, head) == []
+    assert len(doubts(Two(), split, "blind")) == 1
+    assert [own_size(Two(), here, there, 32, 10.0, name)["clear"] for name in (head, "blind")] == [True, False]
+    assert accuracies(Two(), split, None, Engine(), float("inf"), "nosuch")["own"] == {}
+
+
 def test_fault_51_a_run_that_remembers_is_marked_with_the_knob_to_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["unlearn", "neggrad", *ASKED, "--out", str(tmp_path / "o")]) == 0
     assert "what was to be forgotten is named as before; before running it again: raise --lr" in capsys.readouterr().out

@@ -96,6 +96,28 @@ def test_what_a_method_leaves_is_that_of_models_which_forgot_a_sample_beside_tho
     assert told["klom"] != pytest.approx(float(klom(never, forgot).quantile(0.95)), rel=0.01)
 
 
+class Twice(nn.Module):
+    """Answers with nothing first, and then with what another says."""
+
+    def __init__(self, told: nn.Linear) -> None:
+        super().__init__()
+        self.told, self.mute = told, nn.Linear(told.in_features, 2, bias=False)
+        self.mute.weight.data.zero_()
+
+    def forward(self, x):
+        return self.mute(x), self.told(x)
+
+
+def test_of_several_answers_what_a_method_leaves_is_read_off_the_head_that_is_named():
+    g, forget, shadows, twice = torch.Generator().manual_seed(0), Samples(torch.eye(4), torch.zeros(4, dtype=torch.long)), [], []
+    for number in range(8):
+        after, half = nn.Linear(4, 2, bias=False), forget[torch.arange(2) + 2 * (number % 2)]
+        after.weight.data = torch.randn(2, 4, generator=g)
+        shadows.append(Shadow(after, half, after))
+        twice.append(Shadow(Twice(after), half, Twice(after)))
+    assert left_by(twice, forget, None, "told") == left_by(shadows, forget, None) != left_by(twice, forget, None, "mute")
+
+
 class Killed(KeyboardInterrupt):
     """Stands for a kill, and is no error that user code could be blamed for."""
 

@@ -7,6 +7,7 @@ import time
 import torch
 from torch import nn
 
+from untrain.core import unlearn as running
 from untrain.core.data import Split
 from untrain.core.discover import found
 from untrain.core.network import Network
@@ -22,15 +23,16 @@ PLAIN = 0.25
 """Share of the way from guessing to naming all rightly, below which a model is said hardly to know its data."""
 
 
-def doubts(model: nn.Module, split: Split, seconds: float = SECONDS) -> list[str]:
+def doubts(model: nn.Module, split: Split, head: str | None = None, seconds: float = SECONDS) -> list[str]:
     """Sentences on what makes a run, or what will be measured of it, doubtful.
 
     Args:
         model: The model.
         split: The data, prepared.
+        head: Name of the head's layer, where it is not the last linear layer or convolution.
         seconds: How long it may take; fewer images are looked at where time runs out.
     """
-    return [*unseen(split), *unknown(model, split, seconds)]
+    return [*unseen(split), *unknown(model, split, head, seconds)]
 
 
 def unseen(split: Split) -> list[str]:
@@ -48,11 +50,13 @@ def unseen(split: Split) -> list[str]:
     return said
 
 
-def unknown(model: nn.Module, split: Split, seconds: float) -> list[str]:
+def unknown(model: nn.Module, split: Split, head: str | None, seconds: float) -> list[str]:
     """A sentence on a model that names hardly more of its own test images than guessing would."""
     if not len(split.test):
         return []
-    network, until = Network(model), time.perf_counter() + seconds
+    network, until = Network(model, head=head), time.perf_counter() + seconds
+    if head is not None:
+        running.width_on(network, split.test)
     right = n = 0
     with network.frozen(), torch.no_grad():
         # A few from everywhere, and in a fixed shuffle, so that what was seen when time ran out is a fair sample.

@@ -67,7 +67,7 @@ def look(
     engine, began = Engine.of(device), time.perf_counter()
     own = norm or getattr(model, "norm", None)
     progress("accuracy under each normalisation", 0, 3)
-    accuracy = accuracies(model, split, own, engine, began + SHARES["accuracy"] * seconds) if model is not None else unmeasured("there is no model that fits")
+    accuracy = accuracies(model, split, own, engine, began + SHARES["accuracy"] * seconds, head) if model is not None else unmeasured("there is no model that fits")
     ready = split.prepared(own or NORMS.get(accuracy["best"] or ""))
     fits = head_fit(model, ready, head, names, misfit)
     progress("methods, each by a rehearsal", 1, 3)

@@ -16,6 +16,7 @@ from untrain.core import audit as auditing
 from untrain.core.counting import interval
 from untrain.core.data import Samples, Split, moved
 from untrain.core.engine import Engine
+from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.rehearse import spread
 from untrain.sources.normalisation import NORMS
@@ -24,7 +25,7 @@ SAMPLE = 2000
 """Images of a part that accuracy is measured on, at most."""
 
 
-def accuracies(model: nn.Module, split: Split, own: Any, engine: Engine, until: float) -> dict[str, Any]:
+def accuracies(model: nn.Module, split: Split, own: Any, engine: Engine, until: float, head: str | None = None) -> dict[str, Any]:
     """Share of a sample named rightly, under the model's own normalisation and under each that is known.
 
     Args:
@@ -33,6 +34,7 @@ def accuracies(model: nn.Module, split: Split, own: Any, engine: Engine, until: 
         own: The model's own normalisation, or None.
         engine: Where to compute.
         until: When to stop, on `time.perf_counter`.
+        head: Name of the head's layer, where it is not the last linear layer or convolution.
 
     Returns:
         `own` by part, `candidates` (all on the same sample of the test part), `best` of these, whether it is better `clear`ly (95 %, on the
@@ -48,7 +50,11 @@ def accuracies(model: nn.Module, split: Split, own: Any, engine: Engine, until: 
     ways: dict[str, Any] = {"own": own} if own is not None else {}
     if given is None and image and (first.dtype == torch.uint8 or 0 <= first.min() <= first.max() <= 1):
         ways |= {name: norm for name, norm in NORMS.items() if norm != own}
-    network = Network(engine.place(copy.deepcopy(model)).eval(), head=None)
+    network = Network(engine.place(copy.deepcopy(model)).eval(), head=head)
+    try:
+        _locate(network, split.parts[part], ways if head is not None else {})
+    except BadArgument as error:
+        return unmeasured(str(error))
     said, labels = _said(network, split.parts[part], ways, until)
     if not said:
         return unmeasured("the model does not take this data under any normalisation that is known")
@@ -91,6 +97,19 @@ def as_it_is(x: Any) -> Any:
 def _carried(samples: Samples) -> Any:
     """The preparation that samples carry themselves, so that no other can be tried."""
     return samples.sources[0].prepare
+
+
+def _locate(network: Network, samples: Samples, ways: Mapping[str, Any]) -> None:
+    """Find which of several answers is that of the head that is named, under the first of these ways that the network takes."""
+    raw = pixels(samples, torch.arange(min(2, len(samples))))
+    for way in ways.values():
+        try:
+            network.locate(way(moved(raw, network.device)))
+        except BadArgument:
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError):
+            continue
+        return
 
 
 def _said(network: Network, samples: Samples, ways: Mapping[str, Any], until: float) -> tuple[dict[str, Tensor], Tensor]:

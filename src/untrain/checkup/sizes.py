@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from untrain.checkup.norms import clearly
+from untrain.core import unlearn as running
 from untrain.core.audit import counted
 from untrain.core.data import Samples
 from untrain.core.network import Network
@@ -19,7 +20,7 @@ IMAGES = 200
 """Images that are looked at, at most."""
 
 
-def own_size(model: nn.Module, here: Samples, there: Samples, size: int, seconds: float) -> dict[str, Any] | None:
+def own_size(model: nn.Module, here: Samples, there: Samples, size: int, seconds: float, head: str | None = None) -> dict[str, Any] | None:
     """How many of the same images are named rightly at the data's size and at the model's own; None where the model does not take the latter.
 
     Args:
@@ -28,11 +29,14 @@ def own_size(model: nn.Module, here: Samples, there: Samples, size: int, seconds
         there: The same images at the model's own size, prepared.
         size: That size, in pixels.
         seconds: About how long it may take.
+        head: Name of the head's layer, where it is not the last linear layer or convolution.
 
     Returns:
         `here` and `there`, whether the model's own size is `clear`ly better, and a sentence where it is.
     """
-    network, until = Network(model), time.perf_counter() + seconds
+    network, until = Network(model, head=head), time.perf_counter() + seconds
+    if head is not None:
+        running.width_on(network, here)
     hits: list[list[torch.Tensor]] = [[], []]
     places = spread(len(here), min(IMAGES, len(here)))
     with network.frozen(), torch.no_grad():

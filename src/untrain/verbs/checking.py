@@ -112,7 +112,7 @@ def _own_size(inputs: Inputs, opened: Opened) -> dict[str, Any] | None:
     except BadData:
         return None
     norm, module = opened.model.norm, opened.model.module
-    return own_size(module, opened.data.test.prepared(norm), other.prepared(norm), size[0], SECONDS)
+    return own_size(module, opened.data.test.prepared(norm), other.prepared(norm), size[0], SECONDS, inputs.head)
 
 
 def look(

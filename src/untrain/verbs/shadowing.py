@@ -19,6 +19,7 @@ from untrain.core.errors import BadArgument, BadData, wall
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import predict
+from untrain.core.unlearn import width_on
 from untrain.evidence import record as records
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.shadow import epsilons, forgetting_quality, klom
@@ -100,13 +101,14 @@ def shadows_in(folder: Path, model: str, classes: int, split: Split, method: Met
     return made, {"models": len(made), "after": whole, "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
 
 
-def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare | None) -> dict[str, Any]:
+def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare | None, head: str | None = None) -> dict[str, Any]:
     """What a method leaves of the forgotten samples, told by the shadows that it made forget their half: those that forgot each sample beside those that never saw it.
 
     Args:
         shadows: Each with what it became.
         forget: The samples.
         norm: Preparation of raw pixels, where a network has none of its own.
+        head: Name of the head's layer, where it is not the last linear layer or convolution.
 
     Returns:
         `models` of each kind; `klom`, of which 95 % of the samples have less; `epsilon`, the competition's, their median; `quality`, its F without the
@@ -115,7 +117,10 @@ def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare
     both: tuple[list[list[float]], list[list[float]]] = ([[] for _ in forget.index], [[] for _ in forget.index])
     for shadow in shadows:
         assert shadow.after is not None
-        logits, labels, _ = predict(Network(shadow.after), forget.prepared(getattr(shadow.after, "norm", norm)))
+        network, ready = Network(shadow.after, head=head), forget.prepared(getattr(shadow.after, "norm", norm))
+        if head is not None:
+            width_on(network, ready)
+        logits, labels, _ = predict(network, ready)
         for i, (phi, saw) in enumerate(zip(scaled_confidence(logits, labels).tolist(), shadow.saw(forget).tolist(), strict=True)):
             both[0 if saw else 1][i].append(phi)
     few = min(len(scores) for side in both for scores in side)

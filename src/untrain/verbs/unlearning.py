@@ -46,7 +46,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
         source, split, given, engine = opened.data, opened.split, opened.model, opened.engine
         ready = opened.fit()
         opened.tell(say)
-        for doubt in (*doubts(given.module, ready), *method.doubts(ready)):
+        for doubt in (*doubts(given.module, ready, inputs.head), *method.doubts(ready)):
             say(doubt)
         taught = opened.recipe_of_the_model if "recipe" in method.needs else None
         running.given_to(method, split, taught)
