@@ -159,6 +159,36 @@ def test_a_deadline_runs_until_a_request_is_settled(book: str) -> None:
         assert [made.requests()[n].late(date(2026, 2, 3)) for n in (1, 2)] == [-26, 0]
 
 
+def test_what_is_due_today_stands_before_what_is_settled_and_before_what_has_time(book: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It stood last, among the settled, with no word of its day."""
+    today = ledgering._today()
+    for day in (today + timedelta(days=9), today, today - timedelta(days=2), today):
+        ledgering.intake(book, "class:3", received="2026-01-01", due=str(day))
+    ledgering.decide(book, (4,), accept=False, by="Lee")
+    assert [told["number"] for told in ledgering.listed(book)] == [3, 2, 1, 4]
+    capsys.readouterr()
+    assert ran("ledger", "list", "--ledger", book) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "class:3" in line]
+    assert [next((word for word in ("2 days LATE", "TODAY", "in 9 days") if word in line), None) for line in lines] == ["2 days LATE", "TODAY", "in 9 days", None]
+
+
+def test_no_list_is_written_over_and_none_that_is_no_text_is_read(book: str, tmp_path: Path) -> None:
+    for name, data in {"a.csv": b"x.png\n", "b.csv": "c\u00e4t.png\n".encode("latin-1")}.items():
+        (tmp_path / name).write_bytes(data)
+        ledgering.intake(book, f"files:{tmp_path / name}")
+    ledgering.decide(book, (1, 2), accept=True, by="Lee")
+    with pytest.raises(BadArgument, match=r"a\.csv exists"):
+        ledgering.batch(book, (1, 2), tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_bytes() == b"x.png\n"
+    with pytest.raises(BadData, match=r"b\.csv is not text in UTF-8"):
+        ledgering.batch(book, (1, 2), tmp_path / "both.csv")
+
+
+def test_a_run_is_not_attached_to_nothing_in_silence(book: str, run: Path) -> None:
+    with pytest.raises(BadArgument, match="no request is named"):
+        ledgering.attach(book, (), run)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from untrain.cli import show
 from untrain.cli.ending import guarded
 from untrain.cli.flags import Json
+from untrain.core.disk import at_home
 
 Numbers = Annotated[tuple[int, ...], Parameter(help="Numbers of the requests.", negative=())]
 Place = Annotated[str | None, Parameter(name="--ledger", help="A file for SQLite, or a URL such as postgresql+psycopg://host/name; UNTRAIN_LEDGER, else untrain-ledger.sqlite.")]
@@ -177,14 +178,14 @@ def rollback(
 
 
 def _place(named: str | None) -> str:
-    return named or os.environ.get("UNTRAIN_LEDGER") or FILE
+    return named or at_home(os.environ.get("UNTRAIN_LEDGER") or FILE)
 
 
 def _told(found: list[dict[str, Any]], json: bool, always: bool = False) -> int:
     if json:
         show.as_json(found)
         return 0
-    rows = [(str(r["number"]), r["forget"], r["received"], f"{r['due']}{_late(r['late'])}", r["state"].upper() if r["state"] == "un-forgotten" else r["state"]) for r in found]
+    rows = [(str(r["number"]), r["forget"], r["received"], f"{r['due']}{_late(r)}", r["state"].upper() if r["state"] == "un-forgotten" else r["state"]) for r in found]
     if rows:
         show.draw(show.table(("request", "to forget", "received", "due", "state"), rows))
     elif always:
@@ -192,5 +193,8 @@ def _told(found: list[dict[str, Any]], json: bool, always: bool = False) -> int:
     return 0
 
 
-def _late(days: int) -> str:
-    return "" if days == 0 else f" ({days} days LATE)" if days > 0 else f" (in {-days} days)"
+def _late(told: dict[str, Any]) -> str:
+    from untrain.evidence.register import SETTLED
+
+    days = told["late"]
+    return "" if told["state"] in SETTLED else " (TODAY)" if days == 0 else f" ({days} days LATE)" if days > 0 else f" (in {-days} days)"

@@ -149,10 +149,15 @@ def sweep(folder: Path, name: str | None = None) -> None:
                 os.unlink(entry.path)
 
 
+def at_home(way: str) -> str:
+    """A way with `~` as the home that it stands for, where there is one."""
+    return os.path.expanduser(way)
+
+
 def cache_root() -> Path:
     """Where decoded images are kept: UNTRAIN_CACHE, or a folder under the user's cache; a place where nothing can be where there is no home."""
     if named := os.environ.get("UNTRAIN_CACHE"):
-        return Path(named)
+        return Path(at_home(named))
     try:
         return Path.home() / ".cache" / "untrain"
     except RuntimeError:

@@ -36,6 +36,11 @@ LOCK = "process "
 """How the line begins that is in a lock."""
 
 
+def folder_of(run: Path) -> Path:
+    """The folder of a run, which its record may stand for."""
+    return run.parent if run.name == RECORD and run.is_file() else run
+
+
 def read_record(run: Path) -> dict[str, Any]:
     """The record of a run's folder.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -11,9 +12,9 @@ from typing import Any
 from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import seal
-from untrain.evidence.register import Register, Request
+from untrain.evidence.register import SETTLED, Register, Request
 from untrain.sources.keyed import numbered
-from untrain.verbs.folder import read_record
+from untrain.verbs.folder import folder_of, read_record
 from untrain.verbs.private import kept
 
 DAYS = 30
@@ -21,6 +22,9 @@ DAYS = 30
 
 SINGLE = ("files", "index")
 """Kinds of request that name samples in a file, one a line, so that several make one list."""
+
+
+UNNAMED = "no request is named; give their numbers"
 
 
 @contextmanager
@@ -43,7 +47,7 @@ def told(request: Request, today: date | None = None) -> dict[str, Any]:
 def listed(place: str) -> list[dict[str, Any]]:
     """All requests, those whose deadline is nearest first, and settled ones last."""
     with register(place) as book:
-        return sorted((told(r) for r in book.requests().values()), key=lambda r: (r["late"] == 0, -r["late"], r["number"]))
+        return sorted((told(r) for r in book.requests().values()), key=lambda r: (r["state"] in SETTLED, -r["late"], r["number"]))
 
 
 def intake(place: str, forget: str, *, subject: str = "", basis: str = "", received: str | None = None, due: str | None = None) -> dict[str, Any]:
@@ -90,7 +94,8 @@ def batch(place: str, numbers: Sequence[int] = (), out: Path | None = None) -> d
         `requests`, and `forget`, to be given to `untrain unlearn`.
 
     Raises:
-        BadArgument: they are of several kinds, or of one that cannot be joined.
+        BadArgument: they are of several kinds, or of one that cannot be joined; or the file is there.
+        BadData: a list that is not there, or no text.
     """
     with register(place) as book:
         known = book.requests()
@@ -109,6 +114,8 @@ def batch(place: str, numbers: Sequence[int] = (), out: Path | None = None) -> d
     elif len(kinds) == 1 and kinds <= set(SINGLE):
         if out is None:
             raise BadArgument(f"requests {', '.join(str(r.number) for r in chosen)} name lists; say by -o where the joined list is to be written")
+        if os.path.lexists(out):
+            raise BadArgument(f"-o {out.name} exists, and lists are not written over; give another name")
         disk.write(out, _joined([Path(part) for part in parts]).encode())
         forget = f"{kinds.pop()}:{out}"
     else:
@@ -120,9 +127,12 @@ def attach(place: str, numbers: Sequence[int], run: Path) -> list[dict[str, Any]
     """Say which run carried requests out, and what its audit found, once there is one.
 
     Raises:
-        BadArgument: the run was not made for one of them.
+        BadArgument: no request is named, or the run was not made for one of them.
         BadData: its record is EDITED, or its weights are not those of the record.
     """
+    if not numbers:
+        raise BadArgument(UNNAMED)
+    run = folder_of(run)
     record = read_record(run)
     facts = seal.edited(record)
     if facts:
@@ -199,7 +209,7 @@ def rollback(place: str, version: str, *, until: str, by: str, why: str) -> list
 def _after(place: str, *events: tuple[int | None, str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Write down events; the requests that they are of."""
     if not events:
-        raise BadArgument("no request is named; give their numbers")
+        raise BadArgument(UNNAMED)
     with register(place) as book:
         numbers = {event.request for event in book.add(*events)}
         return [told(r) for n, r in book.requests().items() if n in numbers]
@@ -212,7 +222,7 @@ def _known(known: Mapping[int, Request], number: int) -> Request:
 
 
 def _refuse_other(request: Request, record: Mapping[str, Any], in_full: str | None) -> None:
-    """Refuse a run that was not made for a request: by its classes, or by the kind and count of its list, which is what a record tells."""
+    """Refuse a run that was not made for a request: by its classes, or by the kind of its list, since a record tells no name of a list."""
     kind, _, what = request.forget.partition(":")
     asked = record["request"]
     if kind == "class":
@@ -234,7 +244,7 @@ def _joined(lists: Sequence[Path]) -> str:
     for path in lists:
         if not path.is_file():
             raise BadData(f"no file {path.name} that a request names; it is needed to join the lists")
-        lines |= dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        lines |= dict.fromkeys(line.strip() for line in disk.text(path).splitlines() if line.strip())
     return "\n".join(lines) + "\n"
 
 
