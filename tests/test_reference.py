@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -58,6 +59,26 @@ def test_a_folder_of_another_recipe_or_other_data_is_refused(two):
     for other in (Inputs(model="digits", data="digits", forget="class:4", epochs=2, device="cpu"), Inputs(model="digits", data="digits", forget="class:3", epochs=1, device="cpu")):
         with pytest.raises(BadArgument, match="models of another recipe, or trained on other data"):
             reference(other, folder, models=2)
+
+
+def test_a_folder_that_is_read_or_holds_other_things_is_refused(tmp_path):
+    """Models were written among the images, or into a run's folder."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"")
+    root, weights = tmp_path / "root", tmp_path / "weights.safetensors"
+    root.mkdir()
+    with pytest.raises(BadArgument, match=r"run holds other things, such as model\.safetensors"):
+        reference(ASKED, tmp_path / "run", models=1)
+    with pytest.raises(BadArgument, match="root is an input of this run"):
+        reference(replace(ASKED, data_root=root, weights=weights), root, models=1)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["model.safetensors"]
+    assert list(root.iterdir()) == []
+
+
+def test_models_that_saw_mirrored_images_are_others(two):
+    _, folder, _ = two
+    with pytest.raises(BadArgument, match="models of another recipe, or trained on other data"):
+        reference(replace(ASKED, mirror=True), folder, models=2)
 
 
 def test_the_cache_is_named_by_recipe_and_retained_data_and_not_by_their_number(cache):

@@ -97,6 +97,8 @@ CASES: list[tuple[int, Sequence[str], Sequence[str]]] = [
     (2, [*UNSIR[:4], "--data", "{}/nowhere", "--forget", "class:3", "--out", "{}/o"], ["nowhere", "digits"]),
     (2, ["unlearn", "retrain", *UNSIR[2:], "--epochs", "-1", "--out", "{}/o"], ["--epochs"]),
     (2, ["train", "--model", "digits", "--data", "digits", "--holdout-every", "1", "--out", "{}/o"], ["--holdout-every"]),
+    (2, ["train", "--model", "digits", "--data", "digits", "--holdout-every", "1349", "--out", "{}/o"], ["leaves none of 1348 training samples out"]),
+    (2, ["train", "--model", "digits", "--data", "digits", "--head", "nosuch", "--out", "{}/o"], ["no linear layer or convolution 'nosuch'"]),
     # Models.
     (5, [*UNSIR, "--out", "{}/o", "--weights", "{}/nowhere.safetensors"], ["nowhere.safetensors"]),
     (5, [*UNSIR, "--out", "{}/o", "--weights", "{}/truncated.safetensors"], ["truncated.safetensors", "get it anew"]),

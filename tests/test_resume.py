@@ -53,6 +53,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(verb: str, tmp_path: Path, capsys
 
     assert main([*arguments, "--out", str(out), "--seed", "5"]) == 2
     assert "seed was 0 and is 5" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(out), "--mirror"]) == 2
+    assert "mirror was null and is true" in capsys.readouterr().err
     with (out / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert main([*arguments, "--out", str(out)]) == 8

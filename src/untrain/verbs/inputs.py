@@ -121,8 +121,8 @@ class Inputs:
 
     @property
     def brought(self) -> dict[str, Any]:
-        """What images or sounds are brought to; of what is not named, the size alone is said to be None."""
-        return {"size": self.size} | {name: value for name in ("rate", "length") if (value := getattr(self, name)) is not None}
+        """What images or sounds are brought to, and whether they are mirrored; of what is not named, the size alone is said to be None."""
+        return {"size": self.size} | {name: value for name in ("rate", "length", "mirror") if (value := getattr(self, name)) is not None and value is not False}
 
     def paths(self) -> dict[str, Path]:
         """The folders and files that they name, by field."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def reference(
     models = models if models is not None else SHADOWS if shadows else ENOUGH
     refuse_below(models=(models, 4 if shadows else 1))
     if out is not None:
-        refuse_within(out, inputs.paths())
+        _refuse_place(out, inputs.paths())
     method = None if like is None else method_of(like)
     opened = inputs.open(say, trains="reference")
     split, source, given, ready = opened.split, opened.data, opened.model, opened.fit()
@@ -142,6 +142,20 @@ def reference(
         done["method"] = left_by(shadows_in(folder, inputs.model, source.classes, split, method)[0], ready.forget, given.norm, inputs.head)
         say(said_of_a_method(name_of(method), done["method"]))
     return done
+
+
+def _refuse_place(out: Path, inputs: Mapping[str, Path]) -> None:
+    """Refuse a folder that is read, lies in one that is, or holds other things and no model of this verb's.
+
+    Raises:
+        BadArgument: it is one.
+    """
+    refuse_within(out, inputs)
+    if any(path.exists() and out.exists() and path.samefile(out) for path in inputs.values()):
+        raise BadArgument(f"--out {out.name} is an input of this run; give another folder")
+    names = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.is_dir() else []
+    if names and not any(name.startswith("seed-") for name in names):
+        raise BadArgument(f"--out {out.name} holds other things, such as {sorted(names)[0]}, and no models of untrain reference; give another folder")
 
 
 def allows(m: int) -> str:

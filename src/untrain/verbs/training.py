@@ -49,6 +49,8 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
         source, engine, name = opened.data, opened.engine, inputs.words()["model"]
         opened.tell(say)
         taught, seed = opened.recipe, inputs.seed
+        if holdout_every is not None and holdout_every > len(source.train):
+            raise BadArgument(f"--holdout-every {holdout_every} leaves none of {len(source.train)} training samples out; give a smaller number")
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
         arguments = {"verb": "train", "recipe": about_recipe(taught), "data": source.sha256, **inputs.brought, "holdout_every": holdout_every, "seed": seed, "norm": inputs.norm}
         arguments |= {"code": dict(opened.code)} | machine(engine)
@@ -63,6 +65,9 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
                 if not isinstance(own, Norm) and getattr(source.train.batch(torch.tensor([0]))[0], "dtype", None) == torch.uint8:
                     raise BadArgument(f"no normalisation of {name} is known; give --norm imagenet, or --norm mean/std")
                 running.width_on(network, source.train.prepared(own))
+                if inputs.head is not None:
+                    # That there is one of this name, before any work is done.
+                    tuple(network.heads)
                 # To look is no training.
                 run.passes = 0
                 phase = taught.train(network, source.train[~held].prepared(own))
