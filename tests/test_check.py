@@ -177,6 +177,11 @@ def test_copies_are_sought_in_every_other_part():
     answer = copies(split)
     assert {(p["kind"], p["other"]["part"]) for p in answer["pairs"]} == {("near", "holdout"), ("exact", "valid")}
     assert answer["looked"]["holdout"] == {"looked": 4, "of": 4}
+    # Each image stays behind once, whatever number of others it is near to.
+    answer = copies(split, near=0.01)
+    others = sum(seen["of"] for part, seen in answer["looked"].items() if part != "forget")
+    assert answer["images"] <= others < answer["exact"] + answer["near"]
+    assert answer["images"] == len({(p["other"]["part"], p["other"]["at"]) for p in answer["pairs"]})
 
 
 def test_flat_images_are_near_to_none_and_exact_copies_all_the_same():

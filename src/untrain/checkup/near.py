@@ -38,7 +38,7 @@ class Place:
 
 
 def near_copies(split: Split, near: float | None, until: float) -> dict[str, Any]:
-    """Copies of what is to be forgotten in every other part: `exact` by the hash of decoded pixels, `near` by correlation.
+    """Copies of what is to be forgotten in every other part: pairs that are `exact` by the hash of decoded pixels, or `near` by correlation, and how many `images` stay behind.
 
     The parts are gone through once, in pieces and in a fixed shuffled order; memory holds the forgotten images' small pictures and one piece.
     Time: about one second for seven million pairs on one core, and the reading of the images.
@@ -48,7 +48,7 @@ def near_copies(split: Split, near: float | None, until: float) -> dict[str, Any
         near: The threshold; None for the usual one.
         until: When to stop, on `time.perf_counter`.
     """
-    none: dict[str, Any] = {"threshold": near, "exact": 0, "near": 0, "pairs": [], "looked": {}, "skipped": None}
+    none: dict[str, Any] = {"threshold": near, "exact": 0, "near": 0, "images": 0, "pairs": [], "looked": {}, "skipped": None}
     pieces = list(_pieces(split))
     gone = [rows for part, rows in pieces if part == "forget"]
     hashes: dict[bytes, int] = {}
@@ -72,9 +72,11 @@ def near_copies(split: Split, near: float | None, until: float) -> dict[str, Any
     side = sought.pictures.shape[-1]
     threshold = near if near is not None else NEAR if side >= 16 else NEAR_TINY
     looked, counts, pairs = Counter({"forget": len(places)}), Counter[str](), list[dict[str, Any]]()
+    behind = set[Place]()
 
     def note(kind: str, mine: int, other: Place, correlation: float) -> None:
         counts[kind] += 1
+        behind.add(other)
         if len(pairs) < LISTED:
             pairs.append({"kind": kind, "correlation": correlation, "forget": _called(split, Place("forget", mine)), "other": _called(split, other)})
 
@@ -91,7 +93,7 @@ def near_copies(split: Split, near: float | None, until: float) -> dict[str, Any
         looked[part] += len(rows)
     pairs.sort(key=lambda p: (-p["correlation"], p["other"]["part"], p["other"]["at"]))
     seen = {part: {"looked": looked[part], "of": len(samples)} for part, samples in split.parts.items() if len(samples)}
-    return {"threshold": threshold, "exact": counts["exact"], "near": counts["near"], "pairs": pairs, "looked": seen, "skipped": None}
+    return {"threshold": threshold, "exact": counts["exact"], "near": counts["near"], "images": len(behind), "pairs": pairs, "looked": seen, "skipped": None}
 
 
 def _pieces(split: Split, rows: int = 256) -> Iterator[tuple[str, Tensor]]:

@@ -261,13 +261,16 @@ def answers(found: Mapping[str, Any]) -> None:
         say(f"copies: not looked for: {copies['skipped']}")
     else:
         seen = ", ".join(f"{part} {n['looked']:,} of {n['of']:,}" for part, n in copies["looked"].items())
-        say(f"copies: {copies['exact']} exact and {copies['near']} near (correlation {copies['threshold']} or more over flips and small shifts) stay behind; looked at {seen}")
+        told = f"{copies['exact']} exact and {copies['near']} near (correlation {copies['threshold']} or more over flips and small shifts)"
+        many = f", pairs with {copies['images']:,} image{'s' if copies['images'] != 1 else ''}" if copies["images"] else ""
+        say(f"copies: {told} stay behind{many}; looked at {seen}")
         say("        crops, turned images and other photographs of the same thing are not found")
         pairs = [(p["kind"], f"{p['correlation']:.3f}", _place(p["forget"]), _place(p["other"])) for p in copies["pairs"][:20]]
         if pairs:
             draw(table(("copy", "correlation", "is to be forgotten", "stays behind"), pairs, right=False))
         if len(copies["pairs"]) > len(pairs):
-            say(f"        {copies['exact'] + copies['near'] - len(pairs)} further pairs: --json lists them, --pages FILE shows them")
+            listed = "them" if len(copies["pairs"]) == copies["exact"] + copies["near"] else f"{len(copies['pairs']):,} in all"
+            say(f"        {copies['exact'] + copies['near'] - len(pairs):,} further pairs: --json lists {listed}, --pages FILE shows pictures")
     say(f"hold-out: {held['count']:,} samples" if held["count"] else "hold-out: none; name one by --holdout")
     for impossible, fact in ((True, "impossible"), (False, "says less")):
         without: dict[str, list[str]] = {}
