@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -18,6 +19,7 @@ from untrain.cli.ending import failed, flushed, guarded
 from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, TriggerClass, TriggerName, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.cli.keeping import cache, key, sign
 from untrain.cli.ledger import ledger
+from untrain.cli.places import meant
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument
 from untrain.core.processors import cap
@@ -128,7 +130,7 @@ def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int
             mark = record["run"]["marks"][0]
             fact = "what was to be forgotten is named as before" if mark == "remembers" else f"it is {mark}"
             show.say(f"{fact}; before running it again: {record['run']['advice']}")
-        show.say(f"how far it did is not known before `untrain audit {out}`")
+        show.say(f"how far it did is not known before `untrain audit {quote(str(out))}`")
         show.say(str(out / RECORD))
     return 0
 
@@ -194,7 +196,7 @@ def reference(
         rows = [(m["file"], "now" if m["trained"] else "before", f"{m['retained']:.1%}") for m in told["models"]]
         if rows:
             show.draw(show.table(("model", "trained", "accuracy on what is retained"), rows))
-            show.say(f"untrain audit RUN --{'shadows' if shadows else 'retrained'} {told['folder']}")
+            show.say(f"untrain audit RUN --{'shadows' if shadows else 'retrained'} {quote(told['folder'])}")
     return 0
 
 
@@ -363,6 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cap()
         if any("\0" in token for token in tokens):
             raise BadArgument("an argument holds a zero byte, which no name can; leave it out")
+        tokens = meant(tokens)
         _refuse_unknown_method(tokens)
         done = app(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         code = done if isinstance(done, int) else 0

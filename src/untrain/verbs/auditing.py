@@ -21,13 +21,13 @@ from untrain.core.network import exits_of
 from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.evidence.listed import judged, judged_exit
-from untrain.evidence.verdict import ANSWERED
+from untrain.evidence.verdict import ANSWERED, what
 from untrain.sources import cache
 from untrain.sources import request as forgetting
 from untrain.sources.card import CARD, card
 from untrain.sources.forms import finding
 from untrain.verbs.about import is_foreign
-from untrain.verbs.folder import locked, noted_inputs, read_record, sweep
+from untrain.verbs.folder import folder_of, locked, noted_inputs, read_record, sweep
 from untrain.verbs.given import code_of, given_model, name_at
 from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import pictures
@@ -89,7 +89,7 @@ def audit(
         The record.
     """
     with files.watching():
-        return _audited(run, retrained, elsewhere, skip, beside_shadows(also, shadows), shadows, trigger, show_images, progress, say)
+        return _audited(folder_of(run), retrained, elsewhere, skip, beside_shadows(also, shadows), shadows, trigger, show_images, progress, say)
 
 
 def beside_shadows(also: Sequence[str], shadows: Path | None) -> tuple[str, ...]:
@@ -135,6 +135,8 @@ def _audited(
     if given.sha256 != record["model"]["sha256"]:
         raise BadData(f"{given.origin} is not the original of the run, {record['model']['origin']} (sha256 differs); name it by --weights")
     split = _split_again(record, opened)
+    if "forget" in others and record["request"]["classes"]:
+        refuse_other_classes(record, opened)
     unlearned = filled(inputs.model, source.classes, path)
     references = [reference(p, inputs.model, source.classes, split) for p in weights_in(retrained)]
     if any(r.sha256 == record["output"]["sha256"] for r in references):
@@ -165,6 +167,16 @@ def refuse_edited(record: Mapping[str, Any], name: str) -> None:
     facts = seal.edited(record) if "seal" in record else []
     if facts:
         raise BadData(f"the record in {name} is EDITED: {'; '.join(facts)}; make the run anew")
+
+
+def refuse_other_classes(record: Mapping[str, Any], opened: Opened) -> None:
+    """Refuse a request for other classes than those that a run was made to forget: a run is asked about what it did.
+
+    Raises:
+        BadArgument: it is one.
+    """
+    if list(opened.split.classes) != record["request"]["classes"]:
+        raise BadArgument(f"--forget {forgetting.shown(opened.inputs.asked)}: the run was made to forget {what(record['request'])}; leave --forget out, or make another run")
 
 
 def look_again(record: dict[str, Any], opened: Opened, unlearned: nn.Module) -> None:

@@ -9,7 +9,7 @@ from untrain.core import files
 from untrain.core.errors import BadArgument, wall
 from untrain.evidence import seal
 from untrain.report.page import render
-from untrain.verbs.folder import read_record, sweep
+from untrain.verbs.folder import folder_of, read_record, sweep
 from untrain.verbs.run_files import PAGE, refuse_unwritable
 
 
@@ -23,6 +23,7 @@ def report(run: Path, out: Path | None = None) -> tuple[Path, list[str]]:
     Returns:
         The page's path, and what in the record was edited: a fact each.
     """
+    run = folder_of(run)
     record = read_record(run)
     sweep(run)
     page = out or run / PAGE

@@ -10,7 +10,7 @@ from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData, Resources
 from untrain.evidence import seal, signature
 from untrain.evidence.signature import Public, Secret
-from untrain.verbs.folder import locked, read_record
+from untrain.verbs.folder import folder_of, locked, read_record
 from untrain.verbs.run_files import RECORD, WEIGHTS, refuse_unwritable
 
 SIGNATURE = f"{RECORD}.minisig"
@@ -50,6 +50,7 @@ def sign(run: Path, *, key: Path, role: str = "") -> dict[str, str]:
     Raises:
         BadData: the record is EDITED, the weights are not those of the record, or there is no such key.
     """
+    run = folder_of(run)
     record = read_record(run)
     with locked(run):
         data = (run / RECORD).read_bytes()

@@ -15,7 +15,7 @@ from untrain.evidence import seal
 from untrain.report.page import render
 from untrain.sources.card import CARD, card
 from untrain.verbs.chaining import beside
-from untrain.verbs.folder import noted_inputs, read_record
+from untrain.verbs.folder import folder_of, noted_inputs, read_record
 from untrain.verbs.inputs import Inputs, Say, unsaid
 from untrain.verbs.private import kept
 from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, weights_in
@@ -68,6 +68,7 @@ def verify(
     Returns:
         `edited`, whether something differs, and `looks`: what was looked at, each with `what`, `found` and `said`.
     """
+    run = folder_of(run)
     record = read_record(run)
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
     looks = [_record(run, record), *_signature(run, key)]
@@ -75,7 +76,7 @@ def verify(
         looks += [_weights(run, record), *_drawn(run, record), *_chain(run, record), *_references(record, retrained)]
     inputs = None if any(look.found == "differs" for look in looks) else _inputs(run, record, others, looks)
     if inputs is not None:
-        looks += _originals(record, inputs, say)
+        looks += _originals(record, inputs, others, say)
     if replay is not None and record["command"][:1] == ["audit"]:
         looks.append(Look("replay", "not looked at", "no run of untrain's made the model"))
     elif replay is not None and record["command"][:1] == ["debias"] and not str(record["request"].get("bias")).startswith("flip:"):
@@ -185,7 +186,9 @@ def _said(record: Mapping[str, Any], name: str) -> str | None:
     return command[command.index(f"--{name}") + 1] if f"--{name}" in command[:-1] else None
 
 
-def _originals(record: Mapping[str, Any], inputs: Inputs, say: Say) -> Iterator[Look]:
+def _originals(record: Mapping[str, Any], inputs: Inputs, others: Mapping[str, Any], say: Say) -> Iterator[Look]:
+    from untrain.verbs.auditing import refuse_other_classes
+
     opened = inputs.open(say, code=record.get("code", {}))
     asked: dict[str, tuple[Callable[[], str], Mapping[str, Any]]] = {
         "data": (lambda: opened.data.sha256, record["data"]),
@@ -197,6 +200,8 @@ def _originals(record: Mapping[str, Any], inputs: Inputs, say: Say) -> Iterator[
         except (BadArgument, BadData, MissingExtra) as error:
             yield Look(what, "not looked at", f"not at hand: {' '.join(str(error).split())[:160]}")
             continue
+        if what == "data" and same and "forget" in others and record["request"]["classes"]:
+            refuse_other_classes(record, opened)
         yield Look(
             what, "same" if same else "differs", "sha256" if same else f"sha256 is not that of the record; name where they lie by --{'data' if what == 'data' else 'weights'}"
         )

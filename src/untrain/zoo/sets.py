@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from untrain.core import disk
 from untrain.core.data import CropFlip, Data, Samples
 from untrain.core.errors import BadData, MissingExtra
 from untrain.core.files import cache_root
@@ -24,7 +25,7 @@ KNOWN = ("digits", "cifar10", "cifar100")
 def data_root() -> Path | None:
     """The folder named by UNTRAIN_DATA, if any."""
     named = os.environ.get("UNTRAIN_DATA")
-    return Path(named) if named else None
+    return Path(disk.at_home(named)) if named else None
 
 
 def load(name: str, root: Path | None = None) -> Data:
