@@ -74,6 +74,16 @@ def test_rows_say_what_they_see_and_what_they_leave_open():
     assert min(r.left for r in reaches(audits(np.random.default_rng(0), 8, unlearned=0.9))) > 1
 
 
+def test_beside_an_original_without_a_number_nothing_is_said_of_what_is_left():
+    """An infinite way would leave none of it."""
+    for worst in (None, float("inf"), float("nan")):
+        made = audits(np.random.default_rng(0), 5, unlearned=0.9)
+        for entry in made:
+            for row in entry["rows"]:
+                row["values"]["original"][0]["value"] = worst
+        assert [(r.original, r.left) for r in reaches(made)] == [(None, None)] * 3
+
+
 def test_of_honest_models_none_is_found_in_turn_and_one_that_knows_is():
     rng = np.random.default_rng(1)
     # Closer to each other than a row's smallest spread: none can be found by chance.

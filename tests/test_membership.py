@@ -427,6 +427,28 @@ def test_scores_turned_round_are_unlike(split, original, retrained):
     assert set(found["flagged"]) == {"membership", "membership, calibrated"}
 
 
+def test_a_trace_that_a_rank_test_finds_is_named_though_fewer_are_named_than_by_retrained_models():
+    """Else a method that only spoils its answers on the list would be called unlike, and the trace told by no word: of classes what knows more comes first too."""
+
+    def row(name, values):
+        return {
+            "name": name,
+            "unit": "share",
+            "knows": 1,
+            "values": {column: [{"low": None, "high": None, "n": 200, "beyond": False} | v for v in vs] for column, vs in values.items()},
+        }
+
+    answers = row("forgotten, training", {"original": [{"value": 1.0}], "unlearned": [{"value": 0.2}], "retrained": [{"value": v} for v in (0.9, 0.91, 0.92, 0.9, 0.9)]})
+    told = {}
+    for side, auc in (("more", 0.75), ("none", 0.5), ("less", 0.25)):
+        tested = {"value": auc, "low": auc - 0.05, "high": auc + 0.05, "p": 1.0 if side == "none" else 1e-8, "least": 0.1}
+        entries = [{"name": "accuracy", "skipped": None, "rows": [answers]}, {"name": "membership", "skipped": None, "rows": [row("membership", {"unlearned": [tested]})]}]
+        found = listed.judge_list(entries, 200)
+        told[side] = found["code"], found["flagged"]
+        assert (f"AUC {auc:.2f}" in found["sentence"]) == (side != "none")
+    assert told == {"more": ("RESIDUE", ["membership"]), "none": ("UNLIKE", ["forgotten, training"]), "less": ("UNLIKE", ["forgotten, training", "membership"])}
+
+
 def test_what_was_measured_of_false_alarms_is_what_is_said():
     """The record of docs/membership.md: .05 and .01 within the 99.9 % bounds of its draws, and what knows is found from 10 samples on, but for random labels."""
     found = json.loads((Path(__file__).parent.parent / "benchmarks" / "records" / "membership-truth.json").read_text())

@@ -5,6 +5,7 @@ All of it is made of the rows when it is asked for; the verdict does not hang on
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,8 @@ def reaches(audits: list[dict[str, Any]], of: int = 1) -> list[Reach]:
         whole = [key for key in family.rows if table.value(key, "unlearned") and len(table.numbers(key, "retrained")) >= 2]
         for key in whole:
             row, references, original = table.rows[key], table.numbers(key, "retrained"), table.number(key, "original")
+            # To an original of no number no way leads, and none of it would be left.
+            original = None if original is not None and not math.isfinite(original) else original
             value, knows, floor = table.numbers(key, "unlearned")[0], int(row["knows"]), floor_of(row["unit"])
             mean = sum(references) / len(references)
             way = None if original is None else (original - mean) * knows

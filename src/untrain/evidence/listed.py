@@ -109,7 +109,7 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
     sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL / of) if tests[n]["original"] > 0.5]
     more, less = ([n for n in hit if tests[n]["side"] == side] for side in ("more", "less"))
     code, reasons, flagged = found["code"], list(found["reasons"]), list(found["flagged"])
-    if code in ("RESIDUE", "INCONCLUSIVE", "NO_RESIDUE") and more:
+    if code in ("RESIDUE", "UNLIKE", "INCONCLUSIVE", "NO_RESIDUE") and more:
         reasons = (reasons if code == "RESIDUE" else []) + [_said(n, rows[n], tests[n]) for n in more]
         code, flagged = "RESIDUE", [*(flagged if code == "RESIDUE" else []), *more]
     elif code in ("UNLIKE", "INCONCLUSIVE", "NO_RESIDUE") and less:
