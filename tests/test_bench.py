@@ -14,12 +14,13 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from untrain.bench import grid, picture, table
+from untrain.bench import __main__ as bench
+from untrain.bench import grid, judging, picture, table
 from untrain.bench.scenario import Cell, Scenario
 from untrain.cli import main
 from untrain.core import discover
-from untrain.core.errors import BadArgument, Diverged
-from untrain.evidence import record
+from untrain.core.errors import BadArgument, BadData, Diverged
+from untrain.evidence import record, seal
 from untrain.verbs.inputs import Inputs
 from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import digits
@@ -163,6 +164,108 @@ def test_a_cell_with_a_record_is_not_run_again(tmp_path):
     assert {p.name: p.read_bytes() for p in scenario.records.iterdir()} == before
     codes = {json.loads(b)["method"]["name"]: json.loads(b)["verdict"]["code"] for b in before.values()}
     assert codes == {"headonly": "SUPPRESSED", "nothing": "UNCHANGED"}
+
+
+def test_a_cell_is_run_and_audited_with_the_head_and_on_the_device_that_its_scenario_names(tmp_path, monkeypatch):
+    """Whatever runs is told the same as the command of its record says."""
+    told = []
+
+    def unlearn(module, split, method, **how):
+        told.append(how)
+        return run(module, split, method, **how)
+
+    def audit(model, split, audits, **how):
+        told.append(how)
+        return ask(model, split, audits, **how)
+
+    run, ask = grid.unlearn, grid.audit
+    monkeypatch.setattr(grid, "unlearn", unlearn)
+    monkeypatch.setattr(grid, "audit", audit)
+    path = tmp_path / "headed.toml"
+    path.write_text('head = "linear"\ndevice = "cpu"\n' + DIGITS.replace('"headonly", "nothing"', '"nothing"') + 'audits = ["accuracy"]\n')
+    scenario = Scenario.read(path)
+    assert grid.run(scenario, say=lambda _: None) == 1
+    (made,) = table.read(scenario.records)
+    assert made["command"][made["command"].index("--head") + 1] == "linear"
+    assert made["model"]["origin"] == "bundled"
+    monkeypatch.setattr(grid, "keep_reference", lambda path, module, about: path.parent.mkdir(parents=True, exist_ok=True))
+    nothing = discover.settings("nothing")
+    monkeypatch.setattr(discover, "settings", lambda *_: nothing)
+    grid.reference(scenario, "class:3", 0)
+    assert [(how["head"], how["device"]) for how in told] == [("linear", "cpu")] * 3
+
+
+def test_two_scenarios_that_lie_in_one_folder_keep_what_is_half_done_apart(tmp_path, monkeypatch):
+    """Retrained without a class of the same number, one may be killed before the other begins."""
+    stores = []
+
+    def unlearn(*_, store, **how):
+        stores.append(store)
+        raise Diverged("enough is known")
+
+    monkeypatch.setattr(grid, "unlearn", unlearn)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(DIGITS)
+        with pytest.raises(Diverged):
+            grid.reference(Scenario.read(tmp_path / f"{name}.toml"), "class:3", 0)
+    assert len(set(stores)) == 2
+
+
+@pytest.mark.parametrize("shard", ["2/2", "0/0", "1", "a/2", "-1/2", "0/2/4"])
+def test_a_shard_that_is_none_is_refused_and_leaves_no_cell_out(shard, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(DIGITS)
+    with pytest.raises(BadArgument, match="shard"):
+        bench.run(path, shard=shard)
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('nrom = "cifar10"\n' + DIGITS, "says nrom, which nothing reads"),
+        ("seed = 3\n" + DIGITS, "says seed, which nothing reads"),
+        (DIGITS + 'adits = ["accuracy"]\n', "says adits in a block of cells, which nothing reads"),
+        (DIGITS + '[[chains]]\nsetting = "nothing"\nclasses = [1]\nseeds = [0]\n', "says seeds in a block of chains, which nothing reads"),
+        ('head = "exit1,deep"\n' + DIGITS, "names the exits exit1,deep, and a cell looks at one answer"),
+    ],
+)
+def test_a_word_that_nothing_reads_is_refused(text, said, tmp_path):
+    path = tmp_path / "typo.toml"
+    path.write_text(text)
+    with pytest.raises(BadArgument, match=said):
+        Scenario.read(path)
+
+
+@pytest.fixture(scope="module")
+def exits(tmp_path_factory):
+    """A sealed record of a network with exits, whose verdicts are of before."""
+    found = record.loads(next(iter(sorted((ROOT / "benchmarks" / "records" / "methods-digits").glob("headonly*.json")))).read_bytes())
+    stale = found["verdict"] | {"code": "NO_RESIDUE", "sentence": "as it was"}
+    found |= {"verdict": stale, "exits": [{"name": "early", "audits": found["audits"], "verdict": stale}]}
+    return seal.sealed(found)
+
+
+def test_a_record_that_is_judged_again_holds_together_as_one_that_was_just_made(exits, tmp_path):
+    path = tmp_path / "deep" / "record.json"
+    path.parent.mkdir()
+    path.write_bytes(record.dumps(exits))
+    (tmp_path / "speeds.json").write_text("{}")
+    assert seal.edited(exits)
+    assert judging.rejudge(tmp_path) == {("NO_RESIDUE", "SUPPRESSED"): 1}
+    found = record.read(path)
+    assert seal.edited(found, path.read_bytes()) == []
+    assert found["exits"][0]["verdict"]["code"] == "SUPPRESSED"
+    assert judging.again(found) == found
+
+
+def test_a_record_that_was_edited_gets_no_seal_by_being_judged_again(exits, tmp_path):
+    path = tmp_path / "record.json"
+    data = record.dumps(exits | {"seed": 99})
+    path.write_bytes(data)
+    with pytest.raises(BadData, match=r"record\.json in .* was edited"):
+        judging.rejudge(path)
+    assert path.read_bytes() == data
 
 
 def test_a_method_that_asks_how_the_original_came_about_is_told_and_no_other(tmp_path, monkeypatch):

@@ -15,13 +15,16 @@ def run(scenario: Path, *, shard: str = "0/1") -> None:
 
     Args:
         scenario: A scenario, TOML.
-        shard: `i/n`: every n-th cell from the i-th.
+        shard: `i/n`: every n-th cell from the i-th, the first of which is 0.
     """
     from untrain.bench import grid
     from untrain.bench.scenario import Scenario
+    from untrain.core.errors import BadArgument
 
-    i, n = (int(part) for part in shard.split("/"))
-    grid.run(Scenario.read(scenario), shard=(i, n))
+    i, _, n = shard.partition("/")
+    if not (i.isdecimal() and n.isdecimal()):
+        raise BadArgument(f"--shard {shard}: write i/n, as in 0/4 to 3/4")
+    grid.run(Scenario.read(scenario), shard=(int(i), int(n)))
 
 
 @app.command

@@ -19,8 +19,7 @@ from untrain.bench.scenario import Cell, Scenario, by_class, tagged
 from untrain.core import discover, files
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Data, Split
-from untrain.core.errors import Diverged
-from untrain.core.model import Model
+from untrain.core.errors import BadArgument, Diverged
 from untrain.core.unlearn import Result, describe, unlearn
 from untrain.evidence import record
 from untrain.evidence.listed import judged
@@ -51,10 +50,12 @@ def reference(scenario: Scenario, forget: str, seed: int) -> Path:
     data, model = opened.data, opened.model.module
     split = requested(data, forget)
     recipe = _recipe(inputs, data)
-    state = scenario.folder / "references" / f".{path.stem}"
-    result = unlearn(model, split, discover.settings("retrain"), seed=seed, recipe=recipe, precision=inputs.precision, store=state)
+    # Beside the weights: models of other scenarios are retrained without classes of the same numbers.
+    state = path.with_name(f".{path.stem}")
+    how: dict[str, Any] = {"precision": inputs.precision, "head": inputs.head, "device": opened.device}
+    result = unlearn(model, split, discover.settings("retrain"), seed=seed, recipe=recipe, store=state, **how)
     keep_reference(path, result.model, {"recipe": asdict(recipe), "seed": seed, "precision": inputs.precision, "passes": result.passes, "seconds": result.seconds})
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)
     return path
 
 
@@ -72,7 +73,12 @@ def run(scenario: Scenario, *, shard: tuple[int, int] = (0, 1), say: Callable[[s
         scenario: The grid.
         shard: (i, n): every n-th cell from the i-th.
         say: Told of each cell.
+
+    Raises:
+        BadArgument: a shard that is none of n.
     """
+    if not 0 <= shard[0] < shard[1]:
+        raise BadArgument(f"shard {shard[0]}/{shard[1]} is none: write i/n, with i from 0 to n - 1")
     mine = set(scenario.cells[shard[0] :: shard[1]])
     subjects: dict[int, Subject] = {}
     held: dict[Any, Any] = {}
@@ -101,30 +107,31 @@ def run_cell(cell: Cell, scenario: Scenario, subjects: dict[int, Subject], held:
     paths = scenario.references(cell.asked)
     retrained = [_once(held, path, partial(filled, inputs.model, data.classes, path)) for path in paths]
     recipe = _recipe(inputs, data) if "recipe" in cell.method.needs else None
-    result = _forgotten(cell, data, given, recipe, held)
+    result = _forgotten(cell, opened, recipe, held)
     found = record.compose(
         describe(result),
         command=cell.command,
         request=request(cell.forget, split) | ({"after": list(cell.after)} if cell.after else {}),
-        model=about_model(given) | {"origin": "published checkpoint" if inputs.weights is None else inputs.weights.name, "sha256": files.weights_hash(model.state_dict())},
+        model=about_model(given) | {"sha256": files.weights_hash(model.state_dict())},
         data=about_data(data, split),
         output={"file": "model.safetensors", "sha256": files.weights_hash(result.model.state_dict())},
     )
     found["references"] = [{"column": "retrained", "file": p.name, "sha256": files.sha256(p), "about": _about(p)} for p in paths]
     audits = [discover.lookup("audits", name)() for name in cell.audits or discover.usual()]
-    said = audit(result.model, split, audits, original=model, retrained=retrained, norm=norm, subjects=subjects)
+    said = audit(result.model, split, audits, original=model, retrained=retrained, norm=norm, head=inputs.head, device=opened.device, subjects=subjects)
     subjects.pop(id(result.model))
     found["audits"] = record.finite(said)
     found["verdict"] = record.finite(judged(found))
     return found
 
 
-def _forgotten(cell: Cell, data: Data, given: Model, recipe: Recipe | None, held: dict[Any, Any]) -> Result:
+def _forgotten(cell: Cell, opened: Opened, recipe: Recipe | None, held: dict[Any, Any]) -> Result:
     """What the cell's run leaves: in a chain, from what the runs before it left."""
-    model, norm = given.module, given.norm
+    model, asked = opened.model.module, cell.inputs
+    how: dict[str, Any] = {"precision": asked.precision, "norm": opened.model.norm, "head": asked.head, "device": opened.device}
 
     def run(module: nn.Module, forget: str) -> Result:
-        return unlearn(module, requested(data, forget), cell.method, seed=cell.inputs.seed, precision=cell.inputs.precision, norm=norm, recipe=recipe)
+        return unlearn(module, requested(opened.data, forget), cell.method, seed=asked.seed, recipe=recipe, **how)
 
     for i in range(1, len(cell.after) + 1):
         key = (cell.setting, cell.changes, cell.inputs, cell.after[:i])

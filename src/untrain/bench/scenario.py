@@ -48,6 +48,7 @@ from typing import Any
 from untrain.core import discover, files
 from untrain.core.errors import BadArgument
 from untrain.core.method import Method
+from untrain.core.network import exits_of
 from untrain.core.settings import read_settings
 from untrain.verbs.about import flags, setting_flags
 from untrain.verbs.inputs import Inputs
@@ -137,10 +138,11 @@ class Scenario:
         """Read a scenario from TOML.
 
         Raises:
-            BadArgument: not a scenario.
+            BadArgument: not a scenario, a word in it that nothing reads, or several exits.
         """
         try:
             found = tomllib.loads(path.read_text(encoding="utf-8"))
+            _refuse_unread(found, path.name)
             cells = [*_blocks(found, path.parent), *_chains(found)]
         except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
             raise BadArgument(f"{path.name} is not a scenario: {error}") from error
@@ -200,6 +202,24 @@ def _inputs(found: dict[str, Any], seed: int) -> Inputs:
     if "weights" in named:
         named["weights"] = Path(named["weights"])
     return Inputs(model=named.pop("model"), data=named.pop("data"), precision=named.pop("precision"), seed=seed, **named)
+
+
+_WORDS = {
+    "cells": ("settings", "files", "classes", "lists", "seeds", "audits", "sweep"),
+    "chains": ("setting", "classes", "seed", "audits"),
+}
+"""What blocks say."""
+
+
+def _refuse_unread(found: dict[str, Any], name: str) -> None:
+    """Refuse a word that nothing reads: a cell would run without what it was to change."""
+    known = ({*_DEFAULTS} - {"seed", "forget"}) | {"references", *_WORDS}
+    unread = [word for word in found if word not in known]
+    unread += [f"{word} in a block of {kind}" for kind, words in _WORDS.items() for block in found.get(kind, ()) for word in block if word not in words]
+    if unread:
+        raise BadArgument(f"{name} says {unread[0]}, which nothing reads; see the words in untrain.bench.scenario")
+    if len(exits_of(found.get("head"))) > 1:
+        raise BadArgument(f"{name} names the exits {found['head']}, and a cell looks at one answer; name the head that counts")
 
 
 def _settings(method: Method) -> str:
