@@ -109,7 +109,7 @@ CASES = {
         retrained=(11, 12, 13, 14, 15),
         ladders=("unsir", f"unsir floor={LONG}"),
     ),
-    "cifar10": Case("CIFAR-10, our ResNet-20", "cifar10", "resnet20", "original_s10", 10, (8,), (3,), CIFAR, beside=("cifar10/retrain_{}_s0",), audits=AUDITS[:3]),
+    "cifar10": Case("CIFAR-10, our ResNet-20", "cifar10", "resnet20", "original_s10", 10, (8,), (3,), CIFAR, beside=("cifar10/retrain_{}_s0", "tuning/retrain_{}_s11"), audits=AUDITS[:3]),
 }
 
 
@@ -126,7 +126,8 @@ def measured(case: Case, label: int, wanted: list[tuple[str, int]]) -> Iterator[
     held = torch.arange(len(data.train)) % case.every == case.every - 1
     split = Split.by_class(data.train[~held], data.train[held], forget=[label])
     original, recipe = given(TUNING / case.weights, case.network, data.classes), recipe_for(case.network, data.classes)
-    known = next((line for line in read(RECORD)["lines"] if (line["case"], line["class"]) == (case.data, label)), None)
+    lines = [line for line in read(RECORD)["lines"] if (line["case"], line["class"]) == (case.data, label)]
+    known = next((line for line in lines if len(beside(line)) == len(case.retrained) + len(case.beside)), None)
     retrained = [] if known else references(case, label, split)
     audits, subjects = [discover.lookup("audits", name)() for name in case.audits], {}  # type: ignore[var-annotated]
     for text, seed in wanted:
@@ -150,6 +151,11 @@ def measured(case: Case, label: int, wanted: list[tuple[str, int]]) -> Iterator[
         known = known or line
         # What the models beside it show is measured once, with the first line.
         yield line | {part: {name: known[part].get(name, {}) | columns for name, columns in line[part].items()} for part in ("rows", "attacks")}
+
+
+def beside(line: dict[str, Any]) -> list[float]:
+    """What the retrained models that a line was measured with show to one image; there may be more of them now."""
+    return list(line["rows"]["one-shot prototype"]["retrained"])
 
 
 def references(case: Case, label: int, split: Split) -> list[nn.Module]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from asked import read
-from deep import CASES, HERE, RECORD
+from deep import CASES, HERE, RECORD, beside
 
 from untrain.evidence.statistics import limit
 
@@ -27,8 +27,8 @@ JUDGED = tuple(COLUMNS)[1:]
 
 
 def band(values: list[float]) -> tuple[float, float] | None:
-    """What retrained models leave for one more of them, 95 % of the time; None of one alone."""
-    return (limit(values, -1, level=0.025), limit(values, +1, level=0.025)) if len(values) > 1 else None
+    """What retrained models leave for one more of them, 95 % of the time; None of one or two, which say next to nothing of their spread."""
+    return (limit(values, -1, level=0.025), limit(values, +1, level=0.025)) if len(values) > 2 else None
 
 
 def mean(lines: list[dict[str, Any]], row: str, column: str = "unlearned") -> float:
@@ -47,20 +47,21 @@ def cell(values: list[float], within: tuple[float, float] | None) -> str:
 def table(lines: list[dict[str, Any]]) -> str:
     """A class's ladder: the original, the retrained, and each setting, mean over its seeds."""
     heads = ["setting", "seeds", *COLUMNS.values(), "barrier", "turned", "passes", "seconds"]
-    first = lines[:1]
-    bands = {row: band(first[0]["rows"][row]["retrained"]) for row in JUDGED}
+    first = [max(lines, key=lambda line: len(beside(line)))]
+    bands = {row: band(first[0]["rows"].get(row, {}).get("retrained", [])) for row in JUDGED}
     far = ("loss barrier to the original", "filters turned from the original's")
 
     def row(name: str, seeds: str, some: list[dict[str, Any]], column: str, cost: list[str]) -> str:
-        measured = {r: [v for line in some for v in line["rows"].get(r, {}).get(column, [])] for r in JUDGED}
+        measured = {r: [v for line in some for v in line["rows"].get(r, {}).get(column, [])] for r in (*JUDGED, *far)}
         shown = [f"{mean(some, 'retained, held out', column):.1%}", *(cell(measured[r], None if column == "retrained" else bands[r]) if measured[r] else "" for r in JUDGED)]
-        return f"| {' | '.join([name, seeds, *shown, *(f'{mean(some, r, column):.2f}' for r in far), *cost])} |"
+        return f"| {' | '.join([name, seeds, *shown, *(f'{mean(some, r, column):.2f}' if measured[r] else '' for r in far), *cost])} |"
 
     spread = [f"{max(0.0, b[0]):.3f} to {min(1.0, b[1]):.3f}" if b else "" for b in bands.values()]
+    drawn = [f"| their band | | | {' | '.join(spread)} | | | | |"] if any(spread) else []
     rows = [
         row("original", "", first, "original", ["", ""]),
         row(f"retrained, mean of {len(first[0]['rows'][JUDGED[0]]['retrained'])}", "", first, "retrained", ["", ""]),
-        f"| their band | | | {' | '.join(spread)} | | | | |",
+        *drawn,
     ]
     for text in dict.fromkeys(line["setting"] for line in lines):
         mine = [line for line in lines if line["setting"] == text]
@@ -102,7 +103,8 @@ def panel(title: str, under: str, ticks: list[tuple[float, str]], lines: dict[st
 
 def figure(lines: list[dict[str, Any]], base: str, long: str) -> str:
     """Retained accuracy and recovery against alpha, for the usual repair and a longer one, and against passes at one alpha; "" where there are too few lines."""
-    bands = {row: band(lines[0]["rows"][row]["retrained"]) for row in COLOURS if row != "retained, held out"}
+    most = max(lines, key=lambda line: len(beside(line)))
+    bands = {row: band(most["rows"][row]["retrained"]) for row in COLOURS if row != "retained, held out"}
 
     def alpha(text: str) -> float:
         return float(text.partition("shrink=")[2].split()[0]) if "shrink=" in text else 0.0
