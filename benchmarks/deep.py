@@ -109,7 +109,9 @@ CASES = {
         retrained=(11, 12, 13, 14, 15),
         ladders=("unsir", f"unsir floor={LONG}"),
     ),
-    "cifar10": Case("CIFAR-10, our ResNet-20", "cifar10", "resnet20", "original_s10", 10, (8,), (3,), CIFAR, beside=("cifar10/retrain_{}_s0", "tuning/retrain_{}_s11"), audits=AUDITS[:3]),
+    "cifar10": Case(
+        "CIFAR-10, our ResNet-20", "cifar10", "resnet20", "original_s10", 10, (8,), (3,), CIFAR, beside=("cifar10/retrain_{}_s0", "tuning/retrain_{}_s11"), audits=AUDITS[:3]
+    ),
 }
 
 
