@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -148,12 +149,49 @@ def test_lissa_draws_its_batches_from_all_samples_and_its_scale_divides_out():
     assert float((torch.stack(draws).mean(0) - whole).norm() / whole.norm()) < 0.05
 
 
-def test_lissa_with_too_small_a_scale_says_that_it_ran_away():
+@pytest.mark.parametrize("share", [0.01, 0.4, 0.9])
+def test_lissa_with_too_small_a_scale_says_that_it_runs_away_and_by_what(share):
+    """By no more than the largest eigenvalue of any sample, and so early that nothing is infinite yet."""
+    module, samples = _headed()
+    network = Network(module)
+    x, _ = samples.batch(torch.arange(40))
+    read = torch.cat([module[:2](x), torch.ones(40, 1, dtype=torch.float64)], 1).detach()
+    largest = float(torch.linalg.eigvalsh(read.T @ read / 40)[-1]) + 0.001
+    v = [torch.outer(torch.ones(3).double(), torch.linalg.eigh(read.T @ read)[1][:-1, -1]), torch.linalg.eigh(read.T @ read)[1][-1, -1].expand(3).clone()]
+    with seeded(0), pytest.raises(Diverged, match=rf"runs away, as a batch curves by {largest:.3g} along it and the scale is .*; give a scale above {largest:.2g}"):
+        lissa(network, _squares, samples, v, damping=0.001, steps=100, scale=share * largest, phase="lissa", batch=40)
+    with seeded(0), pytest.raises(Diverged, match="runs away"):
+        lissa(network, _squares, samples, [torch.randn_like(p) for p in network.trainable()], damping=0.001, steps=300, scale=0.4 * largest, phase="lissa", batch=40)
+
+
+def test_lissa_of_all_samples_converges_to_the_dense_solution():
+    """numpy's, of I (x) A, as under squares; at a scale just above the largest eigenvalue, and it is 0 where v is."""
+    module, samples = _headed()
+    network = Network(module)
+    x, _ = samples.batch(torch.arange(40))
+    a = np.hstack([module[:2](x).detach().numpy(), np.ones((40, 1))])
+    G = a.T @ a / 40 + 0.1 * np.eye(5)
+    v = [torch.randn_like(p) for p in network.trainable()]
+    with seeded(0):
+        found, _ = lissa(network, _squares, samples, v, damping=0.1, steps=400, scale=1.01 * np.linalg.eigvalsh(G)[-1], phase="lissa", batch=40)
+        none, _ = lissa(network, _squares, samples, [0 * part for part in v], damping=0.1, steps=3, scale=1.0, phase="lissa", batch=40)
+    due = np.linalg.solve(G, np.hstack([v[0].numpy(), v[1].numpy()[:, None]]).T).T
+    np.testing.assert_allclose(np.hstack([found[0].numpy(), found[1].numpy()[:, None]]), due, rtol=1e-6, atol=1e-9)
+    assert not any(part.any() for part in none)
+
+
+def test_lissa_draws_alike_by_a_generator_and_leaves_the_runs_own_numbers_alone():
     module, samples = _headed()
     network = Network(module)
     v = [torch.randn_like(p) for p in network.trainable()]
-    with seeded(0), pytest.raises(Diverged, match=r"ran away; give a scale above 0\.01"):
-        lissa(network, _squares, samples, v, damping=0.001, steps=100, scale=0.01, phase="lissa", batch=20)
+    found = []
+    for seed in range(2):
+        with seeded(seed):
+            state = torch.get_rng_state()
+            drawn = torch.Generator().manual_seed(0)
+            found.append(lissa(network, F.cross_entropy, samples, v, damping=0.2, steps=5, scale=3.0, phase="lissa", batch=10, generator=drawn)[0])
+            assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(_flat(found[0]), _flat(found[1]))
 
 
 def test_the_influence_is_the_slope_of_each_samples_own_loss():

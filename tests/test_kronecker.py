@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
+from torch.nn.utils import parametrizations
 
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
-from untrain.core.errors import BadArgument, Diverged
+from untrain.core.errors import Diverged
 from untrain.core.fmd import OfPairs
 from untrain.core.kronecker import ekfac
 from untrain.core.network import Network
@@ -92,7 +91,7 @@ def test_each_layers_part_is_that_of_the_explicit_products(measured):
     """A and S from what goes in and from the slopes in the bias, their eigenvectors by numpy, the eigenvalues those of the whole block in that basis."""
     module, samples = mlp()
     made, phase = found(module, F.cross_entropy, samples, batch=7, measured=measured)
-    assert phase.passes == (2 if measured else 1) * 7 * 40
+    assert phase.passes == (3 + (2 if measured else 1) * 7) * 40
     x, _ = samples.batch(torch.arange(40))
     slopes, p, v = jacobian(module, x), F.softmax(module(x).detach(), 1), drawn(module)
     H, solved = torch.diag_embed(p) - p[:, :, None] * p[:, None, :], made(v)
@@ -237,33 +236,132 @@ def test_what_is_frozen_is_left_out():
 
 
 class Twice(nn.Module):
-    """A layer is run twice; another shares its weight with a third."""
+    """A layer is run twice; or another shares its weight with a third; or a function reads it beside the layer."""
 
-    def __init__(self, shared):
+    def __init__(self, how):
         super().__init__()
         self.one, self.two, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
-        if shared:
+        if how == "shared":
             self.two.weight = self.one.weight
-        self.shared = shared
+        self.how = how
 
     def forward(self, x):
         x = torch.tanh(self.one(x))
-        return self.head(self.two(x) if self.shared else self.two(self.one(x)))
+        if self.how == "twice":
+            return self.head(self.two(x) + self.one(x))
+        return self.head(self.two(x) if self.how == "shared" else self.two(x) + F.linear(x, self.one.weight))
 
 
-@pytest.mark.parametrize(
-    ("module", "said"),
-    [
-        (nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)), r"the weight '1.weight' is not that of a linear layer or of a convolution of one group"),
-        (nn.Sequential(nn.Unflatten(1, (4, 1, 1)), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(4, 3)), r"the weight '1.weight' is not that of"),
-        (Twice(True), r"the weight 'one.weight' is shared by several layers"),
-        (Twice(False), r"the layer 'one' is run 2 times for an answer, .* freeze it, or solve by cg"),
-    ],
-    ids=["batch norm", "groups", "shared", "twice"],
-)
-def test_what_it_does_not_go_by_is_refused(module, said):
-    with pytest.raises(BadArgument, match=said):
-        found(copy.deepcopy(module), F.cross_entropy, Samples(torch.randn(6, 4), torch.arange(6) % 3))
+class PlacesFirst(nn.Module):
+    """A layer that is handed places ahead of samples; beside it the same as it should be."""
+
+    def __init__(self):
+        super().__init__()
+        self.turned, self.straight, self.head = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(torch.cat([self.turned(x.transpose(0, 1)).transpose(0, 1), self.straight(x)], 2).tanh().flatten(1))
+
+
+class Alone(nn.Module):
+    """A layer that reads no sample, a weight of no layer, and a table of words."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.query, self.asks, self.head = nn.Embedding(7, 4), nn.Parameter(torch.randn(1, 3)), nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head((self.words(x) * self.asks(self.query)[0]).sum(1).tanh())
+
+
+class OneByOne(nn.Module):
+    """Of several samples it cannot be asked at once by torch's own way."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(x) if float(x.abs().sum()) > 0 else x)
+
+
+def _normed():
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    module[1].running_mean += torch.randn(4)
+    module[1].weight.data += torch.randn(4)
+    return module
+
+
+def _numbers(*shape):
+    return torch.randn(20, *shape, dtype=torch.float64)
+
+
+OTHERS = {
+    "batch norm": (_normed, _numbers(4), ["1.weight", "1.bias"]),
+    "groups": (lambda: nn.Sequential(nn.Unflatten(1, (4, 1, 1)), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(4, 3)), _numbers(4), ["1.weight", "1.bias"]),
+    "shared": (lambda: Twice("shared"), _numbers(4), ["one.weight", "one.bias", "two.bias"]),
+    "twice": (lambda: Twice("twice"), _numbers(4), ["one.weight", "one.bias"]),
+    "by a function": (lambda: Twice("function"), _numbers(4), ["one.weight", "one.bias"]),
+    "places first": (PlacesFirst, _numbers(2, 3), ["turned.weight", "turned.bias"]),
+    "no sample": (Alone, torch.randint(7, (20, 2)), ["query", "words.weight", "asks.weight", "asks.bias"]),
+    "one by one": (OneByOne, _numbers(4), ["norm.weight", "norm.bias"]),
+    "weight norm": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), parametrizations.weight_norm(nn.Linear(4, 3))),
+        _numbers(4),
+        ["2.bias", "2.parametrizations.weight.original0", "2.parametrizations.weight.original1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_of_what_is_no_such_layers_own_the_diagonal_is_taken(name):
+    """From whole Jacobians and p's own covariance."""
+    torch.manual_seed(0)
+    build, x, others = OTHERS[name]
+    module = build().double().eval()
+    made, phase = found(module, F.cross_entropy, Samples(x, torch.arange(20) % 3), batch=7)
+    names = [name for name, _ in module.named_parameters()]
+    assert sorted(names[place] for place in made.others) == sorted(others)
+    assert sorted(names[place] for block in made.blocks for place in block.places) == sorted(set(names) - set(others))
+    assert phase.passes == (3 + 3 * 7) * 20
+    p = F.softmax(module(x).detach(), 1)
+    H, v = torch.diag_embed(p) - p[:, :, None] * p[:, None, :], drawn(module)
+    slopes = {key: slope.detach() for key, slope in of_each(module, x).items()}
+    solved = made(v)
+    for place in made.others:
+        J = slopes[names[place]].flatten(2)
+        due = v[place].flatten() / (torch.einsum("nca,ncd,nda->a", J, H, J) / 20 + 0.1)
+        torch.testing.assert_close(solved[place].flatten(), due, rtol=1e-7, atol=1e-10)
+
+
+def of_each(module, x):
+    """The slopes of the answers in each weight [n, C, ...], one at a time by torch's plain gradient."""
+    weights = dict(module.named_parameters())
+    rows = [[torch.autograd.grad(module(x[i : i + 1])[0, c], list(weights.values())) for c in range(3)] for i in range(len(x))]
+    return {name: torch.stack([torch.stack([row[at] for row in one]) for one in rows]) for at, name in enumerate(weights)}
+
+
+def test_of_pairs_the_diagonal_is_that_of_both_sides():
+    torch.manual_seed(0)
+    module, loss = nn.Sequential(nn.Flatten(0, 1), nn.Linear(4, 3), nn.LayerNorm(3)).double(), OfPairs(5.0)
+    x, y = torch.randn(20, 2, 4, dtype=torch.float64), torch.arange(20) % 3
+    made, _ = found(module, loss, Samples(x, y), batch=6)
+    assert set(made.others) == {2, 3}
+    inner = F.layer_norm(module[1](x.flatten(0, 1)), (3,)).detach()
+    H = torch.autograd.functional.hessian(lambda w: loss(inner * w[:3] + w[3:], y), torch.cat([module[2].weight, module[2].bias]).detach())
+    torch.testing.assert_close(torch.cat([made.others[2], made.others[3]]), H.diag(), rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("build", [_normed, _convolution, lambda: Twice("shared")], ids=["batch norm", "convolution", "shared"])
+def test_the_size_of_a_batch_is_nothing_to_it(build):
+    torch.manual_seed(0)
+    module = build().double().eval()
+    x = torch.randn(12, 2, 6, 5, dtype=torch.float64) if build is _convolution else torch.randn(12, 4, dtype=torch.float64)
+    v, samples = drawn(module), Samples(x, torch.arange(12) % 3)
+    one, *rest = (found(module, F.cross_entropy, samples, batch=batch)[0](v) for batch in (1, 5, 12))
+    for other in rest:
+        for part, same in zip(one, other, strict=True):
+            torch.testing.assert_close(part, same, rtol=1e-9, atol=1e-12)
 
 
 def test_without_damping_what_does_not_curve_has_no_inverse():

@@ -91,7 +91,17 @@ def solve(model: Network, loss: OfAnswers, samples: Samples, vector: Sequence[Te
 
 
 def lissa(
-    model: Network, loss: OfAnswers, samples: Samples, vector: Sequence[Tensor], *, damping: float, steps: int, scale: float, phase: str, batch: int
+    model: Network,
+    loss: OfAnswers,
+    samples: Samples,
+    vector: Sequence[Tensor],
+    *,
+    damping: float,
+    steps: int,
+    scale: float,
+    phase: str,
+    batch: int,
+    generator: torch.Generator | None = None,
 ) -> tuple[list[Tensor], Phase]:
     """(G + damping I)^-1 v by LiSSA (Agarwal et al., 2017, arXiv:1602.03943): u <- v + u - (G_batch + damping I) u / scale, from v on; the answer is u / scale.
 
@@ -104,23 +114,24 @@ def lissa(
         vector: v, one tensor for each of `model.trainable()`.
         damping: What is added to the diagonal.
         steps: Batches; the error shrinks by about 1 - damping / scale with each.
-        scale: A number above the largest eigenvalue of any batch's G + damping I; with one below, it runs away.
+        scale: A number above the largest eigenvalue of any batch's G + damping I; with one below half of it, it runs away.
         phase: Name for the trace.
         batch: Samples in a batch.
+        generator: What batches are drawn by; the run's own random numbers where there is none.
 
     Raises:
-        Diverged: it ran away.
+        Diverged: along u a batch curves by more than the scale, as it does where u runs away.
     """
     u, done = list(vector), Trace.of(Phase(phase))
-    most = 1e6 * _product(vector, vector)
     for _ in range(steps):
-        rows = torch.randperm(len(samples))[:batch]
-        bent, looked = gauss_newton(model, loss, samples[rows], u, phase=phase, batch=batch)
+        rows = torch.randperm(len(samples), generator=generator)[:batch]
+        found, looked = gauss_newton(model, loss, samples[rows], u, phase=phase, batch=batch)
         done = Trace.of(*done.values(), looked)
-        u = [v + w - (b.to(w) + damping * w) / scale for v, w, b in zip(vector, u, bent, strict=True)]
-        # Of what converges it is at most scale / damping times v.
-        if not _product(u, u) <= most * max(1.0, (scale / damping) ** 2 if damping else 1.0):
-            raise Diverged("LiSSA ran away", phase, f"give a scale above {scale:g}")
+        bent = [b.to(w) + damping * w for b, w in zip(found, u, strict=True)]
+        curved, size = _products((u, bent), (u, u))
+        if not curved <= scale * size:
+            raise Diverged(f"LiSSA runs away, as a batch curves by {curved / size:.3g} along it and the scale is {scale:g}", phase, f"give a scale above {curved / size:.2g}")
+        u = [v + w - b / scale for v, w, b in zip(vector, u, bent, strict=True)]
     return [w / scale for w in u], done[phase]
 
 
@@ -272,4 +283,11 @@ def _linear(model: Network, read: Tensor) -> Tensor:
 
 
 def _product(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    return float(sum(float((x.double() * y.double()).sum()) for x, y in zip(a, b, strict=True)))
+    return _products((a, b))[0]
+
+
+def _products(*pairs: tuple[Sequence[Tensor], Sequence[Tensor]]) -> list[float]:
+    """The product of each pair; the device is waited for once."""
+    each = torch.stack([(x.double() * y.double()).sum() for a, b in pairs for x, y in zip(a, b, strict=True)]).tolist()
+    wide = len(each) // len(pairs)
+    return [float(sum(each[at : at + wide])) for at in range(0, len(each), wide)]

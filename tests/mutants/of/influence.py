@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mutants.breaking import breaks
 from untrain.checks.of import influence as laws
+from untrain.core import curvature, kronecker
 from untrain.core.data import Samples
 from untrain.core.network import Network
 from untrain.core.trace import Phase, Trace
@@ -90,3 +91,81 @@ class StepsByTheSquareOfAlpha(Influence):
 class CountsWhatItLooksAt(Influence):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         return super().__call__(model, forget=forget, retain=retain.at_most(self.samples))
+
+
+@breaks(laws.check_every_solver_ends_where_the_whole_matrix_does)
+@dataclass(frozen=True)
+class LissaKeepsTheScale(Influence):
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        step, done = super().solved(model, kept, v)
+        return [self.scale * part for part in step] if self.solver == "lissa" else step, done
+
+
+@breaks(laws.check_every_solver_ends_where_the_whole_matrix_does)
+@dataclass(frozen=True)
+class LissaWithoutDamping(Influence):
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        real = influence.lissa
+        with mock.patch.object(influence, "lissa", lambda *args, **how: real(*args, **how | {"damping": 0.0})):
+            return super().solved(model, kept, v)
+
+
+@breaks(laws.check_lissa_that_runs_away_ends_the_run)
+@dataclass(frozen=True)
+class RunsAwayUnsaid(Influence):
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        with mock.patch.object(curvature, "_products", lambda *pairs: [0.0 for _ in pairs]):
+            return super().solved(model, kept, v)
+
+
+def _blocks(change: Any, **more: Any) -> Any:
+    """EK-FAC with its blocks changed."""
+    real = influence.ekfac
+
+    def found(*args: Any, **how: Any) -> Any:
+        made, done = real(*args, **how | more)
+        return replace(made, blocks=tuple(map(change, made.blocks))), done
+
+    return mock.patch.object(influence, "ekfac", found)
+
+
+@breaks(laws.check_ekfac_is_the_matrix_with_its_own_eigenvectors)
+@dataclass(frozen=True)
+class EigenvaluesThatAreNotMeasured(Influence):
+    """K-FAC."""
+
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        with _blocks(lambda block: block, measured=False):
+            return super().solved(model, kept, v)
+
+
+@breaks(laws.check_ekfac_is_the_matrix_with_its_own_eigenvectors)
+@dataclass(frozen=True)
+class TurnsBackTheWrongWay(Influence):
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        with _blocks(lambda block: replace(block, outward=block.outward.T)):
+            return super().solved(model, kept, v)
+
+
+@breaks(laws.check_the_size_of_a_batch_is_nothing_to_it)
+@dataclass(frozen=True)
+class SquaresTheGradientOfABatch(Influence):
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        def squares(a: Tensor, g: Tensor) -> Tensor:
+            return torch.einsum("knto,nti->koi", g, a).square().sum(0) / len(a)
+
+        with mock.patch.object(kronecker, "_squares", squares):
+            return super().solved(model, kept, v)
+
+
+@breaks(laws.check_the_size_of_a_batch_is_nothing_to_it)
+@dataclass(frozen=True)
+class TheDiagonalOfABatch(Influence):
+    """Of BatchNorm's weights the square of the sum, and not the sum of squares."""
+
+    def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
+        def whole(model: Network, weights: Any, x: Any, y: Tensor) -> Any:
+            yield model(x), y, weights
+
+        with mock.patch.object(kronecker, "_singly", whole):
+            return super().solved(model, kept, v)

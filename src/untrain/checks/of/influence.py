@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from untrain.checks.case import CLASSES, Case
 from untrain.checks.running import LawBroken, watched
 from untrain.core.data import Samples
+from untrain.core.errors import Diverged
 
 RIDGE = 0.05
 
@@ -93,6 +95,82 @@ def check_retained_samples_that_are_not_looked_at_count_all_the_same(method: Any
         raise LawBroken(law, method, f"goes {float(some.norm() / every.norm()):.3g} times as far where it looks at half of the retained, the like of the other half")
 
 
+def check_every_solver_ends_where_the_whole_matrix_does(method: Any, case: Case | None = None) -> None:
+    """On softmax regression conjugate gradients, and LiSSA with all samples in a batch, end where numpy's solver with the whole Gauss-Newton matrix does, to a millionth."""
+    law, case = check_every_solver_ends_where_the_whole_matrix_does, case or Case.fresh()
+    start, G, v = _regression(case)
+    largest = float(np.linalg.eigvalsh(G)[-1])
+    due = np.linalg.solve(G + largest / 2 * np.eye(len(G)), v)
+    for solver in ("cg", "lissa"):
+        asked = replace(method, solver=solver, alpha=1.0, damping=largest / 2, solve_steps=60, samples=10**6, batch=10**6, scale=1.51 * largest)
+        off = np.linalg.norm(_moved(asked, case, start) - due) / np.linalg.norm(due)
+        if not off < 1e-6:
+            raise LawBroken(law, asked, f"ends {off:.1e} of the way off the solution by the whole matrix")
+
+
+def check_ekfac_is_the_matrix_with_its_own_eigenvectors(method: Any, case: Case | None = None) -> None:
+    """On softmax regression its step is numpy's by the diagonal of the whole Gauss-Newton matrix in the eigenvectors of mean g g' and mean a a'."""
+    law, case = check_ekfac_is_the_matrix_with_its_own_eigenvectors, case or Case.fresh()
+    start, G, v = _regression(case)
+    X, P = (part.numpy() for part in _said(start, case.prepared.retain))
+    S = (np.diag(P.sum(0)) - P.T @ P) / len(P)
+    V = np.kron(np.linalg.eigh(S)[1], np.linalg.eigh(X.T @ X / len(X))[1])
+    due = V @ ((V.T @ v) / (np.diag(V.T @ G @ V) + RIDGE))
+    asked = replace(method, solver="ekfac", alpha=1.0, damping=RIDGE, samples=10**6)
+    off = np.linalg.norm(_moved(asked, case, start) - due) / np.linalg.norm(due)
+    if not off < 1e-6:
+        raise LawBroken(law, asked, f"ends {off:.1e} of the way off the solution by the matrix of these eigenvectors")
+
+
+def check_the_size_of_a_batch_is_nothing_to_it(method: Any, case: Case | None = None) -> None:
+    """Conjugate gradients and EK-FAC go by means over samples: batches of 20 and of 64 leave the network the same, to a thousandth of the way."""
+    law, case = check_the_size_of_a_batch_is_nothing_to_it, case or Case.fresh()
+    before = torch.cat([weight.detach().flatten() for weight in case.model.parameters()])
+    for solver in ("cg", "ekfac"):
+        asked = replace(method, solver=solver, damping=1.0, solve_steps=2)
+        small, large = (torch.cat([weight.detach().flatten() for weight in watched(replace(asked, batch=batch), case)[0].parameters()]) for batch in (20, 64))
+        off = float((small - large).norm() / (large - before).norm())
+        if not off < 1e-3:
+            raise LawBroken(law, asked, f"ends {off:.1e} of the way off by batches of 20 from where it does by 64")
+
+
+def check_lissa_that_runs_away_ends_the_run(method: Any, case: Case | None = None) -> None:
+    """At a scale of a quarter of the largest eigenvalue it ends in `Diverged`, and nothing is left of the step."""
+    law, case = check_lissa_that_runs_away_ends_the_run, case or Case.fresh()
+    start, G, _ = _regression(case)
+    asked = replace(method, solver="lissa", damping=RIDGE, solve_steps=100, samples=10**6, batch=10**6, scale=float(np.linalg.eigvalsh(G)[-1]) / 4)
+    try:
+        way = _moved(asked, case, start)
+    except Diverged:
+        return
+    raise LawBroken(law, asked, f"goes {np.linalg.norm(way):.1e} far, and does not say that it ran away")
+
+
+def _regression(case: Case) -> tuple[Tensor, Any, Any]:
+    """Weights of a softmax regression, the Gauss-Newton matrix of its cross-entropy on the retained, and v; from the formulas of softmax, in numpy."""
+    start = 0.3 * torch.randn(CLASSES, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    slopes = []
+    for part in (case.prepared.forget, case.prepared.retain):
+        X, P = (found.numpy() for found in _said(start, part))
+        slopes.append((P - np.eye(CLASSES)[_rows(part)[1].numpy()]).T @ X / len(X))
+    share = len(case.prepared.forget) / (len(case.prepared.forget) + len(case.prepared.retain))
+    curved = np.einsum("nc,cd->ncd", P, np.eye(CLASSES)) - P[:, :, None] * P[:, None, :]
+    G = np.einsum("ncd,ni,nj->cidj", curved, X, X).reshape(CLASSES * 64, CLASSES * 64) / len(X)
+    return start, G, share * (slopes[0] - slopes[1]).reshape(-1)
+
+
+def _said(weight: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
+    """Images by row, and the probabilities that softmax regression gives them."""
+    x, _ = _rows(samples)
+    return x, (x @ weight.T).softmax(1)
+
+
+def _moved(method: Any, case: Case, start: Tensor) -> Any:
+    """How far the weights of softmax regression go, as one row."""
+    found: Tensor = watched(method, case, module=_linear(start))[0].state_dict()["1.weight"]
+    return (found - start).reshape(-1).numpy()
+
+
 def _logistic(loss: Callable[[Tensor, Tensor], Tensor], samples: Samples) -> Tensor:
     """Where the loss with the ridge is least, by torch's own L-BFGS."""
     x, y = _rows(samples)
@@ -106,3 +184,14 @@ def _logistic(loss: Callable[[Tensor, Tensor], Tensor], samples: Samples) -> Ten
 
     solver.step(value)  # type: ignore[no-untyped-call]
     return weight.detach()
+
+
+_FEW = "its error falls by the damping over the scale with each batch, and 200 leave most of it"
+EXCEPTIONS = {
+    "ekfac": {check_where_the_loss_is_convex_it_is_right_to_first_order: "of more than one sample the softmax's curvature is no Kronecker product"},
+    "lissa": {
+        check_of_ridge_regression_it_is_the_leave_out: _FEW,
+        check_where_the_loss_is_convex_it_is_right_to_first_order: _FEW,
+        check_retained_samples_that_are_not_looked_at_count_all_the_same: "each batch that it draws of other samples is another one",
+    },
+}
