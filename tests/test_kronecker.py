@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import functional_call, jacrev, vmap
 from torch.nn.utils import parametrizations
 
+from untrain.checks.nets import Attention
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
 from untrain.core.errors import Diverged
@@ -305,6 +306,7 @@ OTHERS = {
     "places first": (PlacesFirst, _numbers(2, 3), ["turned.weight", "turned.bias"]),
     "no sample": (Alone, torch.randint(7, (20, 2)), ["query", "words.weight", "asks.weight", "asks.bias"]),
     "one by one": (OneByOne, _numbers(4), ["norm.weight", "norm.bias"]),
+    "attention": (lambda: Attention(3), _numbers(1, 8, 8), [name for name, _ in Attention(3).named_parameters() if name.partition(".")[0] not in ("patches", "between", "head")]),
     "weight norm": (
         lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), parametrizations.weight_norm(nn.Linear(4, 3))),
         _numbers(4),

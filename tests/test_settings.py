@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from untrain.core.discover import every_setting, settings
 from untrain.core.errors import UntrainError
 from untrain.core.settings import written
 from untrain.evidence import record as records
+from untrain.methods.influence import Influence
 
 ASKED = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
@@ -101,3 +103,28 @@ def test_a_file_that_does_not_fit_the_command_is_refused(
     assert all(word in told for word in says), told
     assert main(["methods", "--toml"]) == 2
     assert main(["methods", "nosuch", "--toml"]) == 2
+
+
+def test_what_influence_says_of_the_digits_is_what_was_recorded() -> None:
+    lines = json.loads((Path(__file__).parents[1] / "benchmarks" / "records" / "tuning-digits.json").read_text())
+
+    def of(setting: str) -> tuple[list[float], list[float]]:
+        found = sorted((line["class"], line["forgotten, held out"]["unlearned"], line["retained, held out"]) for line in lines if line["setting"] == setting)
+        return [100 * left for _, left, _ in found], [100 * (kept["original"] - kept["unlearned"]) for *_, kept in found]
+
+    said = " ".join(Influence.__doc__.split())
+    (cg, lost), (ek, most), (five, less), (twice, cost) = map(
+        of, ("influence alpha=1.0 solve_steps=10", 'influence solver="ekfac"', 'influence solver="ekfac" damping=0.05', 'influence solver="lissa" solve_steps=1500 alpha=2.0')
+    )
+    assert ek == five == [0, 0]
+    assert (cg[1], twice[1]) == (0, 0)
+    (few, _), (ten, _) = map(of, ('influence solver="lissa" solve_steps=150', 'influence solver="lissa" solve_steps=1500'))
+    for sentence in (
+        f"`cg` at its default leaves {cg[0]:.0f} % and none named, and costs the rest {lost[0]:.0f} and {lost[1]:.1f} points",
+        f"at the same damping it leaves none and costs {most[0]:.1f} and {most[1]:.1f} points, at five times that (the preset) none and {less[0]:.1f} and {less[1]:.1f}",
+        f"at as many passes it leaves {few[0]:.0f} % and {few[1]:.0f} %, at ten times as many {ten[0]:.0f} % and {ten[1]:.0f} %",
+        f"with twice the step (the preset) {twice[0]:.0f} % and none, for {cost[0]:.1f} and {cost[1]:.1f} points",
+    ):
+        assert sentence in said
+    assert Influence.presets == {"ekfac": Influence(solver="ekfac", damping=0.05), "lissa": Influence(solver="lissa", solve_steps=1500, alpha=2.0)}
+    assert Influence() == Influence(alpha=1.0, solve_steps=10)

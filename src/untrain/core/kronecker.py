@@ -229,18 +229,6 @@ def _looked(model: Network, loss: OfAnswers, layers: dict[str, Weighted], x: Inp
 
 def _diagonal(model: Network, loss: OfAnswers, weights: list[nn.Parameter], x: Inputs, y: Tensor) -> list[Tensor]:
     """The sum over samples of what G has on its diagonal for each of some weights."""
-    sums = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
-    for answers, labels, own in _singly(model, weights, x, y):
-        columns = list(_roots(loss, answers, labels))
-        for column in columns:
-            for total, slope in zip(sums, torch.autograd.grad((answers * column).sum(), own, retain_graph=True, allow_unused=True, materialize_grads=True), strict=True):
-                total += slope.double().square().view(-1, *total.shape).sum(0)
-        current().passes += (1 + 2 * len(columns)) * len(labels)
-    return sums
-
-
-def _singly(model: Network, weights: list[nn.Parameter], x: Inputs, y: Tensor) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
-    """Answers and labels of some samples at a time, and weights of which each sample has its own."""
     asked = Asked(model.module, lambda x, _: model(x))
     names = {id(p): name for name, p in asked.named_parameters()}
 
@@ -248,21 +236,36 @@ def _singly(model: Network, weights: list[nn.Parameter], x: Inputs, y: Tensor) -
         batch = {key: value[None] for key, value in one.items()} if isinstance(one, dict) else one[None]
         return cast(Tensor, functional_call(asked, values, (batch, None)))
 
-    for rows in torch.split(torch.arange(len(y), device=y.device), max(1, ROOM // sum(w.numel() for w in weights))):
+    def at_once(rows: Tensor) -> list[Tensor]:
         own = {names[id(w)]: w.detach().expand(len(rows), *w.shape).requires_grad_() for w in weights}
-        try:
-            with uncounted(), torch.enable_grad(), warnings.catch_warnings():
-                # What has no rule for a batch of its own is done sample by sample within, and says so.
-                warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-                pieces = [(vmap(of_one, randomness="different")(own, take(x, rows)).flatten(0, 1), y[rows], list(own.values()))]
-        except (RuntimeError, NotImplementedError):
-            # What this network does cannot be done for all samples at once: one after the other it can.
-            pieces = []
-        yield from pieces
-        for row in torch.split(rows, 1) if not pieces else ():
-            with uncounted(), torch.enable_grad():
-                answers = model(take(x, row))
-            yield answers, y[row], list(weights)
+        answers = vmap(of_one, randomness="different")(own, take(x, rows)).flatten(0, 1)
+        return _own_squares(loss, answers, y[rows], list(own.values()))
+
+    sums = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
+    for rows in torch.split(torch.arange(len(y), device=y.device), max(1, ROOM // sum(w.numel() for w in weights))):
+        with uncounted(), torch.enable_grad(), warnings.catch_warnings():
+            # What has no rule for a batch of its own is done sample by sample within, and says so.
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            try:
+                found = [at_once(rows)]
+            except (RuntimeError, NotImplementedError):
+                # What this network does cannot be done for all samples at once: one after the other it can.
+                found = [_own_squares(loss, model(take(x, row)), y[row], [*weights]) for row in torch.split(rows, 1)]
+        for some in found:
+            for total, part in zip(sums, some, strict=True):
+                total += part.view(-1, *total.shape).sum(0)
+    return sums
+
+
+def _own_squares(loss: OfAnswers, answers: Tensor, y: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    """The squares of the slopes in each of some weights, summed over the columns of the root."""
+    sums = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
+    columns = list(_roots(loss, answers, y))
+    for column in columns:
+        for total, slope in zip(sums, torch.autograd.grad((answers * column).sum(), weights, retain_graph=True, allow_unused=True, materialize_grads=True), strict=True):
+            total += slope.double().square()
+    current().passes += (1 + 2 * len(columns)) * len(y)
+    return sums
 
 
 def _squares(a: Tensor, g: Tensor) -> Tensor:

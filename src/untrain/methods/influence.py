@@ -34,7 +34,10 @@ class Influence(Method):
     and leaves out what lies between layers. EK-FAC goes by the exact G of all answers and draws no labels, and costs 2 (1 + 2 k) passes for each sample, k the
     classes, and half as many again where there are other weights.
 
-    DIGITS
+    Of held-out images of the digits 1 and 7 (`benchmarks/records/tuning-digits.json`) `cg` at its default leaves 8 % and none named, and costs the rest 0 and 5.6
+    points. `ekfac` takes longer steps: at the same damping it leaves none and costs 3.7 and 11.7 points, at five times that (the preset) none and 1.2 and
+    4.4. `lissa` needs about scale / damping batches to end where these do: at as many passes it leaves 96 % and 86 %, at ten times as many 50 % and 10 %,
+    and with twice the step (the preset) 4 % and none, for 0.4 and 4.0 points.
 
     The published code (WoodFisher) inverts an empirical Fisher by a recursion whose second vector keeps the direction of the first gradient: what
     comes of it is v less a multiple of that one gradient, whatever the samples are. It also leaves out the retained samples' gradient in one version.

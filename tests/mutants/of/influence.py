@@ -164,8 +164,8 @@ class TheDiagonalOfABatch(Influence):
     """Of BatchNorm's weights the square of the sum, and not the sum of squares."""
 
     def solved(self, model: Network, kept: Samples, v: Sequence[Tensor]) -> tuple[list[Tensor], Phase]:
-        def whole(model: Network, weights: Any, x: Any, y: Tensor) -> Any:
-            yield model(x), y, weights
+        def whole(model: Network, loss: Any, weights: Any, x: Any, y: Tensor) -> Any:
+            return kronecker._own_squares(loss, model(x), y, weights)
 
-        with mock.patch.object(kronecker, "_singly", whole):
+        with mock.patch.object(kronecker, "_diagonal", whole):
             return super().solved(model, kept, v)
