@@ -18,6 +18,7 @@ from untrain.core.engine import current
 from untrain.core.errors import BadArgument, Diverged
 from untrain.core.gather import along_them, gather, gradients
 from untrain.core.network import Network, uncounted
+from untrain.core.rehearse import rehearsal
 from untrain.core.trace import Phase, Trace
 from untrain.core.trace import phase as timed
 
@@ -130,6 +131,9 @@ def lissa(
         bent = [b.to(w) + damping * w for b, w in zip(found, u, strict=True)]
         curved, size = _products((u, bent), (u, u))
         if not curved <= scale * size:
+            if rehearsal() is not None:
+                # The few samples of a rehearsal curve more than a batch does.
+                continue
             raise Diverged(f"LiSSA runs away, as a batch curves by {curved / size:.3g} along it and the scale is {scale:g}", phase, f"give a scale above {curved / size:.2g}")
         u = [v + w - b / scale for v, w, b in zip(vector, u, bent, strict=True)]
     return [w / scale for w in u], done[phase]

@@ -20,7 +20,7 @@ from untrain.core.engine import current
 from untrain.core.errors import Diverged
 from untrain.core.gather import Asked, accumulate
 from untrain.core.network import Network, uncounted
-from untrain.core.trace import Phase, Trace
+from untrain.core.trace import Phase
 
 Weighted = nn.Linear | nn.Conv2d
 ROOM = 2**24
@@ -120,7 +120,9 @@ def ekfac(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
             reads[at] += (a.flatten(0, 1).T @ a.flatten(0, 1)).double() / len(samples)
             slopes[at] += (g.flatten(0, 2).T @ g.flatten(0, 2)).double() / (len(samples) * a.shape[1])
 
-    looked = Trace.of(tried, accumulate(samples, moments, [*reads, *slopes], phase=phase, batch=batch)) if layers else Trace.of(tried)
+    looked = Phase(phase) + tried
+    if layers:
+        looked += accumulate(samples, moments, [*reads, *slopes], phase=phase, batch=batch)
     if not all(bool(torch.isfinite(total).all()) for total in [*reads, *slopes]):
         raise Diverged("a slope is NaN or infinite", phase)
     inner, outer = ([torch.linalg.eigh(total) for total in sums] for sums in (reads, slopes))
@@ -134,13 +136,14 @@ def ekfac(model: Network, loss: OfAnswers, samples: Samples, *, damping: float, 
                 total += found / len(samples)
 
     if (measured and layers) or outside:
-        looked = Trace.of(*looked.values(), accumulate(samples, squares, [*curved, *others], phase=phase, batch=batch))
+        # Under a name of its own, as a step of it takes longer.
+        looked += accumulate(samples, squares, [*curved, *others], phase=f"{phase} (eigenvalues)", batch=batch)
     if not measured:
         curved = [torch.outer(o.clamp(min=0), i.clamp(min=0)) for (o, _), (i, _) in zip(outer, inner, strict=True)]
     if not all(bool((found + damping > 0).all()) for found in [*curved, *others]):
         raise Diverged("what a layer is found to curve by has no inverse", phase, "raise the damping")
     blocks = tuple(Block(tuple(place[id(part)] for part in _parts(layer)), outer[at][1], inner[at][1], curved[at]) for at, layer in enumerate(layers.values()))
-    return Kronecker(blocks, dict(zip(outside, others, strict=True)), damping), looked[phase]
+    return Kronecker(blocks, dict(zip(outside, others, strict=True)), damping), looked
 
 
 def _parts(layer: Weighted) -> list[Tensor]:
@@ -176,7 +179,7 @@ def _layers(model: Network, samples: Samples, *, phase: str, batch: int) -> tupl
             off[0, at] += (made_up - due).square().sum()
             off[1, at] += due.square().sum()
 
-    looked = accumulate(samples[:TRIED], look, [off], phase=phase, batch=batch) if found else Phase(phase)
+    looked = accumulate(samples[:TRIED], look, [off], phase=f"{phase} (layers)", batch=batch) if found else Phase(phase)
     # A product in half precision is off by less than a hundredth.
     good = (off[0] <= 0.02**2 * off[1]).tolist()
     return {name: layer for (name, layer), right in zip(found.items(), good, strict=True) if right}, looked

@@ -37,7 +37,8 @@ class Influence(Method):
     Of held-out images of the digits 1 and 7 (`benchmarks/records/tuning-digits.json`) `cg` at its default leaves 8 % and none named, and costs the rest 0 and 5.6
     points. `ekfac` takes longer steps: at the same damping it leaves none and costs 3.7 and 11.7 points, at five times that (the preset) none and 1.2 and
     4.4. `lissa` needs about scale / damping batches to end where these do: at as many passes it leaves 96 % and 86 %, at ten times as many 50 % and 10 %,
-    and with twice the step (the preset) 4 % and none, for 0.4 and 4.0 points.
+    and with twice the step (the preset) 4 % and none, for 0.4 and 4.0 points. On the digit 3, by which nothing was chosen, `ekfac` was worse than `cg` in both
+    (`benchmarks/README.md`).
 
     The published code (WoodFisher) inverts an empirical Fisher by a recursion whose second vector keeps the direction of the first gradient: what
     comes of it is v less a multiple of that one gradient, whatever the samples are. It also leaves out the retained samples' gradient in one version.
@@ -54,7 +55,7 @@ class Influence(Method):
 
     paper = "Koh and Liang, Understanding Black-box Predictions via Influence Functions, ICML 2017, arXiv:1703.04730; as a baseline of Jia et al., 2023, arXiv:2304.04934"
     draws: ClassVar = False
-    knobs: ClassVar = {"remembers": {"alpha": +1}, "collapsed": {"alpha": -1, "damping": +1}, "unchanged": {"alpha": +1}}
+    knobs: ClassVar = {"remembers": {"alpha": +1}, "collapsed": {"alpha": -1, "damping": +1}, "unchanged": {"alpha": +1}, "diverged": {"damping": +1}}
     small: ClassVar = {"solve_steps": 40}
 
     alpha: float = 1.0
@@ -64,6 +65,12 @@ class Influence(Method):
     batch: int = 64
     solver: Literal["cg", "lissa", "ekfac"] = field(default="cg", metadata={"later": True})
     scale: float = field(default=50.0, metadata={"later": True})
+
+    def advice(self, failure: str, phase: str = "") -> str:
+        """Of LiSSA that ran away the scale."""
+        if failure == "diverged" and self.solver == "lissa":
+            return f"raise --scale (it was {self.scale})"
+        return super().advice(failure, phase)
 
     def edits(self, model: Network, classes: tuple[int, ...]) -> dict[str, tuple[int, ...] | None]:
         """Any weight that is not frozen; none without a step of conjugate gradients."""

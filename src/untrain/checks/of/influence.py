@@ -142,6 +142,8 @@ def check_lissa_that_runs_away_ends_the_run(method: Any, case: Case | None = Non
     try:
         way = _moved(asked, case, start)
     except Diverged:
+        if "scale" not in asked.advice("diverged", "solve"):
+            raise LawBroken(law, asked, "is not told to raise its scale where it ran away") from None
         return
     raise LawBroken(law, asked, f"goes {np.linalg.norm(way):.1e} far, and does not say that it ran away")
 
