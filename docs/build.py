@@ -168,7 +168,8 @@ def card_of_method(name: str, cls: type[Any]) -> str:
     call = (
         f"```\nuntrain unlearn {name} --model MODEL --data DATA --forget class:NAME --out run\n```"
         if cls.prepares is None
-        else f"It must be there when the original is trained ([how](exact.md)): `untrain.prepare({asked})`, and `untrain.unlearn` of what comes of that."
+        else f"It must be there when the original is trained ([how](exact.md)), by the command below or by `untrain.prepare({asked})`:\n\n"
+        f"```\nuntrain prepare {name}{' --model MODEL' * ('recipe' in (cls.prepares or ()))} --data DATA --out original\n```"
     )
     return f"""## {cls.__name__} {{#{name}}}
 
@@ -496,7 +497,7 @@ def _flags(verb: str, said: str, entry: Any, without: Collection[str] = ()) -> s
 
 def cli_page() -> str:
     """Every verb with its flags; a method's own settings stand on its card."""
-    root = app(["unlearn", "unsir"])
+    root = app(["unlearn", "unsir", "prepare", *(name for name, entry in found("methods").items() if entry.prepares)])
     parts = ["# Command line\n\nMade from the code. `untrain VERB --help` says the same. What a method adds stands on [its card](methods.md).\n"]
     for verb in (name for name in root if not name.startswith("-")):
         entry = root[verb]

@@ -22,7 +22,7 @@ from untrain.evidence import record as records
 from untrain.verbs.about import setting_flags
 from untrain.verbs.pictures import png
 
-VERBS = ("demo", "methods", "audits", "train", "check", "unlearn", "suppress", "audit", "report", "verify", "key", "sign", "cache", "ledger", "convert")
+VERBS = ("demo", "methods", "audits", "train", "prepare", "check", "unlearn", "suppress", "audit", "report", "verify", "key", "sign", "cache", "ledger", "convert")
 ASKED = ("--model", "digits", "--data", "digits", "--forget", "class:3")
 
 

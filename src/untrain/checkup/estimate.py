@@ -86,7 +86,7 @@ def methods(
             row |= {"fits": False, "why_not": str(error).removeprefix(type(method).__name__).strip()}
             continue
         if method.prepares is not None and type(model).__module__ != type(method).__module__:
-            row |= {"fits": False, "why_not": f"must be there when the original is trained: untrain.prepare({type(method).__name__}(), train, ...), in Python"}
+            row |= {"fits": False, "why_not": f"must be there when the original is trained: untrain prepare {name}"}
             continue
         row["doubts"] = method.doubts(split)
         if model is None or blocked is not None:

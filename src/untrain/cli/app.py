@@ -13,18 +13,18 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from untrain.cli import show
-from untrain.cli.before import canaries, convert
+from untrain.cli.before import canaries, convert, prepare, train
 from untrain.cli.debias import debias
 from untrain.cli.ending import failed, flushed, guarded
 from untrain.cli.flags import Also, Images, Json, Out, Retrained, Shadows, Skip, TriggerClass, TriggerName, flags_of, inputs_of, method_verb, named_out, refuse_of_a_run, takes
 from untrain.cli.keeping import cache, key, sign
 from untrain.cli.ledger import ledger
 from untrain.cli.places import meant
-from untrain.core.discover import found
+from untrain.core.discover import Found, found
 from untrain.core.errors import BadArgument
 from untrain.core.processors import cap
 from untrain.verbs.inputs import Inputs
-from untrain.verbs.run_files import PAGE, RECORD, TRAINING
+from untrain.verbs.run_files import PAGE, RECORD
 
 
 @takes(flags_of(only=("forget", "seed", "data_root"), forget="class:3"), make=dict)
@@ -92,28 +92,6 @@ def audits(*, json: Json = False) -> int:
     return 0
 
 
-@takes(flags_of(without=("forget", "weights", "redact")))
-def train(
-    *,
-    inputs: Inputs,
-    out: Out,
-    holdout_every: Annotated[int | None, Parameter(help="Leave every n-th training sample out, and measure on them too.")] = None,
-    json: Json = False,
-) -> int:
-    """Train a network by its recipe. A killed training goes on when it is called again."""
-    from untrain.verbs.training import train
-
-    with show.bars() as progress:
-        told = train(inputs, out, holdout_every=holdout_every, progress=progress, say=show.note)
-    if json:
-        show.as_json(told)
-    else:
-        shares = ", ".join(f"{part} {show.shown(value, 'share')}" for part, value in told["accuracy"].items())
-        show.say(f"{inputs.model} trained on {told['data']['name']} in {told['run']['seconds']:.0f} s on {show.where(told)}; accuracy on {shares}")
-        show.say(str(out / TRAINING))
-    return 0
-
-
 def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int:
     """Run a method as it is set."""
     from untrain.evidence.verdict import what
@@ -130,6 +108,8 @@ def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int
             mark = record["run"]["marks"][0]
             fact = "what was to be forgotten is named as before" if mark == "remembers" else f"it is {mark}"
             show.say(f"{fact}; before running it again: {record['run']['advice']}")
+        if (certificate := record["run"].get("certificate")) is not None:
+            show.say(f"certified: ({certificate['epsilon']:g}, {certificate['delta']:g}), with {certificate['spent']:.3g} spent of {certificate['budget']:.3g}")
         show.say(f"how far it did is not known before `untrain audit {quote(str(out))}`")
         show.say(str(out / RECORD))
     return 0
@@ -330,11 +310,16 @@ def app(tokens: Sequence[str] = ()) -> App:
     forget = App(name="unlearn", help="Run a method: one sub-command for each.", help_format="plaintext")
     for name, entry in found("methods").items() if "unlearn" in tokens else ():
         forget.command(guarded(method_verb(name, unlearn)) if name in tokens else _listed, name=name, help=entry.summary)
+    ready = App(name="prepare", help="Train the original for a method that has to be there then: one sub-command for each.", help_format="plaintext")
+    for name, entry in _preparing().items() if "prepare" in tokens else ():
+        verb = guarded(method_verb(name, prepare, without=("forget", "weights", "redact"), prepares=True)) if name in tokens else _listed
+        ready.command(verb, name=name, help=entry.summary)
     root.command(guarded(demo))
     root.command(guarded(methods))
     root.command(guarded(audits))
     root.command(guarded(canaries))
     root.command(guarded(train))
+    root.command(ready)
     root.command(guarded(check))
     root.command(forget)
     root.command(guarded(suppress))
@@ -349,6 +334,11 @@ def app(tokens: Sequence[str] = ()) -> App:
     root.command(ledger())
     root.command(guarded(convert))
     return root
+
+
+def _preparing() -> dict[str, Found]:
+    """The methods that have to be there when the original is trained."""
+    return {name: entry for name, entry in found("methods").items() if entry.prepares}
 
 
 def _listed() -> int:
@@ -375,9 +365,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse_unknown_method(tokens: Sequence[str]) -> None:
-    if tokens[:1] != ["unlearn"] or (len(tokens) > 1 and tokens[1] in ("--help", "-h")):
+    if tokens[:1] not in (["unlearn"], ["prepare"]) or (len(tokens) > 1 and tokens[1] in ("--help", "-h")):
         return
-    known = found("methods")
+    every = found("methods")
+    known = every if tokens[0] == "unlearn" else _preparing()
     if len(tokens) == 1 or tokens[1] not in known:
-        named = f"no method {tokens[1]!r}" if len(tokens) > 1 else "no method is named"
+        named = "no method is named" if len(tokens) == 1 else f"no method {tokens[1]!r}"
+        if len(tokens) > 1 and tokens[1] in every:
+            raise BadArgument(f"{tokens[1]} takes a model however it was trained, so that there is nothing to prepare; those that have to be there then are {', '.join(known)}")
         raise BadArgument(f"{named}; there are {', '.join(known)}")

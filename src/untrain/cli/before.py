@@ -1,14 +1,17 @@
-"""The verbs of what comes before: canaries for a training that is still to come, and checkpoints turned into safetensors. Importing it imports no torch."""
+"""The verbs of what comes before: canaries for a training that is still to come, the training, and checkpoints turned into safetensors. Importing it imports no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from untrain.cli import show
-from untrain.cli.flags import Json, flags_of, takes
+from untrain.cli.flags import Json, Out, flags_of, takes
+from untrain.verbs.inputs import Inputs
+from untrain.verbs.run_files import TRAINING
 
 OF_DATA = ("data", "test", "size", "rate", "length", "image_column", "label_column", "columns", "text_column", "outside", "data_root")
 """Flags that say which data are meant."""
@@ -58,3 +61,46 @@ def convert(
         show.say(f"{made['tensors']} tensors, sha256 {made['sha256']}")
         show.say(str(out))
     return 0
+
+
+@takes(flags_of(without=("forget", "weights", "redact")))
+def train(
+    *,
+    inputs: Inputs,
+    out: Out,
+    holdout_every: Annotated[int | None, Parameter(help="Leave every n-th training sample out, and measure on them too.")] = None,
+    json: Json = False,
+) -> int:
+    """Train a network by its recipe. A killed training goes on when it is called again."""
+    from untrain.verbs.training import train
+
+    with show.bars() as progress:
+        told = train(inputs, out, holdout_every=holdout_every, progress=progress, say=show.note)
+    if json:
+        show.as_json(told)
+    else:
+        show.say(f"{inputs.model} trained on {told['data']['name']} in {told['run']['seconds']:.0f} s on {show.where(told)}; accuracy on {_shares(told)}")
+        show.say(str(out / TRAINING))
+    return 0
+
+
+def prepare(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int:
+    """Train an original for a method as it is set."""
+    from untrain.verbs.training import prepare
+
+    with show.bars() as progress:
+        told = prepare(method, inputs, out, progress=progress, say=show.note)
+    if json:
+        show.as_json(told)
+    else:
+        name = told["prepared"]["method"]
+        show.say(f"prepared for {name} on {told['data']['name']} in {told['run']['seconds']:.0f} s on {show.where(told)}; accuracy on {_shares(told)}")
+        show.say(
+            f"its file holds what {name} has to remember, and is as secret as the data; to forget: untrain unlearn {name} --weights {quote(str(out / told['output']['file']))}"
+        )
+        show.say(str(out / TRAINING))
+    return 0
+
+
+def _shares(told: dict[str, Any]) -> str:
+    return ", ".join(f"{part} {show.shown(value, 'share')}" for part, value in told["accuracy"].items())

@@ -127,26 +127,32 @@ def signed(function: Any, parameters: Sequence[inspect.Parameter], name: str, do
     function.__name__, function.__doc__ = name, doc
 
 
-def method_verb(name: str, run: Callable[..., int]) -> Any:
+def method_verb(name: str, run: Callable[..., int], without: Collection[str] = (), prepares: bool = False) -> Any:
     """The sub-command of a method: the flags of `Inputs`, `--preset` or `--settings`, and a flag for each of its fields.
 
     Args:
         name: The method's name.
         run: Called with the method as it is set, the inputs, and the flags of its own.
+        without: Fields of `Inputs` that the verb does not take.
+        prepares: Whether the verb prepares an original for the method.
     """
     from untrain.core.discover import lookup
+    from untrain.verbs.prepared import brings_its_network, settings_in
 
     cls = lookup("methods", name)
     hints, helped = get_type_hints(cls), field_help(cls)
     group = Group(f"Settings of {cls.__name__}", sort_key=1)
-    shared = flags_of(without=() if "recipe" in cls.needs else ("epochs", "recipe"))
+    asks = (cls.prepares or ()) if prepares else cls.needs
+    # A model that the method makes by itself goes by the method's name.
+    own = {"model": name} if brings_its_network(name) else {}
+    shared = flags_of(without=(*without, *(() if "recipe" in asks else ("epochs", "recipe"))), **own)
     others = [p for p in inspect.signature(run, eval_str=True).parameters.values() if p.name not in ("method", "inputs")]
     clash = sorted({"preset", "settings", *(p.name for p in (*shared, *others))} & {f["name"] for f in helped})
     if clash:
         raise BadArgument(f"{cls.__name__} has fields {clash}, which are flags of every method; give them other names")
     presets = f"Named settings: {', '.join(['default', *cls.presets])}. Flags that are given go before them."
     file = "File of settings (TOML), in the place of a preset: `untrain methods NAME --toml` writes one. Flags that are given go before it."
-    own = [
+    settable = [
         inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, Parameter(help=presets, group=group)]),
         inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, Parameter(help=file, group=group)]),
         *(
@@ -162,9 +168,11 @@ def method_verb(name: str, run: Callable[..., int]) -> Any:
 
     def verb(inputs: Inputs, preset: str | None = None, settings: Path | None = None, **given: Any) -> int:
         chosen = {f["name"]: given.pop(f["name"]) for f in helped if f["name"] in given}
-        return run(replace(_start(name, preset, settings), **chosen), inputs=inputs, **given)
+        # What a model was prepared for, its file says.
+        told = settings_in(inputs.weights, name) if cls.prepares is not None and preset is None and settings is None else None
+        return run(replace(told or _start(name, preset, settings), **chosen), inputs=inputs, **given)
 
-    signed(verb, [*others, *own], name, None)
+    signed(verb, [*others, *settable], name, None)
     return takes(shared)(verb)
 
 

@@ -36,10 +36,16 @@ class Found:
     @property
     def summary(self) -> str:
         """First line of its module's docstring, read without importing it."""
+        return (ast.get_docstring(ast.parse(self._source())) or "").partition("\n")[0]
+
+    @property
+    def prepares(self) -> bool:
+        """Whether its file defines a `prepare`, read without importing it: then it has to be there when the original is trained."""
+        return "\n    def prepare(" in self._source()
+
+    def _source(self) -> str:
         spec = importlib.util.find_spec(self.module)
-        if spec is None or spec.origin is None:
-            return ""
-        return (ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        return "" if spec is None or spec.origin is None else Path(spec.origin).read_text(encoding="utf-8")
 
     def load(self) -> type[Any]:
         """The class: the one method or audit that its module defines."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from untrain.core.data import Samples, Split
 from untrain.core.errors import BadArgument
@@ -163,6 +164,19 @@ class Method:
         """
         name = type(self).__name__
         raise BadArgument(f"{name} takes a model however it was trained; there is nothing to prepare for it: unlearn(model, split, {name}())")
+
+    def shell(self, build: Callable[[], nn.Module], state: Mapping[str, Tensor]) -> nn.Module:
+        """What `prepare` makes, before it holds anything: of networks as `build` gives them, in the shapes of a state dict that it is to be filled with.
+
+        Raises:
+            BadArgument: it takes any trained model.
+            BadData: the state dict is of other settings.
+        """
+        raise BadArgument(f"{type(self).__name__} prepares nothing, so that there is no shell of it")
+
+    def certificate(self, model: nn.Module) -> Any:
+        """What is certified of a model that it made, as a dataclass of numbers; None where nothing is."""
+        return None
 
     def __call__(self, *args: Any, **given: Any) -> Trace:
         """Change the model in place: `(model, *, forget, retain, classes, ...)`, each keyword only where it is needed."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from untrain.core.data import Norm
+from untrain.core.preparing import Preparation
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Model:
         notes: What a user should be told of it, a sentence each.
         beside: Further files of the folder that it came in, to be written beside the weights, by name.
         told: A module's weights under the names that its library writes, where these are not the module's own.
+        prepared: How it was prepared for a method that had to be there when it was trained; None of what was trained like any other.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Model:
     notes: tuple[str, ...] = ()
     beside: dict[str, Path] = field(default_factory=dict)
     told: Callable[[nn.Module], dict[str, Tensor]] | None = None
+    prepared: Preparation | None = None
 
     @property
     def norm(self) -> Norm | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from types import NoneType
@@ -46,12 +47,20 @@ def read_settings(path: Path | str) -> Method:
         name, preset, values = said.get("method"), said.get("preset"), said.get("values", {})
         if not isinstance(name, str) or not isinstance(preset, str | None) or not isinstance(values, dict):
             raise BadArgument(f'{path.name} is to say method = "NAME", and may say preset = "NAME" and a table [values]')
-        start: Method = settings(name, preset)
-        hints, known = get_type_hints(type(start)), [f.name for f in fields(start)]
-        odd = [key for key in values if key not in known]
-        if odd:
-            raise BadArgument(f"{path.name}: {name} has no field {odd[0]!r}; it has {', '.join(known) or 'none'}")
-        return replace(start, **{key: _of_kind(value, hints[key], f"{path.name}: {key}") for key, value in values.items()})
+        return with_values(settings(name, preset), values, path.name)
+
+
+def with_values(start: Method, values: Mapping[str, Any], where: str) -> Method:
+    """A method with values that a file says of its fields.
+
+    Raises:
+        BadArgument: a field that it has not, or a value that is not of the field's kind.
+    """
+    hints, known = get_type_hints(type(start)), [f.name for f in fields(start)]
+    odd = [key for key in values if key not in known]
+    if odd:
+        raise BadArgument(f"{where}: {name_of(start)} has no field {odd[0]!r}; it has {', '.join(known) or 'none'}")
+    return replace(start, **{key: _of_kind(value, hints[key], f"{where}: {key}") for key, value in values.items()})
 
 
 def written(method: Method) -> str:

@@ -331,6 +331,7 @@ def describe(result: Result) -> dict[str, Any]:
     cls = type(result.method)
     preset = next((n for n, m in cls.presets.items() if m == result.method), None)
     default = result.method == cls()
+    certificate = result.method.certificate(result.model)
     return {
         "method": {
             "name": name_of(result.method),
@@ -347,6 +348,7 @@ def describe(result: Result) -> dict[str, Any]:
             "peak_memory_bytes": result.peak_memory,
             "marks": list(result.marks),
             "advice": result.advice,
+            **({} if certificate is None else {"certificate": asdict(certificate)}),
         },
         "environment": environment(result.engine),
     }

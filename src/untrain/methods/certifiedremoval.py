@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -162,6 +163,12 @@ class CertifiedRemoval(Method):
         model = Perturbed(X.shape[1] - 1, Y.shape[1]).to(device)
         model.terms.copy_(torch.tensor(self.terms, dtype=torch.float64))
         return model, Trace.of(self.fitted(model, X, Y))
+
+    def shell(self, build: Callable[[], nn.Module], state: Mapping[str, Tensor]) -> Perturbed:
+        """A linear model as wide as the noise."""
+        if "noise" not in state or state["noise"].ndim != 2:
+            raise BadData("no noise is there, which it was trained with")
+        return Perturbed(state["noise"].shape[1] - 1, state["noise"].shape[0])
 
     def fitted(self, model: Perturbed, X: Tensor, Y: Tensor) -> Phase:
         """Draw the noise, and go to where the loss with it is least, by Newton steps cut down until it falls."""

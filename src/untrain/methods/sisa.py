@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -128,6 +128,13 @@ class SISA(Method):
             done += self.trained(model, number, 0, train[shard == number], recipe)
         model.sums.copy_(self.summed(train))
         return model, Trace.of(*done)
+
+    def shell(self, build: Callable[[], nn.Module], state: Mapping[str, Tensor]) -> Shards:
+        """As many networks as there are shards."""
+        held = list(state["sums"].shape) if "sums" in state else "none"
+        if held != [self.shards, self.slices]:
+            raise BadData(f"sums of {self.shards} shards of {self.slices} slices are said to be there, and they are of {held}")
+        return Shards([build() for _ in range(self.shards)], self.slices)
 
     def trained(self, model: Shards, number: int, start: int, samples: Samples, recipe: Recipe) -> list[Phase]:
         """Train a shard from what was kept before a slice on, on these samples of it.

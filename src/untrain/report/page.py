@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from untrain.evidence.verdict import what
 from untrain.report.markup import asset, draw, shown
-from untrain.report.sections import SECTIONS, altered, verdict
+from untrain.report.sections import SECTIONS, altered, certificate, verdict
 
 
 def render(record: dict[str, Any], edited: Sequence[str] = ()) -> str:
@@ -21,7 +21,9 @@ def render(record: dict[str, Any], edited: Sequence[str] = ()) -> str:
         record: The record.
         edited: What in it is not as it was made, see `untrain.evidence.seal.edited`; said in the verdict's place.
     """
-    body = Markup("\n").join(altered(record, edited) if edited and section is verdict else section(record) for section in SECTIONS)
+    # What was edited certifies nothing.
+    drawn = [altered(record, edited) if edited and section is verdict else section(record) for section in SECTIONS if not (edited and section is certificate)]
+    body = Markup("\n").join(drawn)
     return whole(f"Unlearning record: {shown(what(record['request']), 80)}", body)
 
 

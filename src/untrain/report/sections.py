@@ -46,6 +46,12 @@ def verdict(record: dict[str, Any]) -> Markup:
     return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=in_tests(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
 
 
+def certificate(record: dict[str, Any]) -> Markup:
+    """What the run computed that it certifies, where it did, and what that hangs on."""
+    found = record["run"].get("certificate")
+    return draw("certificate", certificate=found, holds=found["spent"] <= found["budget"]) if found else Markup()
+
+
 def altered(record: dict[str, Any], facts: Sequence[str]) -> Markup:
     """What stands in the verdict's place where a record is not as it was made: no number of it is repeated there."""
     sentence = Markup(SENTENCE).format(facts=Markup("; ").join(name(fact) for fact in facts), what=name(what(record["request"])))
@@ -129,7 +135,7 @@ def again(record: dict[str, Any]) -> Markup:
     return draw("again", command=command, digest=hashlib.sha256(records.dumps(record)).hexdigest(), output=record["output"])
 
 
-SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, exits, table, reach, pictures, findings, cost, method, before, again)
+SECTIONS: tuple[Callable[[dict[str, Any]], Markup], ...] = (heading, verdict, certificate, exits, table, reach, pictures, findings, cost, method, before, again)
 """The page, from top to bottom."""
 
 

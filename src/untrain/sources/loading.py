@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -58,21 +60,12 @@ def load(model: str, classes: int, *, weights: Path | None = None, head: str | N
         MissingExtra: its library is not installed.
     """
     what = asked(model)
-    with torch.random.fork_rng(devices=[]):
-        # A function that draws its weights gives the same ones each time, so that a record's hash can be checked.
-        torch.manual_seed(0)
-        if what.kind == "hf":
+    if what.kind == "hf":
+        with _drawn_alike():
             return transformers_nets.load(what, classes, weights)
-        if what.kind in ("torchvision", "timm") and weights is None:
-            raise BadData(f"{model} needs weights: name a file of its state dict by --weights FILE.safetensors; none are downloaded")
-        if what.kind == "torchvision":
-            module, look = torchvision_nets.library_with(what.name).models.get_model(what.name, weights=None, num_classes=classes), torchvision_nets.expects(what.name)
-        elif what.kind == "timm":
-            module = timm_nets.library_with(what.name).create_model(what.name, pretrained=False, num_classes=classes)
-            look = _module_expects(module)
-        else:
-            module = made_by(what, classes)
-            look = _module_expects(module)
+    if what.kind in ("torchvision", "timm") and weights is None:
+        raise BadData(f"{model} needs weights: name a file of its state dict by --weights FILE.safetensors; none are downloaded")
+    module, look = built(model, classes)
     module.eval()
     hollow = next((name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta), None)
     if hollow is not None:
@@ -85,6 +78,32 @@ def load(model: str, classes: int, *, weights: Path | None = None, head: str | N
     prefix, notes = fill(module, files.load_weights(weights), weights.name, classes)
     kept = {k: v.dtype for k, v in files.load_weights(weights).items()}
     return Model(what.shown, module, weights.name, files.sha256(weights), kept, look, prefix, notes)
+
+
+def built(model: str, classes: int) -> tuple[nn.Module, Expects]:
+    """A network by name, as its library or function gives it, and what it says of its images: that of a transformers folder holds the folder's weights.
+
+    Raises:
+        BadArgument: no such model.
+        MissingExtra: its library is not installed.
+    """
+    what = asked(model)
+    with _drawn_alike():
+        if what.kind == "hf":
+            found = transformers_nets.load(what, classes, None)
+            return found.module, found.expects
+        if what.kind == "torchvision":
+            return torchvision_nets.library_with(what.name).models.get_model(what.name, weights=None, num_classes=classes), torchvision_nets.expects(what.name)
+        module = timm_nets.library_with(what.name).create_model(what.name, pretrained=False, num_classes=classes) if what.kind == "timm" else made_by(what, classes)
+    return module, _module_expects(module)
+
+
+@contextlib.contextmanager
+def _drawn_alike() -> Iterator[None]:
+    """A function that draws its weights gives the same ones each time, so that a record's hash can be checked."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 def _module_expects(module: nn.Module) -> Expects:

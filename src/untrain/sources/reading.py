@@ -45,6 +45,7 @@ def read(
     mirror: bool = False,
     rate: int | None = None,
     length: float | None = None,
+    lasting: bool = False,
 ) -> Data:
     """Data out of any of the forms.
 
@@ -61,6 +62,7 @@ def read(
             sign is another one, or none, and nothing here can tell.
         rate: Samples in a second that the model reads: the data are sounds, each of this rate.
         length: How many seconds long sounds are made: cut at their end, or padded there with silence; where none is given those of one length stay as they are.
+        lasting: Whether a training sample is to be read alike whichever others there are: a table is then encoded by its test part, and not by the training part.
 
     Raises:
         BadArgument: a name that leads nowhere, or a part that is not there.
@@ -73,7 +75,7 @@ def read(
     look = expects or Expects()
     main = found(data, columns)
     train, chosen = _chosen(main, test, {"holdout": holdout, **further}, columns)
-    named = tokenised(encoded({"train": train, **chosen}), look.tokens, look.longest)
+    named = tokenised(encoded({"train": train, **chosen}, by="test" if lasting else "train"), look.tokens, look.longest)
     names, numbers = _numbered(main, named, look.names)
     bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
     made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}

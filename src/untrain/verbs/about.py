@@ -15,6 +15,7 @@ from untrain.core.method import Method
 from untrain.core.model import Model
 from untrain.sources import request as forgetting
 from untrain.verbs.given import AnyRecipe
+from untrain.verbs.prepared import KEY
 from untrain.zoo.networks import parameters
 from untrain.zoo.recipes import Recipe
 
@@ -43,15 +44,17 @@ def about_data(source: Data, split: Split) -> dict[str, Any]:
     return about | ({"notes": list(source.notes)} if source.notes else {})
 
 
-def about_weights(method: Method, source: Data, split: Split, seed: int) -> dict[str, Any]:
-    """What a file of weights says of itself."""
-    about = {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
+def about_weights(method: Method, source: Data, split: Split, seed: int, given: Model | None = None) -> dict[str, Any]:
+    """What a file of weights says of itself; where the model that was given had been prepared, how."""
+    about: dict[str, Any] = {"method": name_of(method), "settings": asdict(method), "data": source.name, "seed": seed, "classes": list(split.classes)}
+    if given is not None and given.prepared is not None:
+        about |= {KEY: given.prepared.after(method).said}
     return about if split.classes else about | {"samples": forgetting.digest(split)}
 
 
 def about_recipe(found: AnyRecipe) -> dict[str, Any]:
     """What records say of a recipe."""
-    return asdict(found) if isinstance(found, Recipe) else found.about
+    return asdict(found) if isinstance(found, Recipe) else dict(found.about)
 
 
 def machine(engine: Engine) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def remove(
             answers = audit(result.model, parts, [asked], original=given.module, norm=given.norm, head=inputs.head, device=opened.device, progress=progress)
             record["audits"] = records.finite(answers)
             record["verdict"] = records.finite(judged(record))
-            weighed(out, record, opened, result.model, about_weights(chosen, source, listed, inputs.seed))
+            weighed(out, record, opened, result.model, about_weights(chosen, source, listed, inputs.seed, given))
             return closed(out, record, inputs)
 
 

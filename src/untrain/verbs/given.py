@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from untrain.core import files
 from untrain.core.data import Data, Norm, Split
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.model import Expects, Model
+from untrain.core.preparing import Again
 from untrain.sources import cache, loading, reading
 from untrain.sources import names as naming
 from untrain.sources import recipe as foreign_recipe
@@ -20,12 +22,13 @@ from untrain.sources import request as forgetting
 from untrain.sources.forms.parts import Columns
 from untrain.sources.normalisation import norm_of
 from untrain.sources.reading import refuse_lengths
+from untrain.verbs import prepared
 from untrain.zoo import sets as zoo_data
 from untrain.zoo import trained as models
 from untrain.zoo.networks import NETWORKS
 from untrain.zoo.recipes import Recipe, recipe_for
 
-AnyRecipe = Recipe | foreign_recipe.Recipe
+AnyRecipe = Recipe | foreign_recipe.Recipe | Again
 
 
 def expects(model: str) -> Expects:
@@ -35,11 +38,11 @@ def expects(model: str) -> Expects:
         BadArgument: no such model in the zoo, and no such name of another source.
         MissingExtra: its library is not installed.
     """
-    return Expects() if model in NETWORKS else loading.expects(model)
+    return Expects() if model in NETWORKS or prepared.brings_its_network(model) else loading.expects(model)
 
 
 def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, head: str | None = None, data_root: Path | None = None) -> Model:
-    """A trained model by its name on the command line, of the zoo or of another source, in evaluation mode.
+    """A trained model by its name on the command line, of the zoo or of another source, in evaluation mode; one that was prepared by its file.
 
     Args:
         model: A network of the zoo, or `torchvision:NAME`, `timm:NAME`, `hf:FOLDER`, `package.module:function`, `path/nets.py:function`.
@@ -56,6 +59,14 @@ def given_model(model: str, classes: int, *, weights: Path | None = None, norm: 
     """
     own = norm_of(norm) if isinstance(norm, str) else norm
     refuse_unknown(model)
+    preparation = prepared.preparation_of(weights)
+    if preparation is not None and weights is not None:
+        return prepared.model_of(model, preparation, classes, weights, own, str(shown_name(model)))
+    if prepared.brings_its_network(model):
+        if weights is not None:
+            files.load_weights(weights)
+        other = "none is named" if weights is None else f"{weights.name} is none"
+        raise BadData(f"{model} is a model that `untrain prepare {model}` makes, and {other}; name its file by --weights")
     given = models.load(model, classes, weights=weights, root=data_root) if model in NETWORKS else loading.load(model, classes, weights=weights, head=head)
     return given if own is None else replace(given, expects=replace(given.expects, norm=own))
 
@@ -66,7 +77,7 @@ def refuse_unknown(model: str) -> None:
     Raises:
         BadArgument: it is neither.
     """
-    if model not in NETWORKS and naming.named(model) is None:
+    if model not in NETWORKS and naming.named(model) is None and not prepared.brings_its_network(model):
         raise BadArgument(f"no model {model!r}; there are {', '.join(NETWORKS)}, and {naming.GRAMMAR}")
 
 
@@ -87,6 +98,7 @@ def given_data(
     outside: bool = False,
     rate: int | None = None,
     length: float | None = None,
+    lasting: bool = False,
 ) -> Data:
     """Data by name, from files of several kinds, or out of Python; refused where a part is empty.
 
@@ -107,6 +119,7 @@ def given_data(
         outside: Whether files may lie outside of the folder of the data, as a table or a link can name them.
         rate: Samples in a second that the model reads, where the data are sounds; those of another rate are refused.
         length: How many seconds long sounds are made, cut at their end or padded there with silence.
+        lasting: Whether a training sample is to be read alike whichever others there are, as a model has to that was prepared: a table is encoded by its test part.
 
     Raises:
         BadArgument: a name that leads nowhere, a column that is not there.
@@ -142,6 +155,7 @@ def given_data(
             mirror=mirror,
             rate=rate,
             length=length,
+            lasting=lasting,
         )
     if len(found.test) == 0 or len(found.train) == 0:
         raise BadData(f"the data {found.name} has an empty part: {len(found.train)} training and {len(found.test)} test samples; give samples of both")
@@ -211,7 +225,7 @@ def split_of(data: Data, forget: str) -> Split:
     return forgetting.split(data, forget)
 
 
-def given_recipe(model: str, name: str | None, classes: int, epochs: int | None = None) -> AnyRecipe:
+def given_recipe(model: str, name: str | None, classes: int, epochs: int | None = None) -> Recipe | foreign_recipe.Recipe:
     """The user's recipe where one is named, else the zoo's."""
     return recipe_for(model, classes, epochs) if name is None else foreign_recipe.recipe(name, classes)
 

@@ -37,7 +37,7 @@ class Inputs:
 
     Args:
         model: digits, resnet20, resnet32, resnet18, allcnn; torchvision:NAME or timm:NAME with --weights; hf:FOLDER or hf:owner/name of transformers;
-            package.module:function or path/nets.py:function, which runs your code.
+            package.module:function or path/nets.py:function, which runs your code; certifiedremoval, whose network is its own, with the --weights of `untrain prepare`.
         data: digits, cifar10, cifar100; a folder of class folders (or train/ and test/ of them); labels.csv with path,label; a parquet file or folder;
             a CSV (or .csv.gz) of numbers and categories with a label; hf:NAME_OR_FOLDER[:config]; torchvision:NAME;
             package.module:function or path/data.py:function, which runs your code.
@@ -146,6 +146,7 @@ class Inputs:
         from untrain.sources.libraries.functions import hash_of
         from untrain.sources.names import RUNS_CODE
         from untrain.sources.normalisation import norm_of
+        from untrain.verbs import prepared
         from untrain.verbs.given import code_of, refuse_unknown
         from untrain.zoo.networks import NETWORKS
 
@@ -165,7 +166,7 @@ class Inputs:
         if functions:
             shown = list(dict.fromkeys(what.shown for what in functions.values()))
             say(RUNS_CODE.format(" and ".join(shown), "runs" if len(shown) == 1 else "run"))
-        if trains is not None and self.recipe is None and self.model not in NETWORKS:
+        if trains is not None and self.recipe is None and self.model not in NETWORKS and not prepared.brings_its_network(self.model):
             way = "name a function that gives build() and train(): --recipe path.py:function"
             raise BadArgument(f"{trains} trains a network anew, and how {_word('model', self.model)} was trained is not known here; {way}")
         if self.recipe is not None and self.epochs is not None:
@@ -186,12 +187,14 @@ class Opened:
         engine: Where and how to compute.
         norm: The normalisation that is named, where one is.
         code: Hashes of the files of the user's functions that are named, by flag.
+        lasting: Whether a training sample is to be read alike whichever others there are.
     """
 
     inputs: Inputs
     engine: Engine
     norm: Norm | None
     code: Mapping[str, str] = field(default_factory=dict)
+    lasting: bool = False
 
     @cached_property
     def expects(self) -> Expects:
@@ -215,6 +218,7 @@ class Opened:
     def _named(self) -> Data:
         from untrain.sources.drawn import with_canaries
         from untrain.verbs.given import given_data
+        from untrain.verbs.prepared import preparation_of
 
         ask, look = self.inputs, self.expects
         found = given_data(
@@ -233,6 +237,7 @@ class Opened:
             outside=ask.outside,
             rate=ask.rate,
             length=ask.length,
+            lasting=self.lasting or preparation_of(ask.weights) is not None,
         )
         return found if ask.canaries is None else with_canaries(found, ask.canaries)
 
@@ -269,7 +274,7 @@ class Opened:
 
     @cached_property
     def recipe(self) -> AnyRecipe:
-        """How the model came about: the user's recipe where one is named, else the zoo's."""
+        """How a network of this name is trained: by the user's recipe where one is named, else the zoo's."""
         from untrain.verbs.given import given_recipe
 
         ask = self.inputs
@@ -280,17 +285,21 @@ class Opened:
         """How the model came about, where that is known."""
         from untrain.zoo.networks import NETWORKS
 
-        return self.recipe if self.inputs.recipe is not None or self.inputs.model in NETWORKS else None
+        known = self.inputs.recipe is not None or self.inputs.model in NETWORKS
+        return self.recipe_of_the_model if self.model.prepared is not None else self.recipe if known else None
 
     @property
     def recipe_of_the_model(self) -> AnyRecipe:
-        """The recipe, once it is seen to build such a network as the model is.
+        """The recipe, once it is seen to build such a network as the model is; of one that was prepared, its preparation.
 
         Raises:
             BadArgument: it builds another.
         """
         from untrain.sources import recipe as foreign
+        from untrain.verbs import prepared
 
+        if self.model.prepared is not None:
+            return prepared.again(self.model, prepared.members_recipe(self.model, self.inputs.model, self.inputs.recipe, self.inputs.epochs, self.data.classes))
         if isinstance(self.recipe, foreign.Recipe):
             foreign.refuse_other(self.recipe, self.model.module, self.model.name)
         return self.recipe

@@ -34,6 +34,7 @@ from untrain.verbs.finishing import room_of
 from untrain.verbs.folder import refuse_output, refuse_within, writing
 from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
 from untrain.verbs.shadowing import after_in, file_of, half_of, left_by, method_of, said_of_a_method, shadows_in
+from untrain.verbs.teaching import recipe_for as recipe_of
 from untrain.zoo.recipes import Recipe, recipe_for
 
 SHADOWS = 16
@@ -231,7 +232,7 @@ def _trained(
             split,
             method,
             seed=seed,
-            recipe=taught if "recipe" in method.needs else None,
+            recipe=taught if method.prepares is None and "recipe" in method.needs else recipe_of(method, opened),
             norm=opened.model.norm,
             head=inputs.head,
             device=opened.device,
@@ -240,7 +241,7 @@ def _trained(
             store=state,
         )
         files.refuse_changed()
-        about = about_weights(method, opened.data, split, seed) | {"recipe": about_recipe(taught), "of": _key(told)} | {k: told[k] for k in ("shadows",) if k in told}
+        about = about_weights(method, opened.data, split, seed, opened.model) | {"recipe": about_recipe(taught), "of": _key(told)} | {k: told[k] for k in ("shadows",) if k in told}
         files.save_weights(place, opened.model.state(result.model), about)
     with contextlib.suppress(OSError):
         work.rmdir()

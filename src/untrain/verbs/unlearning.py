@@ -19,9 +19,11 @@ from untrain.verbs.about import about_data, about_model, about_recipe, about_wei
 from untrain.verbs.finishing import closed, room_of, weighed
 from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.inputs import Inputs, Say, unsaid
+from untrain.verbs.prepared import refuse_unprepared
 from untrain.verbs.private import told
 from untrain.verbs.ranks import joined
 from untrain.verbs.run_files import WEIGHTS
+from untrain.verbs.teaching import recipe_for
 
 
 def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = silent, say: Say = unsaid) -> dict[str, Any]:
@@ -46,9 +48,10 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
         source, split, given, engine = opened.data, opened.split, opened.model, opened.engine
         ready = opened.fit()
         opened.tell(say)
+        refuse_unprepared(method, given)
         for doubt in (*doubts(given.module, ready, inputs.head), *method.doubts(ready)):
             say(doubt)
-        taught = opened.recipe_of_the_model if "recipe" in method.needs else None
+        taught = recipe_for(method, opened)
         running.given_to(method, split, taught)
         arguments = {
             "verb": "unlearn",
@@ -85,7 +88,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
                 store=state,
             )
             files.refuse_changed()
-            about = about_weights(method, source, split, inputs.seed) | ({"recipe": about_recipe(taught)} if taught else {})
+            about = about_weights(method, source, split, inputs.seed, given) | ({"recipe": about_recipe(taught)} if taught else {})
             record = records.compose(
                 running.describe(result),
                 command=command,

@@ -65,11 +65,15 @@ def rows(head: Sequence[str], lines: Sequence[Sequence[str]], label: int, column
     return made
 
 
-def encoded(parts: Mapping[str, Part]) -> dict[str, Part]:
+def encoded(parts: Mapping[str, Part], by: str = "train") -> dict[str, Part]:
     """The parts with samples of tensors, or of the one tensor where all columns are of one kind.
 
     These are `numbers` [n, a], each less its mean and over its standard deviation in the training part, the mean where a cell is missing, and
     `categories` [n, b], counted from 1 in the alphabetical order of the training part's, 0 where a cell is missing or new.
+
+    Args:
+        parts: The parts.
+        by: The part that is measured in the training part's place, where it is there.
 
     Raises:
         BadData: a column whose texts are no categories, or that another part lacks or has other cells in.
@@ -80,16 +84,21 @@ def encoded(parts: Mapping[str, Part]) -> dict[str, Part]:
         if odd is not None:
             raise BadData(f"the {odd} part is a table of numbers and categories, and the training part is not; give both in one form")
         return dict(parts)
-    numbers = {name: scale for name, cells in train.items() if (scale := _scale(cells)) is not None}
-    categories = {name: {text: code for code, text in enumerate(sorted({c for c in cells if not missing(c)}), 1)} for name, cells in train.items() if name not in numbers}
+    measured = (parts[by].cells if by in parts else None) or train
+    if (lacks := next((name for name in train if name not in measured), None)) is not None:
+        raise BadData(f"the {by} part lacks the column {lacks} that the training part has; give both the same")
+    numbers = {name: scale for name in train if (scale := _scale(measured[name])) is not None}
+    categories = {name: {text: code for code, text in enumerate(sorted({c for c in measured[name] if not missing(c)}), 1)} for name in train if name not in numbers}
     for name, codes in categories.items():
-        if len(codes) > max(20, len(train[name]) / 2) or len(codes) == len(train[name]) > 2:
+        if len(codes) > max(20, len(measured[name]) / 2) or len(codes) == len(measured[name]) > 2:
             raise BadData(
-                f"the column {name} holds {len(codes)} texts in {len(train[name])} lines, such as {next(iter(codes))!r}, and is no category; leave it out by --columns, "
+                f"the column {name} holds {len(codes)} texts in {len(measured[name])} lines, such as {next(iter(codes))!r}, and is no category; leave it out by --columns, "
                 "or name it by --image-column where it is paths of images"
             )
+    measured_in = "training" if measured is train else by
+    where = "" if measured is train else f" in the {by} part"
     told = [
-        *([f"numbers {', '.join(numbers)} (each less its mean and over its standard deviation)"] if numbers else []),
+        *([f"numbers {', '.join(numbers)} (each less its mean and over its standard deviation{where})"] if numbers else []),
         *([f"categories {', '.join(f'{name} ({1 + len(codes)})' for name, codes in categories.items())} (counted from 1 by alphabet, 0 where missing)"] if categories else []),
     ]
     note = f"each row is read as {' and '.join(told)}"
@@ -101,7 +110,7 @@ def encoded(parts: Mapping[str, Part]) -> dict[str, Part]:
             raise BadData(f"the {which} part lacks the column {lacks} that the training part has; give both the same")
         x: dict[str, Tensor] = {}
         if numbers:
-            x["numbers"] = torch.stack([_numbers(name, cells[name], scale, which) for name, scale in numbers.items()], 1)
+            x["numbers"] = torch.stack([_numbers(name, cells[name], scale, which, measured_in) for name, scale in numbers.items()], 1)
         if categories:
             x["categories"] = torch.stack([torch.tensor([codes.get(cell, 0) for cell in cells[name]]) for name, codes in categories.items()], 1)
         samples = Samples(x if len(x) > 1 else next(iter(x.values())), torch.zeros(len(part.labels), dtype=torch.long), columns=part.columns)
@@ -134,11 +143,11 @@ def _scale(cells: Sequence[str]) -> tuple[float, float] | None:
     return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)) or 1.0
 
 
-def _numbers(name: str, cells: Sequence[str], scale: tuple[float, float], part: str) -> Tensor:
+def _numbers(name: str, cells: Sequence[str], scale: tuple[float, float], part: str, measured: str) -> Tensor:
     out = []
     for cell in cells:
         value = scale[0] if missing(cell) else _number(cell)
         if value is None:
-            raise BadData(f"the column {name} holds numbers in the training part and {cell!r} in the {part} part; mend that, or leave the column out by --columns")
+            raise BadData(f"the column {name} holds numbers in the {measured} part and {cell!r} in the {part} part; mend that, or leave the column out by --columns")
         out.append((value - scale[0]) / scale[1])
     return torch.tensor(out, dtype=torch.float32)
