@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,13 +82,14 @@ class Looks:
 
     def end(self, module: nn.Module, epoch: int, step: int) -> None:
         """The training ended: look, unless the last epoch was looked at just now."""
-        if not self.looks or self.looks[-1]["step"] != step:
+        last = self.looks[-1] if self.looks else {}
+        # By its weights too: another training with this callback may end at the same step.
+        if last.get("step") != step or last["weights_sha256"] != files.weights_hash(self._seen(module).state_dict()):
             self.look(module, epoch, step)
 
     def look(self, module: nn.Module, epoch: int, step: int) -> None:
         """Audit the module as it is, and keep what was found."""
-        seen = bare(module)
-        seen = seen if self.pick is None else self.pick(seen)
+        seen = self._seen(module)
         device = self.device or str(next((p.device for p in seen.parameters()), "cpu"))
         sha256 = files.weights_hash(seen.state_dict())
         # A trainer may call with gradients off; an audit that trains its copy needs them.
@@ -99,6 +101,10 @@ class Looks:
             counts = {name: len(part) for name, part in self.split.parts.items()}
             about = {"classes": list(self.split.classes), "counts": counts, "seed": self.seed, "environment": environment(engine.report())}
             files.write(self.out, record.dumps({"schema": SCHEMA, **about, "looks": self.looks}))
+
+    def _seen(self, module: nn.Module) -> nn.Module:
+        """What is audited of the module."""
+        return bare(module) if self.pick is None else self.pick(bare(module))
 
 
 def lightning_audit(split: Split, audits: Sequence[Audit], **options: Any) -> Any:
@@ -159,13 +165,18 @@ def trainer_audit(split: Split, audits: Sequence[Audit], **options: Any) -> Any:
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             """An epoch ended."""
-            kept.epoch(given["model"], round(state.epoch), int(state.global_step))
+            kept.epoch(given["model"], _begun(state.epoch), int(state.global_step))
 
         def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             """The training ended."""
-            kept.end(given["model"], round(state.epoch or 0), int(state.global_step))
+            kept.end(given["model"], _begun(state.epoch or 0.0), int(state.global_step))
 
     return TrainerAudit()
+
+
+def _begun(epochs: float) -> int:
+    """The epoch that so many epochs end in: one that `max_steps` cuts short is counted, as by Lightning."""
+    return math.ceil(round(epochs, 6))
 
 
 def _looks(split: Split, audits: Sequence[Audit], options: dict[str, Any]) -> Looks:

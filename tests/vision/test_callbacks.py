@@ -80,11 +80,12 @@ def with_lightning(callback, folder, epochs=2, precision="32-true"):
         return module, torch.rand(3)
 
 
-def with_transformers(callback, folder, epochs=2):
+def with_transformers(callback, folder, epochs=2, steps=-1):
     module = Answers()
     options = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs,
+        max_steps=steps,
         per_device_train_batch_size=20,
         use_cpu=True,
         report_to=[],
@@ -176,6 +177,27 @@ def test_every_second_epoch_and_the_end(name, tmp_path):
     train(callback, tmp_path, epochs=3)
     assert [(look["epoch"], look["step"]) for look in callback.looks] == [(2, 4), (3, 6)]
     assert callback.looks[0]["weights_sha256"] != callback.looks[1]["weights_sha256"]
+
+
+@pytest.mark.parametrize(("every", "looks"), [(1, [(1, 2), (2, 4), (3, 5)]), (2, [(2, 4), (3, 5)]), (3, [(3, 5)])])
+def test_an_epoch_that_is_cut_short_is_counted_as_one(every, looks, tmp_path):
+    callback = trainer_audit(SPLIT, [Accuracy()], every=every)
+    with_transformers(callback, tmp_path, steps=5)
+    assert [(look["epoch"], look["step"]) for look in callback.looks] == looks
+
+
+def test_another_training_with_the_same_callback_is_looked_at_though_it_ends_at_the_same_step():
+    class State:
+        global_step, current_epoch = 7, 1
+
+    callback, module = lightning_audit(SPLIT, [Accuracy()]), Lit()
+    callback.on_fit_end(State, module)
+    callback.on_fit_end(State, module)
+    assert len(callback.looks) == 1
+    with torch.no_grad():
+        module.net[4].bias += 1
+    callback.on_fit_end(State, module)
+    assert len(callback.looks) == 2
 
 
 def test_a_part_of_the_module_can_be_picked(tmp_path):
