@@ -13,12 +13,13 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from scipy import stats
 
 from untrain.bench import __main__ as bench
 from untrain.bench import grid, judging, picture, table
 from untrain.bench.scenario import Cell, Scenario
 from untrain.cli import main
-from untrain.core import discover
+from untrain.core import discover, files
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.evidence import record, seal
 from untrain.verbs.inputs import Inputs
@@ -70,6 +71,20 @@ def test_the_front_is_what_nothing_beats():
         equal = all((q.kept, q.gone, q.cost) == (p.kept, p.gone, p.cost) for q in others)
         assert equal == (p.number in best)
     assert not any(p.control and p.number in best for p in points)
+
+
+@pytest.mark.parametrize(("passes", "kept"), [(1000, 0.9), (0, 0.9), (12_345, 0.9), (1000, 0.3)])
+def test_a_picture_of_one_method_is_drawn_whatever_it_costs_and_however_far_it_lies_below_the_retrained(passes, kept):
+    found = next(r for r in table.read(ROOT / "benchmarks" / "records" / "methods-digits") if table.setting(r) == "ssd")
+    found["run"]["passes"] = passes
+    for entry in found["audits"]:
+        for row in entry["rows"]:
+            if row["name"] == "retained, test":
+                row["values"]["unlearned"][0]["value"] = kept
+    drawn = ElementTree.fromstring(picture.drawn([found], [3]))
+    assert len([t for t in drawn.iter("{http://www.w3.org/2000/svg}title") if f"retained {kept:.2%}" in t.text and f"{passes:,} passes" in t.text]) == 3
+    with pytest.raises(BadData, match="no record forgets the classes 4, 5 at seed 0"):
+        picture.drawn([found], [4, 5])
 
 
 def test_a_method_that_leaves_the_class_or_collapses_says_so_in_its_row():
@@ -295,7 +310,14 @@ def cells(*numbers: float, beyond: bool = False) -> list[dict]:
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [([], ""), (cells(0.5), "50.0%"), (cells(0.4, 0.6), "50.0% (40.0% to 60.0%)"), (cells(0.5, 0.5), "50.0%"), (cells(0.6, beyond=True), "> 60.0%")],
+    [
+        ([], ""),
+        (cells(0.4, beyond=True) + cells(0.6), "≥ 50.0% (40.0% to 60.0%)"),
+        (cells(0.5), "50.0%"),
+        (cells(0.4, 0.6), "50.0% (40.0% to 60.0%)"),
+        (cells(0.5, 0.5), "50.0%"),
+        (cells(0.6, beyond=True), "> 60.0%"),
+    ],
 )
 def test_a_table_cell_says_mean_and_range(given, text):
     assert table.shown(given, "{:.1%}") == text
@@ -354,6 +376,50 @@ def test_what_a_chain_has_forgotten_is_named_as_the_models_retrained_without_it_
     path.write_text(DIGITS.partition("[[cells]]")[0] + '[[chains]]\nsetting = "nothing"\nclasses = [5, 3, 4]\nseed = 0\n')
     assert [cell.asked for cell in Scenario.read(path).cells] == ["class:5", "class:3,5", "class:3,4,5"]
     assert [cell.forget for cell in Scenario.read(path).cells] == ["class:5", "class:3", "class:4"]
+
+
+def test_a_chain_goes_on_from_what_its_runs_before_left_whoever_ran_them(tmp_path, monkeypatch):
+    """One shard has the last cell alone, and makes the runs before it itself; another setting's are not taken for them."""
+    told, run = [], grid.unlearn
+
+    def unlearn(module, split, method, **how):
+        result = run(module, split, method, **how)
+        told.append((files.weights_hash(module.state_dict()), tuple(split.classes), files.weights_hash(result.model.state_dict())))
+        return result
+
+    monkeypatch.setattr(grid, "unlearn", unlearn)
+    path = tmp_path / "chain.toml"
+    chain = '[[chains]]\nsetting = "{}"\nclasses = [5, 3]\nseed = 0\naudits = ["accuracy"]\n'
+    path.write_text(DIGITS.partition("[[cells]]")[0] + chain.format("nothing") + chain.format("headonly"))
+    scenario, subjects, held = Scenario.read(path), {}, {}
+    last = [grid.run_cell(cell, scenario, subjects, held) for cell in scenario.cells if cell.after]
+    (first, _, unchanged), (_, _, same), (again, one, after), (begun, both, end) = told
+    assert first == unchanged == same == again
+    assert (one, both) == ((5,), (3, 5))
+    assert begun == after != first
+    assert [found["output"]["sha256"] for found in last] == [same, end]
+    assert [found["request"]["after"] for found in last] == [[5], [5]]
+
+
+def limited(unit: str, knows: int, retrained: list[float], mine: float, after: list[int] | None = None) -> dict:
+    values = {"unlearned": cells(mine), "retrained": cells(*retrained)}
+    row = {"name": "one-shot prototype", "unit": unit, "knows": knows, "values": values}
+    request = {"classes": [3]} | ({"after": after} if after else {})
+    return {"method": {"name": "unsir", "preset": None, "settings": {}}, "command": [], "seed": 0, "request": request, "audits": [{"rows": [row]}]}
+
+
+@pytest.mark.parametrize("knows", [1, -1])
+@pytest.mark.parametrize(("unit", "floor"), [("share", 0.01), ("steps", 2.5)])
+def test_a_limit_is_that_of_the_verdict_and_what_is_beyond_it_on_the_side_of_knowing_more_is_marked(unit, floor, knows):
+    """By scipy: retrained models that agree differ by the unit's floor at least."""
+    retrained, m = [0.5] * 5, 5
+    far = float(stats.t.isf(0.05, m - 1)) * floor * (1 + 1 / m) ** 0.5
+    for side in (1, -1):
+        (line,) = table.limits([limited(unit, knows, retrained, 0.5 + 2 * side * far)], "unsir", [3]).splitlines()[2:]
+        _, _, edge, seed = (cell.strip() for cell in line.strip("|").split("|"))
+        assert float(edge) == pytest.approx(0.5 + knows * far, abs=6e-4)
+        assert ("beyond by" in seed) == (side == knows)
+        assert side != knows or float(seed.rpartition(" ")[2].strip(")")) == pytest.approx(far, abs=6e-4)
 
 
 def test_a_reference_without_nothing_is_refused_before_data_are_read(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 
 from untrain.bench.table import CONTROLS, NAMED, fielded, read
 from untrain.core import disk
+from untrain.core.errors import BadData
 from untrain.report.words import one, values
 
 WIDE, HIGH, GAP, LEFT, TOP = 300, 330, 26, 46, 34
@@ -69,17 +70,24 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def drawn(found: list[dict[str, Any]], classes: list[int]) -> str:
-    """The picture, as SVG."""
+    """The picture, as SVG.
+
+    Raises:
+        BadData: there is no record on these classes at seed 0.
+    """
     rows = fielded(found, classes)
+    if not rows:
+        raise BadData(f"no record forgets the classes {', '.join(map(str, classes))} at seed 0; run the scenario, or name others by --classes")
     points = [Point.of(number, name, record) for number, (name, record) in enumerate(rows, 1)]
     best = {p.number for p in front(points)}
     widest = max((r for _, r in rows), key=lambda r: len(r["references"]))
     again = {row: [v["value"] for v in values(widest, row, "retrained")] for row in ("retained, test", "forgotten, test", "one-shot prototype")}
     # What collapsed would press the others together: it stands on the lower edge.
     high = min(1.0, max([p.kept for p in points] + again["retained, test"]) + 0.01)
-    low = max(0.0, min(p.kept for p in points if p.kept > high - 0.16) - 0.01)
+    low = max(0.0, min((p.kept for p in points if p.kept > high - 0.16), default=min(p.kept for p in points)) - 0.01)
     costs = [math.log10(p.cost) for p in points if p.cost] or [3.0]
-    tens = tuple(float(t) for t in range(math.floor(min(costs)), math.ceil(max(costs)) + 1))
+    least = math.floor(min(costs))
+    tens = tuple(float(t) for t in range(least, max(least + 1, math.ceil(max(costs))) + 1))
     panels: list[tuple[str, Callable[[Point], float | None], tuple[float, ...], list[float]]] = [
         ("forgotten test images still named", lambda p: p.gone, (0, 0.25, 0.5, 0.75, 1.0), again["forgotten, test"]),
         ("what one image recovers (one-shot prototype)", lambda p: p.left, (0, 0.25, 0.5, 0.75, 1.0), again["one-shot prototype"]),
@@ -107,7 +115,7 @@ def _panel(
     """One panel: kept upward, one other quantity to the right."""
     low, high = span
     far = max([v for p in points if (v := at(p)) is not None] + again)
-    right = next((t for t in ticks if t >= far), ticks[-1])
+    right = next((t for t in ticks[1:] if t >= far), ticks[-1])
 
     def x(value: float) -> float:
         return start + 8 + (WIDE - 16) * (value - ticks[0]) / (right - ticks[0])
