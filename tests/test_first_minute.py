@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import binomtest
 from torch import nn
 
 import untrain
 from untrain.checkup.doubts import doubts, unseen
-from untrain.checkup.norms import accuracies
+from untrain.checkup.norms import accuracies, clearly
 from untrain.checkup.sizes import own_size
 from untrain.cli import main
 from untrain.core import files
@@ -185,6 +186,14 @@ def test_fault_44_the_models_own_size_is_tried() -> None:
     same = own_size(Wide(), there, there, 32, 10.0)
     assert same is not None
     assert same["sentence"] is None
+
+
+@pytest.mark.parametrize(("more", "less", "clear"), [(6, 1, False), (10, 1, True), (1, 10, False), (5, 0, False), (6, 0, True), (0, 0, False)])
+def test_one_way_is_clearly_better_by_what_a_sign_test_says_of_where_they_differ(more: int, less: int, clear: bool) -> None:
+    one = torch.tensor([True] * more + [False] * less + [True] * 50 + [False] * 50)
+    other = torch.tensor([False] * more + [True] * less + [True] * 50 + [False] * 50)
+    assert clearly(one, other) is clear
+    assert clear is (more > less and bool(binomtest(more, more + less, 0.5).pvalue <= 0.05))
 
 
 class Two(nn.Module):

@@ -136,6 +136,19 @@ def test_a_version_is_one_model(book: str, run: Path, tmp_path: Path) -> None:
         ledgering.release(book, (3,), version="v2", by="Ops")
 
 
+def test_another_run_for_a_request_that_was_audited_is_a_run_of_its_own(book: str, run: Path, tmp_path: Path) -> None:
+    """Its release would else have been of the weights of the run before."""
+    other = tmp_path / "other"
+    assert ran("unlearn", "nothing", *ASKED, "--forget", "class:3,5", "--out", other) == 0
+    ledgering.intake(book, "class:3")
+    ledgering.decide(book, (1,), accept=True, by="Lee")
+    for place in (run, run, other):
+        (told,) = ledgering.attach(book, (1,), place)
+    runs = [event["facts"]["output"] for event in told["events"] if event["what"] == "run"]
+    assert runs == [records.read(place)["output"]["sha256"] for place in (run, other)]
+    assert told["state"] == "run"
+
+
 def test_lists_are_joined_and_kinds_are_not_mixed(book: str, tmp_path: Path) -> None:
     for name, lines in {"a.csv": "path\nx.png\ny.png\n", "b.csv": "path\ny.png\nz.png\n"}.items():
         (tmp_path / name).write_text(lines)
