@@ -37,7 +37,7 @@ class Inputs:
 
     Args:
         model: digits, resnet20, resnet32, resnet18, allcnn; torchvision:NAME or timm:NAME with --weights; hf:FOLDER or hf:owner/name of transformers;
-            package.module:function or path/nets.py:function, which runs your code; certifiedremoval, whose network is its own, with the --weights of `untrain prepare`.
+            package.module:function or path/nets.py:function, which runs your code; certifiedremoval, whose network is its own, with the weights that `untrain prepare` wrote.
         data: digits, cifar10, cifar100; a folder of class folders (or train/ and test/ of them); labels.csv with path,label; a parquet file or folder;
             a CSV (or .csv.gz) of numbers and categories with a label; hf:NAME_OR_FOLDER[:config]; torchvision:NAME;
             package.module:function or path/data.py:function, which runs your code.
