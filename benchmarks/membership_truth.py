@@ -3,6 +3,7 @@
     python benchmarks/membership_truth.py            # some minutes on one thread; CIFAR-10 in the folder that UNTRAIN_DATA names
     python benchmarks/membership_truth.py --further  # split-relearn and class-instance alone, into the record that is there
     python benchmarks/membership_truth.py --steps    # what fewer steps of dormant see, on other images and networks: what its number of steps was chosen by
+    python benchmarks/membership_truth.py --scores   # what other scores of a sample see, on other images and networks again: what dormant's two were chosen by
 
 CIFAR-10 at 8 x 8, a perceptron 192-256-128-10 on 4,000 images, of which 500 drawn by chance are to be forgotten; 500 others were never seen.
 Each model is scored once; forgotten and never seen samples are then drawn from these two. To a model that was trained without
@@ -18,14 +19,14 @@ import json
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.audits.classinstance import ClassInstance
-from untrain.audits.dormant import Dormant
+from untrain.audits.dormant import Dormant, plausible
 from untrain.audits.splitrelearn import SplitRelearn
 from untrain.core.audit import Subject, audit
 from untrain.core.data import Norm, Samples, Split
@@ -35,22 +36,24 @@ from untrain.core.network import Network
 from untrain.core.train import fit, predict
 from untrain.core.unlearn import unlearn
 from untrain.evidence import record
+from untrain.evidence.statistics import holm
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.neggradplus import NegGradPlus
 from untrain.methods.randomlabel import RandomLabel
+from untrain.methods.salun import SalUn
 from untrain.methods.scrub import SCRUB
 from untrain.methods.unsir import UNSIR
-from untrain.metrics.membership import calibrated, scaled_confidence
+from untrain.metrics.membership import calibrated, plausibility, scaled_confidence
 from untrain.metrics.ranked import Ranked, ranked
 from untrain.zoo.sets import load
 
 OUT = Path(__file__).parent / "records" / "membership-truth.json"
-CHOICE = OUT.with_name("tuning-dormant.json")
+CHOICE, TRIED = OUT.with_name("tuning-dormant.json"), OUT.with_name("tuning-membership.json")
 HONEST, DRAWS, POWER, SIZES = 5, 400, 100, (10, 20, 50)
 TRAINING = {"epochs": 40, "lr": 1e-3, "batch": 100}
 SHOWN, TRAININGS, SPLITS = 100, 8, 40
-"""Of split-relearn: samples shown where alarms are counted, trainings of each honest network for that, and lists of each size where a trace is looked for."""
+"""Of split-relearn: samples shown where alarms are counted, trainings of each honest network for that, and lists of each size where a trace is looked for (of other scores too)."""
 LABEL, CLASS_DRAWS = 3, 500
 """Of class-instance: the class, and draws of which of its images were trained on."""
 OTHERS, OFTEN = (1, 2), 10
@@ -61,7 +64,11 @@ SCHEDULES = {
     "50, twice the rate": Dormant(steps=50),
     "30": Dormant(steps=30, faster=1),
 }
-TESTS = ("membership", "membership, calibrated", "membership after training on the retained")
+ELSEWHERE, KEPT = (11, 12), 4500
+"""Where dormant's scores were chosen: seeds of networks, and of images that are none of the table's, which are the first so many of its order."""
+TESTS = ("membership", "membership, calibrated", "membership after training on the retained", "plausibility after training on the retained")
+SHARED = {"dormant": TESTS[2:], "verdict": TESTS}
+"""Tests that share a level: the two of an audit, and all that a verdict on a list looks at here."""
 
 
 def perceptron() -> nn.Module:
@@ -99,11 +106,21 @@ def fakes(original: nn.Module, split: Split) -> dict[str, nn.Module]:
     return made | {name: unlearn(original, split, method, seed=0).model for name, method in runs.items()}
 
 
-def scores(model: nn.Module, pool: Samples, retain: Samples, asked: Dormant | None = None) -> tuple[Tensor, Tensor]:
-    """Of each sample of the pool: as the model is, and after training on the retained."""
+class Said(NamedTuple):
+    """Logits on the pool: as the model is, and after training on the retained; and what the latter are to be multiplied by to fit these best."""
+
+    plain: Tensor
+    woken: Tensor
+    sharp: float
+
+
+def said(model: nn.Module, pool: Samples, retain: Samples, asked: Dormant | None = None) -> Said:
+    """What a model says of each sample of the pool."""
+    asked = asked or Dormant()
     with seeded(0):
-        woken = (asked or Dormant()).woken(Subject(model), retain)
-    return tuple(scaled_confidence(*predict(network, pool)[:2]) for network in (Network(model), woken))  # type: ignore[return-value]
+        woken = asked.woken(Subject(model), retain)
+        sharp = asked.sharp(woken, retain)
+    return Said(predict(Network(model), pool)[0], predict(woken, pool)[0], sharp)
 
 
 def compared(values: Tensor, hard: Tensor | None, mine: Tensor, others: Tensor, labels: Tensor) -> Ranked:
@@ -115,15 +132,32 @@ def compared(values: Tensor, hard: Tensor | None, mine: Tensor, others: Tensor, 
     return found
 
 
-def ps(found: tuple[Tensor, Tensor], hard: Tensor, mine: Tensor, others: Tensor, labels: Tensor) -> list[float]:
-    """p of the three tests, on these places of the pool."""
-    return [compared(values, ease, mine, others, labels).p for values, ease in ((found[0], None), (found[0], hard), (found[1], hard))]
+def mean_confidence(others: list[Tensor], labels: Tensor) -> Tensor:
+    """How hard each sample is: the mean score of these logits."""
+    return torch.stack([scaled_confidence(z, labels) for z in others]).mean(0)
 
 
-def cases(seed: int = 0) -> tuple[Any, ...]:
-    """The data: places of all images, the split, and what both groups are drawn from."""
+def ps(found: Said, others: list[Tensor], mine: Tensor, unseen: Tensor, labels: Tensor) -> dict[str, float]:
+    """p of the tests, on these places of the pool, beside the logits of retrained models."""
+    both, n = torch.cat([mine, unseen]), len(mine)
+    beside, y = [z[both] for z in others], labels[both]
+    hard, strata = mean_confidence(beside, y), (labels[mine], labels[unseen])
+    plain, woken = scaled_confidence(found.plain[both], y), scaled_confidence(found.woken[both] * found.sharp, y)
+    asked = (plain, calibrated(plain, hard), calibrated(woken, hard), plausible(found.woken[both], beside))
+    return {name: told.p for name, values in zip(TESTS, asked, strict=True) if (told := ranked(values[:n], values[n:], strata)) is not None}
+
+
+def hits(p: dict[str, float], level: float) -> list[bool]:
+    """Which tests find something, each by itself, and whether those that share a level do."""
+    return [*(p[name] <= level for name in TESTS), *(bool(holm({n: p[n] for n in names}, level)) for names in SHARED.values())]
+
+
+def cases(seed: int = 0, *, apart: bool = False) -> tuple[Any, ...]:
+    """The data: places of all images, the split, and what both groups are drawn from; `apart` from the images of the table."""
     data = load("cifar10").train
     places = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    if apart:
+        places = places[~torch.isin(places, torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:KEPT])]
     train, unseen = small(data, places[:4000]), small(data, places[4000:4500])
     split = Split.by_index(train, unseen, forget=range(500), holdout=unseen)
     return data, places, train, unseen, split
@@ -227,7 +261,8 @@ def steps() -> None:
         for name, asked in SCHEDULES.items():
             alarms, g = 0, torch.Generator().manual_seed(seed)
             for i, model in enumerate(honest):
-                found, hard = scores(model, pool, split.retain, asked)[1], torch.stack([p for j, p in enumerate(plain) if j != i]).mean(0)
+                hard = torch.stack([p for j, p in enumerate(plain) if j != i]).mean(0)
+                found = scaled_confidence(said(model, pool, split.retain, asked).woken, labels)
                 for _ in range(POWER):
                     order = torch.randperm(1000, generator=g)
                     alarms += compared(found, hard, order[:200], order[200:500], labels).p <= 0.05
@@ -236,12 +271,69 @@ def steps() -> None:
         hard = torch.stack(plain[:4]).mean(0)
         for kind, model in (fakes(original, split) | {"retrained, held out": honest[4]}).items():
             for name, asked in SCHEDULES.items():
-                found, g = scores(model, pool, split.retain, asked)[1], torch.Generator().manual_seed(seed)
+                found, g = scaled_confidence(said(model, pool, split.retain, asked).woken, labels), torch.Generator().manual_seed(seed)
                 auc = compared(found, hard, torch.arange(500), torch.arange(500, 1000), labels).auc
                 hits = sum(compared(found, hard, torch.randperm(500, generator=g)[:OFTEN], torch.arange(500, 1000), labels).p <= 0.05 for _ in range(POWER))
                 made["models"].append({"seed": seed, "model": kind, "schedule": name, "auc": round(auc, 4), "found": hits / POWER})
                 print(made["models"][-1], flush=True)
         write(CHOICE, record.dumps(record.finite(made)))
+
+
+def candidates(found: Said, others: list[Tensor], labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Scores of each sample that were tried, each with what it is calibrated by, of a model as it is and after training on the retained."""
+    mean = torch.stack([z.double().softmax(1) for z in others]).mean(0)
+
+    def wrong(z: Tensor) -> Tensor:
+        return scaled_confidence(z, z.scatter(1, labels[:, None], -torch.inf).argmax(1))
+
+    def unsure(z: Tensor) -> Tensor:
+        return plausibility(z, z.double().softmax(1))
+
+    def off(z: Tensor) -> Tensor:
+        return (mean * (mean.log() - z.double().log_softmax(1))).sum(1)
+
+    def spread(z: Tensor) -> Tensor:
+        return z.double().std(1)
+
+    plain, woken = found.plain, found.woken
+    ways = {"confidence in the label": lambda z: scaled_confidence(z, labels), "confidence in another class": wrong, "minus the entropy": unsure, "spread of the logits": spread}
+    made = {}
+    for when, z in (("as it is", plain), ("after", woken)):
+        for name, score in ways.items():
+            made[f"{name}, {when}"] = score(z), torch.stack([score(o) for o in others]).mean(0)
+        made[f"divergence of the retrained from it, {when}"] = off(z), torch.stack([off(o) for o in others]).mean(0)
+        made[f"plausibility, {when}"] = plausibility(z, mean), plausibility(mean.log(), mean)
+    made["confidence in the label at the fitted temperature, after"] = scaled_confidence(woken * found.sharp, labels), mean_confidence(others, labels)
+    made["confidence in the label, after less as it is"] = scaled_confidence(woken, labels) - scaled_confidence(plain, labels), mean_confidence(others, labels)
+    return made
+
+
+def tried() -> None:
+    """What other scores see, away from the images and networks of the table."""
+    made: dict[str, Any] = {"schema": "untrain.tuning-membership/1", "n": OFTEN, "draws": SPLITS, "seeds": list(ELSEWHERE), "models": []}
+    runs = {
+        "random labels": RandomLabel(epochs=5, lr=0.01),
+        "drawn once": RandomLabel(redraw=False, epochs=5, lr=0.01),
+        "drawn once, 3 epochs at .005": RandomLabel(redraw=False),
+        "SalUn": SalUn(),
+    }
+    for seed in ELSEWHERE:
+        _, _, train, unseen, split = cases(2000 + seed, apart=True)
+        pool = split.forget + unseen
+        original = trained(train, 7000 + seed)
+        honest = [trained(split.retain, 8000 + 10 * seed + i) for i in range(HONEST)]
+        others = [predict(Network(m), pool)[0] for m in honest[:4]]
+        models = {name: unlearn(original, split, method, seed=0).model for name, method in runs.items()}
+        for kind, model in (models | {"temperature 10": cooled(original), "retrained, held out": honest[4]}).items():
+            found = {}
+            for name, (values, hard) in candidates(said(model, pool, split.retain), others, pool.y).items():
+                g, never = torch.Generator().manual_seed(seed), torch.arange(500, 1000)
+                auc = compared(values, hard, torch.arange(500), never, pool.y).auc
+                seen = sum(compared(values, hard, torch.randperm(500, generator=g)[:OFTEN], never, pool.y).p <= 0.05 for _ in range(SPLITS))
+                found[name] = {"auc": round(auc, 4), "found": seen / SPLITS}
+            made["models"].append({"seed": seed, "model": kind, "scores": found})
+            print(kind, found, flush=True)
+        write(TRIED, record.dumps(record.finite(made)))
 
 
 def main() -> None:
@@ -250,43 +342,48 @@ def main() -> None:
     original = trained(train, 100)
     honest = [trained(split.retain, seed) for seed in range(HONEST)]
     print("trained", flush=True)
-    known = [scores(m, pool, split.retain) for m in honest]
+    known = [said(m, pool, split.retain) for m in honest]
     g = torch.Generator().manual_seed(1)
-    alarms = {level: [0, 0, 0] for level in (0.05, 0.01)}
+    heads = [*TESTS, *SHARED]
+    alarms = {level: [0] * len(heads) for level in (0.05, 0.01)}
     for i, found in enumerate(known):
-        hard = torch.stack([k[0] for j, k in enumerate(known) if j != i]).mean(0)
+        others = [k.plain for j, k in enumerate(known) if j != i]
         for _ in range(DRAWS):
             order = torch.randperm(1000, generator=g)
-            for t, p in enumerate(ps(found, hard, order[:200], order[200:500], labels)):
-                for level, counts in alarms.items():
-                    counts[t] += p <= level
-    hard = torch.stack([k[0] for k in known[:4]]).mean(0)
+            p = ps(found, others, order[:200], order[200:500], labels)
+            for level, counts in alarms.items():
+                for t, hit in enumerate(hits(p, level)):
+                    counts[t] += hit
+    print(alarms, flush=True)
+    others = [k.plain for k in known[:4]]
     seen: list[dict[str, Any]] = []
     for name, model in (fakes(original, split) | {"retrained, held out": honest[4]}).items():
-        found = scores(model, pool, split.retain)
+        found = said(model, pool, split.retain)
         accuracy = [float((predict(Network(model), part)[0].argmax(1) == part.y).double().mean()) for part in (split.forget, split.retain, unseen)]
         power = {}
         for n in SIZES:
-            hits = [0, 0, 0]
+            counts = [0] * len(heads)
             for _ in range(POWER):
                 mine = torch.randperm(500, generator=g)[:n]
-                for t, p in enumerate(ps(found, hard, mine, torch.arange(500, 1000), labels)):
-                    hits[t] += p <= 0.05
-            power[str(n)] = [h / POWER for h in hits]
+                for t, hit in enumerate(hits(ps(found, others, mine, torch.arange(500, 1000), labels), 0.05)):
+                    counts[t] += hit
+            power[str(n)] = [c / POWER for c in counts]
         seen.append({"model": name, "forgotten": accuracy[0], "retained": accuracy[1], "unseen": accuracy[2], "found": power})
         print(seen[-1], flush=True)
+    before = json.loads(OUT.read_text(encoding="utf-8")) if OUT.is_file() else {}
     made = {
         "schema": "untrain.membership-truth/1",
         "tests": list(TESTS),
+        "shared": {name: list(names) for name, names in SHARED.items()},
         "training": TRAINING,
         "counts": {"train": 4000, "forget": 500, "unseen": 500, "honest": HONEST},
         "alarms": {"draws": HONEST * DRAWS, "n": 200, "k": 300, **{str(level): [c / (HONEST * DRAWS) for c in counts] for level, counts in alarms.items()}},
         "power": {"draws": POWER, "k": 500, "references": 4, "models": seen},
         "environment": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(), "threads": torch.get_num_threads()},
     }
-    write(OUT, record.dumps(record.finite(made)))
-    further()
+    # What --further measures hangs on none of this.
+    write(OUT, record.dumps(record.finite(made | {name: before[name] for name in ("split", "instances") if name in before})))
 
 
 if __name__ == "__main__":
-    {"--further": further, "--steps": steps}.get(" ".join(sys.argv[1:]), main)()
+    {"--further": further, "--steps": steps, "--scores": tried}.get(" ".join(sys.argv[1:]), main)()

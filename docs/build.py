@@ -231,17 +231,32 @@ def membership_table(_: str) -> str:
     """How often the rank tests alarm and what they see, from the record."""
     found = json.loads((ROOT / "benchmarks" / "records" / "membership-truth.json").read_text(encoding="utf-8"))
     alarms, power = found["alarms"], found["power"]
-    sizes = list(power["models"][0]["found"])
-    false = table(("false alarms", *found["tests"]), [(f"at {level}", *(f"{share:.3f}" for share in alarms[level])) for level in ("0.05", "0.01")])
-    heads = ("model", "accuracy: forgotten", "retained", "never seen", *(f"n = {n}" for n in sizes))
+    sizes, heads = list(power["models"][0]["found"]), (*found["tests"], *found["shared"])
+    false = table(("false alarms", *heads), [(f"at {level}", *(f"{share:.3f}" for share in alarms[level])) for level in ("0.05", "0.01")])
     rows = []
     for m in power["models"]:
-        shares = (" / ".join(f"{share:.2f}" for share in m["found"][n]) for n in sizes)
-        rows.append((m["model"], *(f"{m[part]:.2f}" for part in ("forgotten", "retained", "unseen")), *shares))
+        named = (m["model"], *(f"{m[part]:.2f}" for part in ("forgotten", "retained", "unseen")))
+        for n in sizes:
+            rows.append((*(named if n == sizes[0] else ("",) * len(named)), n, *(f"{share:.2f}" for share in m["found"][n])))
     said = f"{alarms['draws']:,} draws on {found['counts']['honest']} retrained networks, {alarms['n']} samples against {alarms['k']}."
     how = f"n forgotten samples against {power['k']} never seen, {power['references']} retrained networks beside"
-    drawn = f"{said}\n\n{false}\n\nShare of {power['draws']} draws in which a trace is found at 5 %, by {' / '.join(found['tests'])}; {how}.\n\n{table(heads, rows)}"
+    shared = " and ".join(f"*{name}* of {len(names)}" for name, names in found["shared"].items())
+    drawn = f"{said}\n\n{false}\n\nShare of {power['draws']} draws in which a trace is found at 5 %; {how}. Of tests that share the level by Holm's correction: {shared}."
+    drawn += f"\n\n{table(('model', 'accuracy: forgotten', 'retained', 'never seen', 'n', *heads), rows)}"
     return "\n\n".join([drawn, *(further(found[name]) for name, further in (("split", split_relearned), ("instances", instances)) if name in found)])
+
+
+def scores_table(_: str) -> str:
+    """What other scores of a sample see, from the record that dormant's were chosen by."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "tuning-membership.json").read_text(encoding="utf-8"))
+    kinds = list(dict.fromkeys(line["model"] for line in found["models"]))
+    rows = []
+    for score in found["models"][0]["scores"]:
+        cells = [[line["scores"][score] for line in found["models"] if line["model"] == kind] for kind in kinds]
+        rows.append((score, *(" / ".join(f"{c['auc']:.2f} ({c['found']:.2f})" for c in some) for some in cells)))
+    drawn = f"{found['draws']} draws of {found['n']} samples"
+    said = f"AUC, and in brackets the share of {drawn} in which a trace is found at 5 %, of each of {len(found['seeds'])} choices of images and networks:"
+    return f"{said}\n\n{table(('score', *kinds), rows)}"
 
 
 def dormant_table(_: str) -> str:
@@ -636,6 +651,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "norms": norms_table,
     "membership": membership_table,
     "dormant": dormant_table,
+    "scores": scores_table,
     "exposure": exposure_table,
     "speed": speed_table,
     "floor": floor_table,

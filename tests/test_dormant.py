@@ -15,7 +15,7 @@ from torch import nn
 import untrain
 from blobs import CLASSES, blobs, taught
 from untrain.audits import splitrelearn
-from untrain.audits.dormant import Dormant
+from untrain.audits.dormant import Dormant, plausible
 from untrain.audits.graft import Graft
 from untrain.audits.membership import Membership
 from untrain.audits.splitrelearn import SplitRelearn
@@ -26,8 +26,11 @@ from untrain.core.files import weights_hash
 from untrain.core.network import Network
 from untrain.core.relearning import by_size
 from untrain.core.train import predict
+from untrain.core.unlearn import unlearn
 from untrain.evidence import listed
+from untrain.methods.randomlabel import RandomLabel
 from untrain.metrics.membership import scaled_confidence
+from untrain.metrics.ranked import ranked
 from untrain.zoo.sets import digits
 
 
@@ -59,11 +62,27 @@ def rows(entries):
 
 
 @pytest.fixture(scope="module")
-def table(split, original, retrained, relabelled):
-    return rows(audit(retrained[0], split, [Membership(), Dormant(), SplitRelearn()], original=original, retrained=retrained[1:], controls={"relabelled": relabelled}))
+def scattered(split, original):
+    """What was to be forgotten, trained on a label that is drawn anew each time."""
+    return unlearn(original, split, RandomLabel(epochs=30, lr=0.02), seed=0).model
 
 
-ROW = "membership after training on the retained"
+@pytest.fixture(scope="module")
+def cooled(original):
+    made = copy.deepcopy(original)
+    with torch.no_grad():
+        for p in made[-1].parameters():
+            p.mul_(0.1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def table(split, original, retrained, relabelled, scattered, cooled):
+    shown = {"relabelled": relabelled, "scattered": scattered, "cooled": cooled}
+    return rows(audit(retrained[0], split, [Membership(), Dormant(), SplitRelearn()], original=original, retrained=retrained[1:], controls=shown))
+
+
+ROW, LIKELY = "membership after training on the retained", "plausibility after training on the retained"
 
 
 def test_training_on_the_retained_brings_back_what_was_hidden_and_not_what_was_never_there(table):
@@ -73,6 +92,40 @@ def test_training_on_the_retained_brings_back_what_was_hidden_and_not_what_was_n
     assert table[ROW]["relabelled"][0]["p"] < 0.01
     # Four honest models: all p above .05 / 4 but with a chance of .05.
     assert min(v["p"] for column in ("unlearned", "retrained") for v in table[ROW][column]) > 0.05 / 4
+
+
+def test_a_temperature_over_the_answers_hides_nothing(table):
+    plain = table["membership, calibrated"]
+    assert plain["cooled"][0]["value"] < plain["original"][0]["value"] - 0.02
+    assert table[ROW]["cooled"][0]["value"] == pytest.approx(table[ROW]["original"][0]["value"], abs=0.01)
+
+
+def test_labels_drawn_at_random_leave_answers_that_no_retrained_model_would_give(table, split, retrained, scattered):
+    values = table[LIKELY]
+    assert values["scattered"][0]["value"] < 0.2
+    assert values["scattered"][0]["p"] < 1e-10
+    assert min(v["p"] for column in ("unlearned", "retrained") for v in values[column]) > 0.05 / 4
+    (entry,) = audit(scattered, split, [Dormant()], retrained=retrained)
+    alone = [{**entry, "rows": [row for row in entry["rows"] if row["name"] == LIKELY]}]
+    found = listed.judge_list(alone, 60)
+    assert (found["code"], found["flagged"]) == ("UNLIKE", [LIKELY])
+    # Nobody to say what is likely.
+    assert set(rows(audit(scattered, split, [Dormant(epochs=2, steps=1)]))) == {ROW}
+
+
+def test_answers_of_an_honest_model_are_as_plausible_on_one_part_as_on_another(split, retrained):
+    """2,000 draws of which samples are the forgotten: p up to .05 in 5 % and up to .01 in 1 %, within the binomial 99.9 % bounds."""
+    pool, g = split.forget + split.parts["holdout"], torch.Generator().manual_seed(4)
+    mine, *others = (predict(Network(m), pool)[0] for m in retrained)
+    ps = []
+    for _ in range(2000):
+        order = torch.randperm(len(pool), generator=g)
+        one, two = order[:40], order[40:240]
+        both = torch.cat([one, two])
+        likely = plausible(mine[both], [z[both] for z in others])
+        ps.append(ranked(likely[:40], likely[40:], (pool.y[one], pool.y[two])).p)
+    for level in (0.05, 0.01):
+        assert stats.binom.ppf(0.0005, 2000, level) <= sum(p <= level for p in ps) <= stats.binom.ppf(0.9995, 2000, level)
 
 
 def test_it_joins_the_verdict_on_a_list(split, original, retrained, relabelled):

@@ -25,7 +25,7 @@ from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.errors import BadData
 from untrain.evidence import listed
-from untrain.metrics.membership import calibrated, modified_entropy, scaled_confidence, swap_advantage
+from untrain.metrics.membership import calibrated, modified_entropy, plausibility, scaled_confidence, sharpness, swap_advantage
 from untrain.metrics.ranked import caught, ranked
 from untrain.report import sections
 
@@ -112,6 +112,34 @@ def test_scores_that_are_all_alike_tell_nothing():
     for n in (3, 50):
         found = ranked(torch.zeros(n), torch.zeros(n + 1))
         assert (found.auc, found.p, found.se) == (0.5, 1.0, 0.0)
+
+
+@law
+@given(seed=seeds, classes=st.integers(2, 6))
+def test_plausibility_is_what_others_would_have_to_pay_for_these_answers(seed, classes):
+    """Against scipy: minus the entropy of the answer and minus its divergence from theirs."""
+    rng = np.random.default_rng(seed)
+    z, q = rng.normal(0, 3, (7, classes)), rng.dirichlet(np.ones(classes), 7) * (1 - 1e-6) + 1e-6 / classes
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    wanted = [-(stats.entropy(a) + stats.entropy(a, b)) for a, b in zip(p, q, strict=True)]
+    assert plausibility(torch.tensor(z), torch.tensor(q)).tolist() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_what_others_rule_out_is_a_number_still():
+    assert torch.isfinite(plausibility(torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))).all()
+
+
+@law
+@given(seed=seeds, by=st.floats(0.05, 20))
+def test_the_fitted_temperature_leaves_each_label_as_much_as_is_expected_of_it(seed, by):
+    """Where the cross-entropy is least over b its derivative is nothing: the label's logit is on average that under softmax(b z). Larger logits take a smaller b."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(0, 1, (60, 4))
+    y = np.where(rng.random(60) < 0.6, z.argmax(1), rng.integers(0, 4, 60))
+    b = sharpness(torch.tensor(z), torch.tensor(y))
+    p = np.exp(b * z) / np.exp(b * z).sum(1, keepdims=True)
+    assert z[np.arange(60), y].mean() == pytest.approx((p * z).sum(1).mean(), abs=1e-3)
+    assert sharpness(torch.tensor(by * z), torch.tensor(y)) == pytest.approx(b / by, rel=1e-3)
 
 
 @pytest.mark.parametrize(("n", "k"), [(10, 60), (30, 60), (200, 200)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from untrain.core.data import Inputs, Samples
 from untrain.core.network import Network
 from untrain.core.relearning import by_size
 from untrain.core.train import minimize, predict
-from untrain.metrics.membership import calibrated, scaled_confidence
+from untrain.metrics.membership import calibrated, plausibility, scaled_confidence, sharpness
 from untrain.metrics.ranked import ranked
 
 
@@ -25,6 +26,10 @@ class Dormant(Audit):
     Of a model that never saw the forgotten samples, they and the hold-out stay alike through any training that touches neither, so that the chance of
     a rank sum is exact here too, and no retrained model is needed (those at hand say how hard each sample is). Fine-tuning on retained samples brought back
     what many methods had hidden: From Dormant to Deleted, 2025, arXiv:2505.22310.
+
+    Two things are ranked. How sure the copy is of the label, at the temperature at which it fits retained samples best, so that one that was laid over the answers hides nothing.
+    And, where retrained models are at hand, how likely its answer is to these, whatever the label. Labels drawn at random leave the forgotten unsure, or sure of what no retrained
+    model says, and about as often right as samples never seen: the first hardly tells that, and the second does (`benchmarks/records/tuning-membership.json`).
 
     Sgd moves each weight in proportion to its size, w = w0 + |w0| u, as relearning does, so that a network whose units are
     written larger or smaller learns the same. The first half of the epochs has the rate, the second a tenth of it. Where there are so many retained samples
@@ -44,6 +49,13 @@ class Dormant(Audit):
         "membership after training on the retained": Row(
             "as retrained", "share", +1, "chance that a forgotten sample is surer than one never seen, of its class (AUC), after it; .5 means no trace", "membership"
         ),
+        "plausibility after training on the retained": Row(
+            "as retrained",
+            "share",
+            +1,
+            "chance that its answer to a forgotten sample is likelier to retrained models than that to one never seen, of its class (AUC), after it; below .5 it stands out",
+            "membership",
+        ),
     }
 
     epochs: int = 6
@@ -55,16 +67,21 @@ class Dormant(Audit):
     def __call__(self, model: Subject, *, forget: Samples, retain: Samples, holdout: Samples, retrained: tuple[Subject, ...] = ()) -> Finding:
         """Train a copy, and rank."""
         copy = self.woken(model, retain)
-        mine = [_scores(copy, part, model.width) for part in (forget, holdout)]
-        others = [[scaled_confidence(*r.on(part)[:2]) for part in (forget, holdout)] for r in retrained if r is not model]
+        said = torch.cat([_logits(copy, part, model.width) for part in (forget, holdout)])
+        labels, n = torch.cat([forget.y, holdout.y]), len(forget)
+        others = [torch.cat([r.on(part)[0] for part in (forget, holdout)]) for r in retrained if r is not model]
+        sure = scaled_confidence(said * self.sharp(copy, retain, model.width), labels)
         if others:
-            hard = torch.cat([torch.stack([o[side] for o in others]).mean(0) for side in (0, 1)])
-            eased = calibrated(torch.cat(mine), hard)
-            mine = [eased[: len(forget)], eased[len(forget) :]]
-        found = ranked(mine[0], mine[1], (forget.y, holdout.y))
+            sure = calibrated(sure, torch.stack([scaled_confidence(o, labels) for o in others]).mean(0))
+        found = ranked(sure[:n], sure[n:], (forget.y, holdout.y))
         if found is None:
             return Finding(skipped="the hold-out has no sample of a class that is to be forgotten; bring 75 or more of the same kind")
-        return Finding({"membership after training on the retained": Value(**found.told)})
+        values = {"membership after training on the retained": Value(**found.told)}
+        if others:
+            likely = plausible(said, others)
+            second = ranked(likely[:n], likely[n:], (forget.y, holdout.y))
+            values |= {"plausibility after training on the retained": Value(**second.told)} if second is not None else {}
+        return Finding(values)
 
     def woken(self, model: Subject, retain: Samples) -> Network:
         """A copy, trained on retained samples alone."""
@@ -76,13 +93,35 @@ class Dormant(Audit):
         def loss(x: Inputs, y: Tensor) -> Tensor:
             return F.cross_entropy(copy(x), y)
 
-        passes, most = max(1, self.epochs // 2), self.steps * self.batch
+        passes, most = self._seen
         rate = self.lr * min(self.faster, max(1.0, passes * len(retain) / most))
         for lr in (rate, rate / 10):
             batches = _cut(retain, most, passes).batches(self.batch, epochs=passes)
             minimize(loss, weights, batches, phase="dormant", lr=lr, optimizer="sgd", combine=sized)
         copy.eval()
         return copy
+
+    def sharp(self, copy: Network, retain: Samples, width: int | None = None) -> float:
+        """What the copy's logits are to be multiplied by to fit retained samples best, as many as it is trained on at a rate."""
+        passes, most = self._seen
+        logits, labels, _ = predict(copy, _cut(retain, most, passes))
+        return sharpness(logits[:, :width], labels)
+
+    @property
+    def _seen(self) -> tuple[int, int]:
+        """Passes at each rate, and samples drawn at each at most."""
+        return max(1, self.epochs // 2), self.steps * self.batch
+
+
+def plausible(said: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """How likely these answers are to other models [n], less what a straight line through how likely the others' own mean answer is explains of it.
+
+    Args:
+        said: Logits [n, C].
+        others: Logits [n, C] of each of the others.
+    """
+    mean = torch.stack([o.double().softmax(1) for o in others]).mean(0)
+    return calibrated(plausibility(said, mean), plausibility(mean.log(), mean))
 
 
 def _cut(samples: Samples, seen: int, epochs: int) -> Samples:
@@ -91,6 +130,5 @@ def _cut(samples: Samples, seen: int, epochs: int) -> Samples:
     return samples if len(samples) <= keep else samples[torch.randperm(len(samples))[:keep]]
 
 
-def _scores(network: Network, samples: Samples, width: int | None) -> Tensor:
-    logits, labels, _ = predict(network, samples)
-    return scaled_confidence(logits[:, :width], labels)
+def _logits(network: Network, samples: Samples, width: int | None) -> Tensor:
+    return predict(network, samples)[0][:, :width]

@@ -17,6 +17,7 @@ TESTS = (
     ("membership", "membership"),
     ("membership", "membership, calibrated"),
     ("dormant", "membership after training on the retained"),
+    ("dormant", "plausibility after training on the retained"),
     ("exposure", "LiRA"),
     ("exposure", "U-LiRA"),
     ("canary", "coins guessed"),

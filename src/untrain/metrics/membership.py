@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
+from scipy import optimize
 from torch import Tensor
 
 
@@ -56,6 +60,35 @@ def calibrated(scores: Tensor, difficulty: Tensor) -> Tensor:
     square = centred.square().sum()
     slope = (centred * (s - s.mean())).sum() / square if float(square) > 0 else torch.zeros((), dtype=torch.float64)
     return s - s.mean() - slope * centred
+
+
+def plausibility(logits: Tensor, others: Tensor) -> Tensor:
+    """How likely to others is what a model says of each sample [n]: the sum over classes of p_c log q_c, its own probabilities p and theirs q.
+
+    Low where it is unsure though they are not, and where it is sure of what they would not say. The label is not asked.
+
+    Args:
+        logits: Logits [n, C] of the model that is looked at.
+        others: Probabilities [n, C] of models that never saw any of the samples, their mean.
+
+    >>> sure, odd = torch.tensor([[9.0, -9.0]]), torch.tensor([[-9.0, 9.0]])
+    >>> q = torch.tensor([[0.75, 0.25]])
+    >>> round(plausibility(sure, q).item(), 3), round(plausibility(odd, q).item(), 3)
+    (-0.288, -1.386)
+    """
+    return (logits.double().softmax(1) * others.double().clamp_min(1e-12).log()).sum(1)
+
+
+def sharpness(logits: Tensor, labels: Tensor) -> float:
+    """What logits are to be multiplied by for their cross-entropy with these labels to be least, from e^-7 to e^7: one over the temperature of Guo et al., 2017, arXiv:1706.04599.
+
+    >>> z, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0, 0, 1])
+    >>> round(sharpness(z, y), 3), round(sharpness(10 * z, y), 4)
+    (1.099, 0.1099)
+    """
+    z = logits.double()
+    found = optimize.minimize_scalar(lambda log: float(F.cross_entropy(z * math.exp(log), labels)), bounds=(-7.0, 7.0), method="bounded")
+    return math.exp(found.x)
 
 
 def swap_advantage(forgotten: Tensor, unseen: Tensor, swapped_forgotten: Tensor, swapped_unseen: Tensor) -> float:
