@@ -274,6 +274,12 @@ def test_a_record_that_is_judged_again_holds_together_as_one_that_was_just_made(
     assert judging.again(found) == found
 
 
+def test_a_verdict_whose_p_was_moved_by_a_thousandth_is_not_the_one_that_the_rows_give():
+    """Another version of a library of statistics may differ in the last of seven digits, and no more."""
+    for near, same in ((1e-3, False), (1e-4, False), (1e-6, True)):
+        assert seal.alike({"p": 0.0123}, {"p": 0.0123 * (1 + near)}) is same
+
+
 def test_a_record_that_was_edited_gets_no_seal_by_being_judged_again(exits, tmp_path):
     path = tmp_path / "record.json"
     data = record.dumps(exits | {"seed": 99})

@@ -84,6 +84,26 @@ def test_beside_an_original_without_a_number_nothing_is_said_of_what_is_left():
         assert [(r.original, r.left) for r in reaches(made)] == [(None, None)] * 3
 
 
+@pytest.mark.parametrize("of", [1, 3])
+def test_a_row_is_seen_from_where_it_would_be_found_at_its_share_of_the_level_on_both_sides(of):
+    """By scipy's noncentral t: three rows of recovery share 5 %, on two sides, with the rows of the other exits."""
+    made, m = audits(np.random.default_rng(0), 8), 8
+    rows = {row["name"]: [v["value"] for v in row["values"]["retrained"]] for entry in made for row in entry["rows"]}
+    for r in reaches(made, of):
+        spread = np.std(rows[r.name], ddof=1) * (1 + 1 / m) ** 0.5
+        assert stats.nct.sf(stats.t.isf(0.05 / (2 * of * 3), m - 1), m - 1, (r.seen - r.mean) / spread) == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize("m", [2, 5, 8])
+@pytest.mark.parametrize("knows", [1, -1])
+def test_a_prediction_from_retrained_models_is_that_of_a_t_test(m, knows):
+    rng = np.random.default_rng(m)
+    for floor in (0.0, 3.0):
+        models, x = rng.normal(size=m), float(rng.normal())
+        spread = max(models.std(ddof=1), floor) * (1 + 1 / m) ** 0.5
+        assert beyond(x, list(models), knows, floor) == pytest.approx(stats.t.sf(knows * (x - models.mean()) / spread, m - 1))
+
+
 def test_of_honest_models_none_is_found_in_turn_and_one_that_knows_is():
     rng = np.random.default_rng(1)
     # Closer to each other than a row's smallest spread: none can be found by chance.

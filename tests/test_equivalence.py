@@ -146,3 +146,17 @@ def test_a_list_is_asked_whether_it_lies_near_one_half():
     for number, low, high in ((0.56, 0.52, 0.60), (0.5, 0.3, 0.7), (1.0, 0.94, 1.0), (0.0, 0.0, 0.06), (0.97, 0.92, 1.0)):
         found = equivalences(record(0.4, classes=(), rows=[value(number, low=low, high=high, p=0.5, least=0.1)]))
         assert not next(e for e in found if e.name == "membership").shown
+
+
+@pytest.mark.parametrize("knows", [1, -1])
+def test_a_row_is_asked_to_lie_within_half_of_the_way_whichever_side_knows_more(knows):
+    """A row on which less is more knowledge has its original below the retrained models, and a way as long."""
+    made = record(0.4 * knows, original=0.9 * knows, spread=0.0)
+    for entry in made["audits"]:
+        for row in entry["rows"]:
+            row["knows"] = knows
+            for values in row["values"]["retrained"]:
+                values["value"] = 0.4 * knows
+    (asked,) = equivalences(made)
+    assert (asked.near, asked.margin) == (pytest.approx(0.4 * knows), pytest.approx(0.25))
+    assert asked.shown

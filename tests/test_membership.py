@@ -477,6 +477,15 @@ def test_a_trace_that_a_rank_test_finds_is_named_though_fewer_are_named_than_by_
     assert told == {"more": ("RESIDUE", ["membership"]), "none": ("UNLIKE", ["forgotten, training"]), "less": ("UNLIKE", ["forgotten, training", "membership"])}
 
 
+@pytest.mark.parametrize(("auc", "blind"), [(0.8, []), (0.2, ["membership"])])
+def test_a_rank_test_that_finds_less_in_the_original_than_in_samples_never_seen_has_no_power(auc, blind):
+    """It differs from one half as surely, and on the side on which no trace is."""
+    told = {"original": {"value": auc, "p": 1e-9}, "unlearned": {"value": 0.5, "p": 1.0, "least": 0.1}}
+    values = {column: [{"low": auc - 0.05, "high": auc + 0.05, "n": 200, "beyond": False} | value] for column, value in told.items()}
+    row = {"name": "membership", "unit": "share", "knows": 1, "values": values}
+    assert listed.judge_list([{"name": "membership", "skipped": None, "rows": [row]}], 200)["without_power"] == blind
+
+
 def test_what_was_measured_of_false_alarms_is_what_is_said():
     """The record of docs/membership.md: .05 and .01 within the 99.9 % bounds of its draws, and what knows is found from 10 samples on, but for random labels."""
     found = json.loads((Path(__file__).parent.parent / "benchmarks" / "records" / "membership-truth.json").read_text())
