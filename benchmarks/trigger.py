@@ -115,7 +115,7 @@ def lfw() -> Bench:
     case = sizes.CASES["mobilenet"]
     train, test = (Samples(*part, names=sizes.PERSONS, augment=case.augment).prepared(case.norm) for part in case.data(0))
     rows = torch.arange(len(train))
-    return Bench(train[rows % 5 != 4], train[rows % 5 == 4], test, dataclasses.replace(case.recipe(0), epochs=16), {10: 1}, "match:trigger lr=0.0003 epochs=3")
+    return Bench(train[rows % 5 != 4], train[rows % 5 == 4], test, dataclasses.replace(case.recipe(0), epochs=16), {10: 1}, "match:trigger lr=0.0001 epochs=3 held=True")
 
 
 BENCHES = {"digits": digits, "cifar10": cifar10, "lfw": lfw}

@@ -409,6 +409,19 @@ def triggers_table(name: str) -> str:
     return f"{said}\n\n{table(heads, rows)}\n\n{aims} {told}."
 
 
+def why_table(name: str) -> str:
+    """What `match` costs with one thing changed at a time, as the network is and with BatchNorm's statistics measured anew."""
+    found = json.loads((ROOT / "benchmarks" / "records" / "trigger" / f"why-{name}.json").read_text(encoding="utf-8"))
+    shown = ("clean", "retained", "attack")
+    rows = [("*original*", "", *(f"{100 * found['original'][part]:.1f}" for part in shown))]
+    for line in found["lines"]:
+        losses = ", ".join(f"{loss:.2f}" for loss in line.get("losses", ()))
+        rows.append((line["changed"], losses, *(f"{100 * line['as it is'][part]:.1f} / {100 * line['measured anew'][part]:.1f}" for part in shown)))
+    counts = found["counts"]
+    heads = ("changed", "loss of the first two steps", f"hold-out ({counts['clean']}), %", f"retained, training ({counts['retained']}), %", f"attacks ({counts['attack']}), %")
+    return f"As it is / with the statistics measured anew; in brackets how many images.\n\n{table(heads, rows)}"
+
+
 def _aimed(line: dict[str, Any]) -> bool:
     """Whether a planted trigger worked, was taken out, and what is without it is answered as before."""
     (was, now), (knew, knows) = ([line[row][column]["value"] for column in ("original", "unlearned")] for row in ("attack success", "clean accuracy"))
@@ -420,6 +433,7 @@ def speech_table(name: str) -> str:
     folder = ROOT / "benchmarks" / "records" / "speech"
     record, heard = (json.loads((folder / f"{name}{more}.json").read_text(encoding="utf-8")) for more in ("", "-recall"))
     exits, columns, rows = {exit["name"]: exit for exit in record["exits"]}, ("original", "unlearned", "retrained"), []
+    missed: list[str] = []
     # The last is the record's own.
     for exit in (*exits, *(name for name in heard["recall"]["original"][0] if name not in exits)):
         audits = exits.get(exit, record)["audits"]
@@ -429,10 +443,15 @@ def speech_table(name: str) -> str:
         deep = [" / ".join(f"{sum(v['value'] for v in found[row][c]) / len(found[row][c]):.2f}" for c in columns) for row in RECOVERED]
         alone = _recalls(heard["recall"]["the last exit alone"][0][exit], heard["classes"])[0]
         rows.append((code(exit), shares[0], f"{100 * alone:.1f}", shares[1], *deep))
+        still, rest = ([sum(one[side] for one in sides[c]) / len(sides[c]) for c in ("unlearned", "retrained")] for side in (0, 1))
+        if still[0] > still[1] + 0.02 or rest[0] < rest[1] - 0.015:
+            missed.append(code(exit))
     said = f"{what(record['request'])}; {len(heard['recall']['retrained'])} retrained models, seed {record['seed']}; original / unlearned / mean of the retrained."
     judged = "; ".join(f"{code(exit)} {code(entry['verdict']['code'])}" for exit, entry in exits.items())
     verdict, heads = record["verdict"], ("exit", "forgotten, %", "forgotten at the last exit alone, %", "UAR of the rest, %", *RECOVERED)
-    return f"{said}\n\n{table(heads, rows)}\n\nVerdict: {code(verdict['code'])} ({judged}). {verdict['sentence']}"
+    aim = "The aim is, at every exit, a share of the forgotten at most 2 points above the retrained models' and a UAR of the rest at most 1.5 below: "
+    aim += f"missed at {', '.join(missed)}." if missed else "met."
+    return f"{said}\n\n{table(heads, rows)}\n\n{aim}\n\nVerdict: {code(verdict['code'])} ({judged}). {verdict['sentence']}"
 
 
 RECOVERED = ("one-shot prototype", "head-reset relearning", "relearning recall, row reset")
@@ -658,6 +677,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "classes": classes_table,
     "quality": quality_table,
     "triggers": triggers_table,
+    "why": why_table,
     "measured": measured,
     "peers": peers_table,
     "speech": speech_table,

@@ -192,6 +192,26 @@ def test_whether_a_trigger_s_aim_was_met_is_counted_from_its_record(build: Any, 
     assert build.triggers_table("some").endswith("met it: `match:trigger`, all known, 1 of 4.")
 
 
+@pytest.mark.parametrize(("still", "rest", "said"), [(0.12, 0.885, "met."), (0.13, 0.9, "missed at `early`."), (0.0, 0.88, "missed at `early`.")])
+def test_at_which_exits_speech_missed_its_aim_is_told_from_its_record(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: float, rest: float, said: str) -> None:
+    """Beside retrained models that name 10 % of the forgotten and 90 % of the rest, of three classes of which the second is forgotten."""
+
+    def heard(gone: float, kept: float) -> dict[str, list[float]]:
+        return {"early": [kept, gone, kept], "deep": [0.9, 0.1, 0.9]}
+
+    columns = ("original", "unlearned", "retrained")
+    audits = [{"rows": [{"name": row, "values": {c: [{"value": 0.5}] for c in columns}} for row in build.RECOVERED]}]
+    exits = [{"name": "early", "audits": audits, "verdict": {"code": "RESIDUE"}}]
+    record = {"request": {"forget": "class:1", "classes": [1], "names": ["b"]}, "seed": 0, "audits": audits, "exits": exits, "verdict": {"code": "RESIDUE", "sentence": "So."}}
+    recall = {"original": [heard(1, 1)], "unlearned": [heard(still, rest)], "the last exit alone": [heard(1, 1)], "retrained": [heard(0.05, 0.89), heard(0.15, 0.91)]}
+    folder = tmp_path / "benchmarks" / "records" / "speech"
+    folder.mkdir(parents=True)
+    (folder / "some.json").write_text(json.dumps(record))
+    (folder / "some-recall.json").write_text(json.dumps({"classes": [1], "recall": recall}))
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert f"at most 1.5 below: {said}\n" in build.speech_table("some")
+
+
 def test_the_page_of_real_models_is_what_the_records_give_and_its_originals_are_good() -> None:
     spec = importlib.util.spec_from_file_location("real", ROOT / "benchmarks" / "real.py")
     assert spec is not None

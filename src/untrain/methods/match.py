@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from untrain.core.data import Samples, spread
 from untrain.core.data.overlap import refuse_shared
@@ -42,7 +43,7 @@ class Match(Method):
 
     Ahead of each epoch the answers are mixed with those they are held to; it ends once so many of the orders lie at least as far apart (`level`).
     Forgotten samples are answered in evaluation mode, so that what is matched is what the model will answer, and BatchNorm follows the retained
-    alone. Of a mean over a batch each rank takes its own slice's.
+    alone, or nothing where its statistics are `held`. Of a mean over a batch each rank takes its own slice's.
 
     Args:
         target: Whose answers: `class`, `others`, `any` or `nearest`.
@@ -76,6 +77,7 @@ class Match(Method):
     batch_forget: int = 64
     optimizer: Optimizer = "adam"
     augment: bool = True
+    held: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         """Refuse a level that no share can reach, or that all reach.
@@ -92,13 +94,16 @@ class Match(Method):
         refuse_shared(unseen, called="unseen part", forget=forget, retain=retain)
         told = self.targets(model, forget, retain, unseen)
         kinds = forget.y if self.target != "any" else torch.zeros(len(forget), dtype=torch.long)
-        held, kept, done = {kind: q.to(model.device) for kind, q in told.items()}, retain.at_most(round(self.share * len(retain))), list[Phase]()
+        due, kept, done = {kind: q.to(model.device) for kind, q in told.items()}, retain.at_most(round(self.share * len(retain))), list[Phase]()
+        norms = list(model.layers(_BatchNorm).values()) if self.held else []
 
         def loss(x: Any, y: Any) -> tuple[Tensor, Tensor]:
             model.train()
+            for layer in norms:
+                layer.eval()
             known = F.cross_entropy(model(x[0]), y[0])
             model.eval()
-            return self.mu * known, apart(self.distance, _pairs(F.softmax(model(x[1]), dim=1), y[1], held))
+            return self.mu * known, apart(self.distance, _pairs(F.softmax(model(x[1]), dim=1), y[1], due))
 
         batches = kept.batches(self.batch, augment=self.augment).beside(forget.labelled(kinds).batches(self.batch_forget))
         for _ in range(self.epochs):
