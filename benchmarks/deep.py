@@ -48,7 +48,7 @@ class Case:
         data: Name of the data.
         network: Name of the network.
         weights: The original, in the folder of references.
-        every: Every so-manieth training image was held out of its training, and is scored.
+        every: Every so-manieth training image was held out of its training, and is scored; none where 0, and test images are.
         classes: What is forgotten, one at a time.
         seeds: Seeds of the method.
         settings: The ladder.
@@ -96,6 +96,9 @@ DIGITS = (
 )
 CIFAR = ("unsir samples=4500 impair_lr=0.02", "unsir samples=4500")
 
+DEEP = "unsir:no-noise samples=33000 impair_lr=0.01 repair='labels' repair_epochs=2 repair_lr=0.003 schedule='onecycle' batch=128"
+"""The preset `deep`, in words."""
+
 CASES = {
     "digits": Case(
         "digits, a small convolutional network",
@@ -112,6 +115,18 @@ CASES = {
     "cifar10": Case(
         "CIFAR-10, our ResNet-20", "cifar10", "resnet20", "original_s10", 10, (8,), (3,), CIFAR, beside=("cifar10/retrain_{}_s0", "tuning/retrain_{}_s11"), audits=AUDITS[:3]
     ),
+    "cifar10-test": Case(
+        "CIFAR-10, our ResNet-20, test images",
+        "cifar10",
+        "resnet20",
+        "../cifar10/original_s0",
+        0,
+        (3, 5),
+        (0, 1, 2),
+        (DEEP,),
+        beside=tuple(f"cifar10/retrain_{{}}_s{seed}" for seed in range(5)),
+        audits=AUDITS[:3],
+    ),
 }
 
 
@@ -122,13 +137,14 @@ def given(path: Path, network: str, classes: int) -> nn.Module:
     return module
 
 
-def measured(case: Case, label: int, wanted: list[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+def measured(name: str, label: int, wanted: list[tuple[str, int]]) -> Iterator[dict[str, Any]]:
     """A line for each setting and seed."""
+    case = CASES[name]
     data = load(case.data)
-    held = torch.arange(len(data.train)) % case.every == case.every - 1
-    split = Split.by_class(data.train[~held], data.train[held], forget=[label])
+    held = torch.arange(len(data.train)) % case.every == case.every - 1 if case.every else torch.zeros(len(data.train), dtype=torch.bool)
+    split = Split.by_class(data.train[~held], data.train[held] if case.every else data.test, forget=[label])
     original, recipe = given(TUNING / case.weights, case.network, data.classes), recipe_for(case.network, data.classes)
-    lines = [line for line in read(RECORD)["lines"] if (line["case"], line["class"]) == (case.data, label)]
+    lines = [line for line in read(RECORD)["lines"] if (line["case"], line["class"]) == (name, label)]
     known = next((line for line in lines if len(beside(line)) == len(case.retrained) + len(case.beside)), None)
     retrained = [] if known else references(case, label, split)
     audits, subjects = [discover.lookup("audits", name)() for name in case.audits], {}  # type: ignore[var-annotated]
@@ -139,7 +155,7 @@ def measured(case: Case, label: int, wanted: list[tuple[str, int]]) -> Iterator[
         found = audit(result.model, split, audits, original=original, retrained=retrained, subjects=subjects)
         subjects.pop(id(result.model))
         line = {
-            "case": case.data,
+            "case": name,
             "class": label,
             "setting": text,
             "seed": seed,
@@ -196,7 +212,7 @@ def run(names: list[str], classes: list[int], settings: list[str]) -> None:
         for label in classes or case.classes:
             have = {key(line) for line in read(RECORD)["lines"]}
             wanted = [(text, seed) for seed in case.seeds for text in settings or case.settings if (name, label, text, seed) not in have]
-            for line in measured(case, label, wanted) if wanted else ():
+            for line in measured(name, label, wanted) if wanted else ():
                 add(RECORD, line)
                 values = {row: [round(v, 3) for v in line["rows"].get(row, {}).get("unlearned", [])] for row in ROWS}
                 print(line["case"], label, line["setting"], line["seed"], line["passes"], line["seconds"], "s", values, line["marks"], flush=True)

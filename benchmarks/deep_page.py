@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from asked import read
-from deep import CASES, HERE, RECORD, beside
+from deep import CASES, DEEP, HERE, RECORD, beside
 
 from untrain.evidence.statistics import limit
 
@@ -58,7 +58,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
     spread = [f"{max(0.0, b[0]):.3f} to {min(1.0, b[1]):.3f}" if b else "" for b in bands.values()]
     drawn = [f"| their band | | | {' | '.join(spread)} | | | | |"] if any(spread) else []
-    rows = [
+    shown = [
         row("original", "", first, "original", ["", ""]),
         row(f"retrained, mean of {len(first[0]['rows'][JUDGED[0]]['retrained'])}", "", first, "retrained", ["", ""]),
         *drawn,
@@ -66,8 +66,10 @@ def table(lines: list[dict[str, Any]]) -> str:
     for text in dict.fromkeys(line["setting"] for line in lines):
         mine = [line for line in lines if line["setting"] == text]
         cost = [f"{sum(line['passes'] for line in mine) / len(mine):,.0f}", f"{sum(line['seconds'] for line in mine) / len(mine):.1f}"]
-        rows.append(row(f"`{text}`", str(len(mine)), mine, "unlearned", cost))
-    return "\n".join([f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *rows]) + "\n"
+        # A word at a time, so that a long setting breaks into lines.
+        words = " ".join(f"`{word}`" for word in text.split()) + (" (`unsir:deep`)" if text == DEEP else "")
+        shown.append(row(words, str(len(mine)), mine, "unlearned", cost))
+    return "\n".join([f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *shown]) + "\n"
 
 
 COLOURS = {"retained, held out": "#777777", "relearning recall": "#1f77b4", "relearning recall, row reset": "#d62728", "one-shot prototype": "#2ca02c"}
@@ -134,7 +136,8 @@ def figure(lines: list[dict[str, Any]], base: str, long: str) -> str:
 
 def page() -> str:
     """The page, from the record."""
-    found, parts = read(RECORD)["lines"], [OPENING]
+    found = read(RECORD)["lines"]
+    parts = [OPENING.replace("{the verdict}", verdict([line for line in found if (line["case"], line["setting"]) == ("cifar10-test", DEEP)]))]
     for name, case in CASES.items():
         for label in case.classes:
             lines = [line for line in found if (line["case"], line["class"]) == (name, label)]
@@ -147,17 +150,31 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def verdict(lines: list[dict[str, Any]]) -> str:
+    """What the chosen setting left of the test classes, and what it cost."""
+    asked, inside, told = JUDGED[:4], 0, []
+    for line in lines:
+        bands = [band(line["rows"][row]["retrained"]) for row in asked]
+        inside += all(b is not None and b[0] <= v <= b[1] for row, b in zip(asked, bands, strict=True) for v in line["rows"][row]["unlearned"])
+    for label in sorted({line["class"] for line in lines}):
+        mine = [line for line in lines if line["class"] == label]
+        kept, had, others = (mean(some, "retained, held out", column) for some, column in ((mine, "unlearned"), (mine[:1], "original"), (mine[:1], "retrained")))
+        told.append(f"of class {label} {100 * (had - kept):.1f} points less than the original and {100 * (others - kept):.1f} less than the retrained models")
+    return f"{inside} of {len(lines)} runs lie within the band in all four rows; they keep {' and '.join(told)}"
+
+
 OPENING = """# As hard to relearn as retraining
 
 <!-- drawn by benchmarks/deep_page.py from benchmarks/records/deep/ladder.json; do not edit -->
 
 UNSIR's default takes a class from the answers, and fine-tuning brings it back faster than it comes to a model that never
-saw it. What would make it as hard to relearn, and what does that cost? A ladder of changes, each beside five models that
-the same recipe trained without the class, on the small network of digits that settings are chosen on: training images that
-were held out of it are scored, no test image is read, and neither classes nor seeds are those of a verdict.
+saw it. What would make it as hard to relearn, and what does that cost? A ladder of changes, beside models that
+the same recipe trained without the class: on the small network of digits and on the ResNet-20 of CIFAR-10 that settings are chosen on,
+of which training images that were held out are scored, no test image is read, and neither classes nor seeds are those of a verdict.
+What was chosen there is the preset `deep`, and it was then run on two other classes of another network (*test images*).
 
 **How to read it.** A value is the mean over seeds of the method, with their range. The band is what five retrained models
-leave for one more of them, 95 % of the time. An arrow says that a seed lies above it, where the class comes back more
+leave for one more of them, 95 % of the time; fewer than three have none. An arrow says that a seed lies above it, where the class comes back more
 easily, or below it, where it comes back less than to a model that never saw it: over-scrubbed. Where the original itself lies
 within the band a row cannot tell, and on digits, where any network learns a class within some dozen steps, several do: for
 1 the rows with the head's row started anew, for 7 all but those with the row as it is. *Worst attack* is the
@@ -193,10 +210,25 @@ five models are wide: a line within says that nothing was found, and not that no
 - No barrier is needed: what lies within the band by the rate of the impair has next to none, and its filters are turned by
   .3, where retrained models lie behind a barrier of 1.6, on average, and share no direction with the original.
 
-**What was not done.** The ladder was not run on CIFAR-10. One look there, class 8, one seed, says that what the rate of the impair does on
-digits does not carry over: 4,500 retained images without noise at the rate 0.02, and five epochs of repair, leave 55.2 % of
-retained accuracy where the original has 87.1 % (`benchmarks/records/tuning.json`). So no default and no preset was changed:
-`shrink` is a setting that is 0, and whether more retained data or a longer repair pays for moved weights is to be seen.
+**What was found on CIFAR-10**, class 8, one seed, beside two retrained models (of which one had the held-out images of the other
+classes among its training images, so that its retained accuracy is no measure here):
+
+- What decides is **how many steps are taken at a high rate on how many retained images**. With 4,500 of them the rate 0.02 ruined the network
+  (`benchmarks/records/tuning.json`); with 20,000 and more, batches of 128, and a repair of one cycle, 0.01 without noise takes the
+  class from the features nearly as far as retraining does. 0.02 takes it little farther and costs several times the accuracy.
+- **Shrinking by a half costs no accuracy and leaves more** than the rate does: the features still tell the class.
+- **Plain noise** in that impair does not help: everything comes back more easily than without it.
+- **The repair by distillation leaves a network that a new row takes over quickly**: with the head's row drawn anew the class comes to it
+  faster than to retrained models, and on the two test classes as fast as to the original, or faster. Repaired by labels, at
+  no more passes, it does not; that repair keeps more too. So the preset `deep` repairs by labels, as the paper does.
+
+**On the test classes**, each run once for each of three seeds: {the verdict}. The aim of half a point of the retrained models' is
+missed: that is the price, at less than a fifth of the passes that training anew takes.
+
+**What was not done.** One class and one seed are few to choose by. The default was not changed: how `deep` does on few images, on persons, on CIFAR-100,
+speech and rows of numbers was not measured, and it needs what the default does not, some thousands of retained images for each class. The worst of six
+attacks was not asked on CIFAR-10. That the repair's kind decides what a new row relearns was seen on the ladder and on seed 0 of both test classes
+in one sitting; the setting with labels was on the ladder before.
 """
 
 

@@ -251,3 +251,20 @@ def test_what_is_called_fast_enough_also_forgot_and_kept(build: Any, tmp_path: P
     monkeypatch.setattr(build, "ROOT", tmp_path)
     told = [[cell.strip() for cell in line.split("|")[1:-1]] for line in build.quality_table("").splitlines()[2:] if line]
     assert [(row[0], row[3], row[5]) for row in told] == [("`ruins lr=1`", "no", "40.0"), ("`leaves:half`", "no", "20.0"), ("`slow`", "yes", "4.0")]
+
+
+def test_the_page_on_relearning_is_what_its_record_gives_and_the_preset_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    for name in ("asked", "deep_tried", "deep", "deep_page"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    deep, page = importlib.import_module("deep"), importlib.import_module("deep_page")
+    assert (ROOT / "docs" / "deep.md").read_text(encoding="utf-8") == page.page()
+    assert deep.setting(deep.DEEP) == every_setting()["unsir:deep"]
+    lines = [line for line in json.loads(deep.RECORD.read_text())["lines"] if (line["case"], line["setting"]) == ("cifar10-test", deep.DEEP)]
+    assert {(line["class"], line["seed"]) for line in lines} == {(label, seed) for label in (3, 5) for seed in (0, 1, 2)}
+    for line in lines:
+        for row in ("one-shot prototype", "head-reset relearning", "relearning recall", "relearning recall, row reset"):
+            low, high = page.band(line["rows"][row]["retrained"])
+            assert all(low <= v <= high for v in line["rows"][row]["unlearned"]), (line["class"], line["seed"], row)
+    for name in ("asked", "deep_tried", "deep", "deep_page"):
+        sys.modules.pop(name, None)
