@@ -58,6 +58,8 @@ class Match(Method):
         optimizer: adam, which begins anew each epoch, or sgd with Nesterov momentum 0.9.
         augment: Whether to use the random change that the data carries, on the retained. Never on the forgotten: shifted by a pixel a trigger is another, and of the one
             that was planted 27 to 46 % of attacks were left (`benchmarks/records/trigger/tuning-digits.json`).
+        held: Whether the retained too are answered with BatchNorm's statistics as they were, which stand still then: on few images they fall behind the weights
+            otherwise, and accuracy goes (`benchmarks/records/trigger/why-lfw.json`).
     """
 
     paper = "after the abstract of Chen et al., Fast yet versatile machine unlearning for deep neural networks, Neural Networks 190:107648, 2025"
