@@ -211,7 +211,7 @@ five models are wide: a line within says that nothing was found, and not that no
   .3, where retrained models lie behind a barrier of 1.6, on average, and share no direction with the original.
 
 **What was found on CIFAR-10**, class 8, one seed, beside two retrained models (of which one had the held-out images of the other
-classes among its training images, so that its retained accuracy is no measure here):
+classes among its training images, so that their mean says too much of what is retained):
 
 - What decides is **how many steps are taken at a high rate on how many retained images**. With 4,500 of them the rate 0.02 ruined the network
   (`benchmarks/records/tuning.json`); with 20,000 and more, batches of 128, and a repair of one cycle, 0.01 without noise takes the
