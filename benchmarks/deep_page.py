@@ -213,8 +213,8 @@ five models are wide: a line within says that nothing was found, and not that no
 **What was found on CIFAR-10**, class 8, one seed, beside two retrained models (of which one had the held-out images of the other
 classes among its training images, so that their mean says too much of what is retained):
 
-- What decides is **how many steps are taken at a high rate on how many retained images**. With 4,500 of them the rate 0.02 ruined the network
-  (`benchmarks/records/tuning.json`); with 20,000 and more, batches of 128, and a repair of one cycle, 0.01 without noise takes the
+- What seems to decide is **how many steps are taken at a high rate on how many retained images**. With 4,500 of them the rate 0.02 ruined the network
+  (`benchmarks/records/tuning.json`); with 20,000 and more and a repair of one cycle, 0.01 without noise takes the
   class from the features nearly as far as retraining does. 0.02 takes it little farther and costs several times the accuracy.
 - **Shrinking by a half costs no accuracy and leaves more** than the rate does: the features still tell the class.
 - **Plain noise** in that impair does not help: everything comes back more easily than without it.

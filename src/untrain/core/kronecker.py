@@ -251,8 +251,8 @@ def _diagonal(model: Network, loss: OfAnswers, weights: list[nn.Parameter], x: I
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             try:
                 found = [at_once(rows)]
-            except (RuntimeError, NotImplementedError):
-                # What this network does cannot be done for all samples at once: one after the other it can.
+            except RuntimeError:
+                # What this network does cannot be done for all samples at once: one after the other it can, and what is wrong otherwise is said there again.
                 found = [_own_squares(loss, model(take(x, row)), y[row], [*weights]) for row in torch.split(rows, 1)]
         for some in found:
             for total, part in zip(sums, some, strict=True):
