@@ -17,7 +17,7 @@ from untrain.core.discover import found, lookup, name_of
 from untrain.core.errors import BadArgument, BadData, wall
 from untrain.core.method import Method
 from untrain.core.model import Expects, Model
-from untrain.core.preparing import Again, Preparation
+from untrain.core.preparing import Again, Preparation, normed
 from untrain.core.settings import with_values
 from untrain.evidence.record import finite
 from untrain.sources import loading
@@ -97,9 +97,7 @@ def model_of(model: str, preparation: Preparation, classes: int, weights: Path, 
     with wall(weights.name):
         module = preparation.method.shell(lambda: copy.deepcopy(member), state)
     files.load_into(module, state, weights.name)
-    if preparation.norm is not None:
-        setattr(module, "norm", preparation.norm)  # noqa: B010
-    norm = getattr(module, "norm", None)
+    norm = getattr(normed(module, preparation.norm), "norm", None)
     kept = {key: value.dtype for key, value in state.items()}
     return Model(shown, module.eval(), weights.name, files.sha256(weights), kept, replace(look, norm=norm if isinstance(norm, Norm) else look.norm), prepared=preparation)
 
