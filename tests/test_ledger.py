@@ -17,7 +17,8 @@ from untrain.cli import main
 from untrain.core.errors import BadArgument, BadData, Locked, MissingExtra, Resources, UntrainError
 from untrain.evidence import record as records
 from untrain.evidence import seal
-from untrain.evidence.register import BECOMES, MAY, Register
+from untrain.evidence.register import BECOMES, MAY, Event, Register, Request
+from untrain.sources.request import entries
 from untrain.verbs import ledgering
 
 pytest.importorskip("sqlalchemy")
@@ -109,6 +110,74 @@ def test_a_rollback_is_an_un_forgetting_with_a_date(book: str, run: Path, capsys
         ledgering.rollback(book, "v2", until=until, by="Ops", why="")
 
 
+def test_an_earlier_version_knows_what_later_ones_forgot_however_often_it_was_in_use(book: str) -> None:
+    """Back to v1, on to v3 and back to v2: v2 never saw request 3 carried out, and the day on which it came back is not the day of its making."""
+    with ledgering.register(book) as made:
+        made.add(*((None, "intake", {"forget": f"class:{k}", "received": "2026-01-01", "due": "2026-02-01"}) for k in (3, 5, 7)))
+        for n in (1, 2, 3):
+            facts = {"output": f"weights {n}", "original": "o", "version": f"v{n}"}
+            made.add(*((n, what, facts) for what in ("accept", "run", "audit", "sign", "release")))
+    later = {"until": "2099-01-01", "by": "Ops", "why": ""}
+    assert [r["number"] for r in ledgering.rollback(book, "v1", **later)] == [2, 3]
+    for n in (2, 3):
+        ledgering.release(book, (n,), version=f"v{n}", by="Ops")
+    assert [r["number"] for r in ledgering.rollback(book, "v2", **later)] == [3]
+    # What else its weights had forgotten, and was asked for later, it does not know.
+    with ledgering.register(book) as made:
+        made.add((None, "intake", {"forget": "class:8", "received": "2026-01-01", "due": "2026-02-01"}))
+        facts = {"output": "weights 1", "original": "o", "version": "v1"}
+        made.add(*((4, what, facts) for what in ("accept", "run", "audit", "sign", "release")))
+    assert [r["number"] for r in ledgering.rollback(book, "v1", **later)] == [2]
+
+
+def test_a_run_for_another_list_is_not_taken_and_one_for_a_joined_list_is(book: str, tmp_path: Path) -> None:
+    """Any run for any list was taken as the answer to a request for a list."""
+    lists = {"a.txt": "# Ann\n3\n5\n", "b.txt": "5\n9\n"}
+    for name, lines in lists.items():
+        (tmp_path / name).write_text(lines)
+        ledgering.intake(book, f"index:{tmp_path / name}")
+    ledgering.decide(book, (1, 2), accept=True, by="Lee")
+    both = ledgering.batch(book, (1, 2), tmp_path / "both.txt")["forget"]
+    for name, forget in (("b", f"index:{tmp_path / 'b.txt'}"), ("both", both)):
+        assert ran("unlearn", "nothing", *ASKED, "--forget", forget, "--out", tmp_path / name) == 0
+    assert not {"3", "5", "9"} & set(json.loads((tmp_path / "both" / ".request.json").read_text())["list"])
+    for numbers in ((1,), (1, 2)):
+        with pytest.raises(BadArgument, match="does not hold all that request 1 asks for"):
+            ledgering.attach(book, numbers, tmp_path / "b")
+    (tmp_path / "b" / ".request.json").unlink()
+    with pytest.raises(BadArgument, match="does not hold all that request 2 asks for, or is kept no more"):
+        ledgering.attach(book, (2,), tmp_path / "b")
+    assert {r["state"] for r in ledgering.attach(book, (1, 2), tmp_path / "both")} == {"run"}
+
+
+def test_a_list_that_is_another_than_it_was_when_the_request_came_is_not_gone_by(book: str, tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("path\nx.png\ny.png\n")
+        ledgering.intake(book, f"files:{tmp_path / name}")
+    ledgering.decide(book, (1, 2), accept=True, by="Lee")
+    (tmp_path / "a.csv").write_text("y.png\nx.png\n")
+    assert ledgering.batch(book, (1,))["forget"] == f"files:{tmp_path / 'a.csv'}"
+    (tmp_path / "a.csv").write_text("path\nx.png\n")
+    for numbers in ((1,), (1, 2)):
+        with pytest.raises(BadData, match=r"a\.csv is another list than it was when request 1 came"):
+            ledgering.batch(book, numbers, tmp_path / "both.csv")
+    assert not (tmp_path / "both.csv").exists()
+    with pytest.raises(BadData, match=r"no file .*none\.csv"):
+        ledgering.intake(book, f"files:{tmp_path / 'none.csv'}")
+
+
+def test_what_can_be_nothing_but_a_number_is_no_name(book: str, tmp_path: Path) -> None:
+    """Of classes that are called by numbers, `#1` is not the one that is called 1."""
+    asked = {"forget": "class:7", "classes": [7], "names": ["1"]}
+    for forget, taken in (("class:#1", False), ("class:#7", True), ("class:1", True), ("class:7", True), ("class:1,#7", True), ("class:1,2", False)):
+        request = Request(1, (Event(1, 1, "", "intake", {"forget": forget}, "", ""),))
+        if taken:
+            ledgering._refuse_other(request, {"request": asked}, tmp_path)
+        else:
+            with pytest.raises(BadArgument, match="not what request 1 asks"):
+                ledgering._refuse_other(request, {"request": asked}, tmp_path)
+
+
 def test_a_run_that_was_not_made_for_a_request_is_not_taken(book: str, run: Path, tmp_path: Path) -> None:
     for forget in ("class:7", "where:who=Ann", "class:3"):
         ledgering.intake(book, forget)
@@ -150,13 +219,13 @@ def test_another_run_for_a_request_that_was_audited_is_a_run_of_its_own(book: st
 
 
 def test_lists_are_joined_and_kinds_are_not_mixed(book: str, tmp_path: Path) -> None:
-    for name, lines in {"a.csv": "path\nx.png\ny.png\n", "b.csv": "path\ny.png\nz.png\n"}.items():
+    for name, lines in {"a.csv": "path,who\nx.png,Ann\ny.png,Ann\n", "b.csv": 'who,file\nBob,y.png\nBob,"z,1.png"\n'}.items():
         (tmp_path / name).write_text(lines)
         ledgering.intake(book, f"files:{tmp_path / name}")
     ledgering.intake(book, "where:who=Ann")
     ledgering.decide(book, (1, 2, 3), accept=True, by="Lee")
     assert ledgering.batch(book, (1, 2), tmp_path / "both.csv")["forget"] == f"files:{tmp_path / 'both.csv'}"
-    assert (tmp_path / "both.csv").read_text() == "path\nx.png\ny.png\nz.png\n"
+    assert entries(f"files:{tmp_path / 'both.csv'}") == ["x.png", "y.png", "z,1.png"]
     with pytest.raises(BadArgument, match="files, where are not one list"):
         ledgering.batch(book)
 
@@ -186,12 +255,13 @@ def test_what_is_due_today_stands_before_what_is_settled_and_before_what_has_tim
 
 
 def test_no_list_is_written_over_and_none_that_is_no_text_is_read(book: str, tmp_path: Path) -> None:
-    for name, data in {"a.csv": b"x.png\n", "b.csv": "c\u00e4t.png\n".encode("latin-1")}.items():
-        (tmp_path / name).write_bytes(data)
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (tmp_path / name).write_bytes(b"x.png\n")
         ledgering.intake(book, f"files:{tmp_path / name}")
-    ledgering.decide(book, (1, 2), accept=True, by="Lee")
+    (tmp_path / "b.csv").write_bytes("c\u00e4t.png\n".encode("latin-1"))
+    ledgering.decide(book, (1, 2, 3), accept=True, by="Lee")
     with pytest.raises(BadArgument, match=r"a\.csv exists"):
-        ledgering.batch(book, (1, 2), tmp_path / "a.csv")
+        ledgering.batch(book, (1, 3), tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_bytes() == b"x.png\n"
     with pytest.raises(BadData, match=r"b\.csv is not text in UTF-8"):
         ledgering.batch(book, (1, 2), tmp_path / "both.csv")
@@ -205,7 +275,9 @@ def test_a_run_is_not_attached_to_nothing_in_silence(book: str, run: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("intake", "--forget", "the cat"), 2, "is not of a form"),
+        (("intake", "--forget", "the cat"), 2, "is not of the form"),
+        (("intake", "--forget", "class:,"), 2, "names no class"),
+        (("intake", "--forget", "random:200%"), 2, "names no share"),
         (("intake", "--forget", "class:3", "--received", "yesterday"), 2, "is no day"),
         (("decide", "9", "--accept", "--by", "Lee"), 2, "no request 9"),
         (("sign", "1", "--by", "Lee"), 2, "request 1 is open, and 'sign' comes after audited"),

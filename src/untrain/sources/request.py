@@ -122,6 +122,12 @@ def path_of(forget: str) -> Path | None:
     return Path(what) if kind in ("index", "files") and what else None
 
 
+def entries(forget: str) -> list[str]:
+    """What stands on the list that a request names, if it names one: files or places, as they are written."""
+    path = path_of(forget)
+    return [] if path is None else _files(path) if forget.startswith("files:") else [line for _, line in _numbered(path)]
+
+
 def shown(forget: str) -> str:
     """A request as commands and records say it: without the way to a list."""
     path = path_of(forget)
@@ -140,9 +146,14 @@ def _lines(path: Path) -> list[str]:
     return disk.text(path).splitlines()
 
 
+def _numbered(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file of places, by number; those that are blank or begin with # say nothing."""
+    return [(number, line.strip()) for number, line in enumerate(_lines(path), 1) if line.strip() and not line.lstrip().startswith("#")]
+
+
 def _places(path: Path, n: int) -> list[int]:
-    """Places that a file names, one a line; lines that are blank or begin with # say nothing."""
-    lines = [(number, line.strip()) for number, line in enumerate(_lines(path), 1) if line.strip() and not line.lstrip().startswith("#")]
+    """Places that a file names, one a line."""
+    lines = _numbered(path)
     for number, line in lines:
         if not line.isdecimal() or len(line) > 18:
             raise BadArgument(f"{path.name}, line {number}: {line[:40]!r} is no place; write one number a line, from 0 to {n - 1}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +17,9 @@ from untrain.core.errors import BadArgument, BadData
 from untrain.evidence import seal
 from untrain.evidence.register import SETTLED, Register, Request
 from untrain.sources.keyed import numbered
+from untrain.sources.request import classes_in, entries, path_of, refuse_unknown
 from untrain.verbs.folder import folder_of, read_record
-from untrain.verbs.private import kept
+from untrain.verbs.private import holds, kept
 
 DAYS = 30
 """Days to a deadline where none is named: a month from receipt, as Article 12(3) of the GDPR has it."""
@@ -60,16 +64,18 @@ def intake(place: str, forget: str, *, subject: str = "", basis: str = "", recei
         basis: Why it is to be forgotten.
         received: The day it came, ISO 8601; today where none is named.
         due: The day by which it is to be done; a month after it came where none is named.
+
+    Raises:
+        BadArgument: a request or a day that is none.
+        BadData: a list that is not there.
     """
-    kind, _, what = forget.partition(":")
-    if kind not in ("class", "where", "random", *SINGLE) or not what:
-        raise BadArgument(f"--forget {forget!r} is not of a form that `untrain unlearn` takes, such as class:cat, files:list.csv or where:who=Ann")
+    refuse_unknown(forget)
     came = _day(received) if received else _today()
     by = _day(due) if due else came + timedelta(days=DAYS)
     if by < came:
         raise BadArgument(f"--due {by} is before the request came, on {came}; give a later day")
     facts = {"forget": forget, "subject": subject, "basis": basis, "received": str(came), "due": str(by)}
-    return _after(place, (None, "intake", facts))[0]
+    return _after(place, (None, "intake", facts | ({"list": _digest(entries(forget))} if path_of(forget) else {})))[0]
 
 
 def decide(place: str, numbers: Sequence[int], *, accept: bool, by: str, why: str = "") -> list[dict[str, Any]]:
@@ -95,7 +101,7 @@ def batch(place: str, numbers: Sequence[int] = (), out: Path | None = None) -> d
 
     Raises:
         BadArgument: they are of several kinds, or of one that cannot be joined; or the file is there.
-        BadData: a list that is not there, or no text.
+        BadData: a list that is not there, is no text, or is another than it was when its request came.
     """
     with register(place) as book:
         known = book.requests()
@@ -105,19 +111,20 @@ def batch(place: str, numbers: Sequence[int] = (), out: Path | None = None) -> d
     wrong = next((r for r in chosen if r.state != "accepted"), None)
     if wrong is not None:
         raise BadArgument(f"request {wrong.number} is {wrong.state} and not accepted; leave it out, or decide it")
+    lists = [_list(r) for r in chosen]
     kinds = {r.forget.partition(":")[0] for r in chosen}
-    parts = [r.forget.partition(":")[2] for r in chosen]
     if len(chosen) == 1:
         forget = chosen[0].forget
     elif kinds == {"class"}:
-        forget = f"class:{','.join(dict.fromkeys(name.strip() for part in parts for name in part.split(',')))}"
+        forget = f"class:{','.join(dict.fromkeys(name for r in chosen for name in classes_in(r.forget)))}"
     elif len(kinds) == 1 and kinds <= set(SINGLE):
         if out is None:
             raise BadArgument(f"requests {', '.join(str(r.number) for r in chosen)} name lists; say by -o where the joined list is to be written")
         if os.path.lexists(out):
             raise BadArgument(f"-o {out.name} exists, and lists are not written over; give another name")
-        disk.write(out, _joined([Path(part) for part in parts]).encode())
-        forget = f"{kinds.pop()}:{out}"
+        (kind,) = kinds
+        disk.write(out, _joined(lists, "path" if kind == "files" else None).encode(errors="surrogateescape"))
+        forget = f"{kind}:{out}"
     else:
         raise BadArgument(f"requests of the kinds {', '.join(sorted(kinds))} are not one list; name those of one kind, and write where:... as a list of files")
     return {"requests": [r.number for r in chosen], "forget": forget}
@@ -128,7 +135,7 @@ def attach(place: str, numbers: Sequence[int], run: Path) -> list[dict[str, Any]
 
     Raises:
         BadArgument: no request is named, or the run was not made for one of them.
-        BadData: its record is EDITED, or its weights are not those of the record.
+        BadData: its record is EDITED, or its weights are not those of the record; or a list is another than it was when its request came.
     """
     if not numbers:
         raise BadArgument(UNNAMED)
@@ -143,7 +150,7 @@ def attach(place: str, numbers: Sequence[int], run: Path) -> list[dict[str, Any]
     with register(place) as book:
         known = book.requests()
         for request in (_known(known, n) for n in numbers):
-            _refuse_other(request, record, kept(run, record["request"]["forget"]))
+            _refuse_other(request, record, run)
         events: list[tuple[int | None, str, Mapping[str, Any]]] = []
         for n in numbers:
             before = known[n].last("run")
@@ -199,8 +206,10 @@ def rollback(place: str, version: str, *, until: str, by: str, why: str) -> list
         raise BadArgument(f"--until {day} is over; say by when the version is out of use again")
     with register(place) as book:
         known = book.requests()
-    since = max((e.number for r in known.values() for e in r.events if e.what == "release" and e.facts["version"] == version), default=0)
-    undone = [n for n, r in known.items() if r.state in ("released", "retired") and min(e.number for e in r.events if e.what == "release") > since]
+    first = {n: next(e.number for e in r.events if e.what == "release") for n, r in known.items() if r.state in ("released", "retired")}
+    knew_not = {n: e.number for n, r in known.items() for e in reversed(r.events) if e.what == "release" and e.facts["version"] == version}
+    since = min(knew_not.values(), default=0)
+    undone = [n for n, number in first.items() if n not in knew_not and number > since]
     if not undone:
         raise BadArgument(f"no request was released after version {version!r}, so nothing is un-forgotten by it")
     return _after(place, *((n, "un-forget", {"version": version, "until": str(day), "by": _name(by), "why": why}) for n in undone))
@@ -221,31 +230,49 @@ def _known(known: Mapping[int, Request], number: int) -> Request:
     return known[number]
 
 
-def _refuse_other(request: Request, record: Mapping[str, Any], in_full: str | None) -> None:
-    """Refuse a run that was not made for a request: by its classes, or by the kind of its list, since a record tells no name of a list."""
+def _refuse_other(request: Request, record: Mapping[str, Any], run: Path) -> None:
+    """Refuse a run that was not made for a request: by its classes, by what its list holds, or by what was asked."""
     kind, _, what = request.forget.partition(":")
     asked = record["request"]
     if kind == "class":
-        named = {name.strip().removeprefix("#") for name in what.split(",")}
-        there = {str(c) for c in asked["classes"]} | set(asked["names"])
-        if named <= there:
+        numbers, names = set(map(str, asked["classes"])), set(asked["names"])
+        if all(name in names or name.removeprefix("#") in numbers for name in classes_in(request.forget)):
             return
     elif not asked["classes"]:
-        own, _, said = (in_full or asked["forget"]).partition(":")
-        if own == kind and (kind in SINGLE or said == what):
+        own, _, said = (kept(run, asked["forget"]) or asked["forget"]).partition(":")
+        if own == kind and kind in SINGLE:
+            if holds(run, asked["forget"], _list(request)):
+                return
+            raise BadArgument(f"the list of that run does not hold all that request {request.number} asks for, or is kept no more beside it; name the run that was made for it")
+        if own == kind and said == what:
             return
     shown = numbered(asked["classes"]) if asked["classes"] else asked["forget"]
     raise BadArgument(f"that run was made to forget {shown}, and not what request {request.number} asks; name the run that was made for it")
 
 
-def _joined(lists: Sequence[Path]) -> str:
-    """Lines of several lists, each once, below the first one's heading where it has one."""
-    lines: dict[str, None] = {}
-    for path in lists:
-        if not path.is_file():
-            raise BadData(f"no file {path.name} that a request names; it is needed to join the lists")
-        lines |= dict.fromkeys(line.strip() for line in disk.text(path).splitlines() if line.strip())
-    return "\n".join(lines) + "\n"
+def _list(request: Request) -> list[str]:
+    """What stands on the list that a request names.
+
+    Raises:
+        BadData: it is not there, or another than it was when the request came.
+    """
+    names = entries(request.forget)
+    path = path_of(request.forget)
+    if path is not None and _digest(names) != request.events[0].facts.get("list", _digest(names)):
+        raise BadData(f"{path.name} is another list than it was when request {request.number} came; bring that one back, or write down a request for this one")
+    return names
+
+
+def _digest(names: Sequence[str]) -> str:
+    """Hash of what stands on a list, in whatever order."""
+    return hashlib.sha256("\n".join(sorted(set(names))).encode(errors="surrogateescape")).hexdigest()
+
+
+def _joined(lists: Sequence[Sequence[str]], heading: str | None) -> str:
+    """What stands on several lists, each once, as one list."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows([[heading]] * (heading is not None) + [[name] for name in dict.fromkeys(name for one in lists for name in one)])
+    return out.getvalue()
 
 
 def _name(by: str) -> str:

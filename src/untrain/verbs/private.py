@@ -1,19 +1,19 @@
-"""What a run's folder keeps to itself: the key of the hashes in its record, and what was asked in full."""
+"""What a run's folder keeps to itself: the key of the hashes in its record, what was asked in full, and by that key what stood on the list that it forgot."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from untrain.core import disk
 from untrain.core.errors import BadData, Resources
-from untrain.evidence.record import dumps, plain_json
-from untrain.sources.keyed import MARK, keyed, numbered
-from untrain.sources.request import shown
+from untrain.evidence.record import LARGEST, dumps, plain_json
+from untrain.sources.keyed import MARK, hashed, keyed, numbered
+from untrain.sources.request import entries, shown
 from untrain.verbs.inputs import Inputs
 
 ASKED = ".request.json"
@@ -31,7 +31,10 @@ def told(inputs: Inputs, classes: Sequence[int]) -> tuple[str, dict[str, Any] | 
         return numbered(classes), None
     key, short = secrets.token_bytes(32), shown(inputs.asked)
     hidden = keyed(short, key)
-    return (short, None) if hidden == short else (hidden, {"key": key.hex(), "forget": short})
+    if hidden == short:
+        return short, None
+    names = entries(inputs.asked)
+    return hidden, {"key": key.hex(), "forget": short} | ({"list": sorted({hashed(name, key) for name in names})} if names else {})
 
 
 def keep(run: Path, asked: dict[str, Any] | None) -> None:
@@ -64,15 +67,34 @@ def kept(run: Path, forget: str) -> str | None:
     Raises:
         BadData: what is kept is not what was asked: its hash by its key is another.
     """
+    found = _kept(run, forget)
+    return None if found is None else str(found["forget"])
+
+
+def holds(run: Path, forget: str, names: Collection[str]) -> bool:
+    """Whether all of these stood on the list that a run forgot; not, where that is lost.
+
+    Args:
+        run: The run's folder.
+        forget: The request as the record tells it.
+        names: What a list names.
+
+    Raises:
+        BadData: what is kept is not what was asked.
+    """
+    found = _kept(run, forget)
+    return found is not None and bool(names) and {hashed(name, bytes.fromhex(found["key"])) for name in names} <= set(found.get("list", ()))
+
+
+def _kept(run: Path, forget: str) -> dict[str, Any] | None:
     path = run / ASKED
     if MARK not in forget or not path.is_file() or path.is_symlink():
         return None
     try:
-        found = plain_json(disk.read(path, 2**20), ASKED)
-        asked = found["forget"]
-        told = keyed(asked, bytes.fromhex(found["key"]))
+        found: dict[str, Any] = plain_json(disk.read(path, LARGEST), ASKED)
+        told = keyed(found["forget"], bytes.fromhex(found["key"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadData) as error:
         raise BadData(f"{ASKED} in {run.name} is not what untrain wrote; remove it, and say by --forget what the run was to forget") from error
     if told != forget:
         raise BadData(f"{ASKED} in {run.name} tells of another request than the record; remove it, and say by --forget what the run was to forget")
-    return str(asked)
+    return found
