@@ -6,6 +6,7 @@ import copy
 import hashlib
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,9 +34,11 @@ from untrain.core.errors import BadArgument, BadData
 from untrain.core.fmd import FMD, Replacing, debias, split_of_pairs
 from untrain.core.network import Network
 from untrain.core.rest import Rest, beside
+from untrain.evidence import record as records
 from untrain.evidence.biased import of_a_bias
 from untrain.evidence.record import schema
 from untrain.metrics.bias import bootstrapped, conflicting, opportunity, parity, shifts, worst
+from untrain.report import page
 from untrain.verbs import debiasing
 from untrain.verbs.inputs import Inputs
 
@@ -792,6 +795,32 @@ def test_a_column_of_a_table_is_flipped(tmp_path, capsys):
     assert main([*command, str(tmp_path / "other"), "--pairs", "flip:sex", "--group", "age"]) == 2
     assert "--group age: no column says which group a test sample is of" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_another_bias_is_another_request_and_the_hash_says_which_pairs_were_drawn(tmp_path, capsys):
+    """All flips of a table had one hash, so that a bias over another column stood on the page as an attempt at the same."""
+    lines = [f"{i % 23},{['man', 'woman'][i // 2 % 2]},{['yes', 'no'][i % 2]},{['rich', 'poor'][i // 4 % 2]}" for i in range(240)]
+    (tmp_path / "people.csv").write_text("\n".join(["hours,sex,spouse,income", *lines]))
+    (tmp_path / "nets.py").write_text(
+        NET.replace("Linear(4, 2)", "Linear(7, 2)")
+        .replace("[-1.0, 0, 0, 0], [1.0, 0, -0.8, 0.8]", "[-1.0, 0, 0, 0, 0, 0, 0], [1.0, 0, -0.8, 0.8, 0, -0.5, 0.5]")
+        .replace("categories[:, 0], 3)", "categories, 3).flatten(1)")
+    )
+    command = ["debias", "--model", f"{tmp_path / 'nets.py'}:net", "--data", str(tmp_path / "people.csv"), "--label-column", "income", "--count", "40"]
+    for name, pairs, seed in (("a", "flip:sex", 0), ("b", "flip:spouse", 0), ("c", "flip:sex", 1)):
+        assert main([*command, "--pairs", pairs, "--seed", str(seed), "--out", str(tmp_path / name)]) in (0, 3)
+    made = {name: records.read(tmp_path / name) for name in "abc"}
+    assert {name: len(record["chain"]["attempts"]) for name, record in made.items()} == {"a": 0, "b": 0, "c": 1}
+    assert len({record["request"]["sha256"] for record in made.values()}) == 2
+    assert made["a"]["request"]["sha256"] == made["b"]["request"]["sha256"]
+    # What goes on from there says that a bias was removed, and not that samples were forgotten.
+    assert main([*command, "--pairs", "flip:spouse", "--weights", str(tmp_path / "a" / "model.safetensors"), "--out", str(tmp_path / "d")]) in (0, 3)
+    after = records.read(tmp_path / "d")
+    assert [entry["bias"] for entry in after["chain"]["requests"]] == ["flip:sex"]
+    said = " ".join(re.sub("<.*?>", "", page.render(after)).split())
+    assert f"Carried out on this model before: remove the bias over flip:sex: {made['a']['verdict']['code'].replace('_', ' ')}; not looked at again" in said
+    assert main(["verify", str(tmp_path / "d"), "--model", f"{tmp_path / 'nets.py'}:net"]) == 0
+    assert "earlier request 1" in capsys.readouterr().out
 
 
 class Enough(Exception):

@@ -123,9 +123,11 @@ def attempts(record: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> 
 
 
 def asked(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a record's run was asked: to forget what, from which model and data."""
+    """What a record's run was asked: to forget what, or to remove which bias, from which model and data."""
     request = record["request"]
-    return record["model"]["sha256"], record["data"]["sha256"], tuple(request["classes"]), request.get("sha256")
+    # By which pairs a bias is removed, the seed draws.
+    which = ("bias", request["bias"]) if "bias" in request else ("list", request.get("sha256"))
+    return record["model"]["sha256"], record["data"]["sha256"], tuple(request["classes"]), which
 
 
 def requests(parent: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -136,7 +138,7 @@ def requests(parent: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     request = parent["request"]
     own = {"record": digest(parent), "data": parent["data"]["sha256"], "classes": request["classes"], "names": request["names"], "verdict": _code(parent)}
-    own |= {"count": request["count"], "sha256": request["sha256"]} if "sha256" in request else {}
+    own |= {name: request[name] for name in ("count", "sha256", "bias") if name in request}
     return [*chained(parent)["requests"], own]
 
 

@@ -90,7 +90,7 @@ def remove(
         parts = parts.replaced(retain=source.train)
         asked = Bias(group=column)
         named = _named(pairs, twins)
-        listed = split_of_pairs(steps).replaced(forget=steps.other)
+        listed = split_of_pairs(steps).replaced(forget=steps.one)
         hashes |= opened.code
         arguments = {
             "verb": "debias",
