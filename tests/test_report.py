@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from untrain.evidence import record as records
+from untrain.evidence.listed import judged
 from untrain.evidence.verdict import SENTENCES
 from untrain.report import page
 from untrain.report.markup import amount, embedded
@@ -194,6 +195,10 @@ def test_what_a_verdict_rests_on_is_said_whole() -> None:
 def test_a_mark_stands_in_the_verdicts_place(mark: str, made: Callable[[], Record]) -> None:
     record = made()
     record["run"]["marks"] = [mark]
+    if record["audits"] and mark == "unchanged":
+        for row in (r for a in record["audits"] if a["name"] == "accuracy" for r in a["rows"]):
+            row["values"]["unlearned"] = [dict(value) for value in row["values"]["original"]]
+    record["verdict"] = records.finite(judged(record)) if record["audits"] else None
     said = flat(sections(record))
     assert SENTENCES[mark.upper()] in said
     assert "Traces of" not in said
@@ -243,6 +248,62 @@ def test_every_number_of_the_table_is_in_the_record() -> None:
             seen += 1
     assert not rows
     assert seen == sum(bool(v) for a in record["audits"] for r in a["rows"] for v in r["values"].values())
+
+
+def cell(record: Record, row: str, column: str) -> str:
+    """What stands in a place of the table."""
+    (line,) = re.findall(rf'<span class="measure"><bdi>{re.escape(row)}</bdi>.*?</tr>', sections(record), re.S)
+    (found,) = re.findall(rf'data-label="{column}".*?</td>', line, re.S)
+    return " ".join(re.sub("<.*?>", " ", found.partition(">")[2]).split())
+
+
+def test_a_model_without_a_number_is_none_of_those_alike() -> None:
+    """Of two retrained models, one without a number, the page said that all are alike."""
+    record = golden()
+    value = {"value": 0.25, "low": None, "high": None, "n": 50, "beyond": False}
+    row = record["audits"][0]["rows"][0]
+    for numbers, said in (((0.25, None), "25.0% 1 of 2 not finite"), ((0.25, 0.5, None, None), "37.5% 25.0 to 50.0%, 2 of 4 not finite"), ((0.25, 0.25), "25.0% all alike")):
+        row["values"]["retrained"] = [value | {"value": v} for v in numbers]
+        assert cell(record, row["name"], "retrained") == said
+    row["values"]["retrained"] = [value | {"value": None}]
+    assert cell(record, row["name"], "retrained") == "not finite"
+
+
+def marks(record: Record, row: str) -> list[tuple[str, str]]:
+    """The marks on a row's scale: their slots, and where they lie."""
+    (line,) = re.findall(rf'<span class="measure"><bdi>{re.escape(row)}</bdi>.*?</tr>', sections(record), re.S)
+    return re.findall(r'<svg class="slot-(.*?)" x="(.*?)"', line)
+
+
+def test_what_lies_beyond_either_end_of_a_scale_has_an_arrow_there() -> None:
+    """A share below 0, as a difference may be, stood at 0."""
+    record = golden()
+    row = next(r for a in record["audits"] for r in a["rows"] if r["unit"] == "share")
+    value = row["values"]["unlearned"][0]
+    row["values"] = {c: [value | {"value": v}] for c, v in (("original", 0.0), ("unlearned", -0.5), ("head mask", 1.5))} | {"retrained": [value]}
+    assert dict(marks(record, row["name"])) == {"original": "4.0%", "unlearned": "2%", "control-0": "98%"}
+
+
+def test_a_verdict_that_heeds_a_mark_and_finds_otherwise_is_the_one_that_is_said() -> None:
+    """Of weights that are the original's and answers that are not, the page said that both are."""
+    record = golden()
+    record["run"]["marks"] = ["unchanged"]
+    record["verdict"] = records.finite(judged(record))
+    assert record["verdict"]["code"] == "RESIDUE"
+    said = flat(sections(record))
+    assert SENTENCES["UNCHANGED"] not in said
+    assert "its weights are those of the original" in said
+
+
+def test_a_method_that_is_given_nothing_is_said_to_be() -> None:
+    record = golden()
+    record["method"]["needs"] = []
+    assert "Was given: nothing but the model." in flat(sections(record))
+
+
+def test_a_long_command_is_whole() -> None:
+    record = golden() | {"command": ["unlearn", "unsir", "--forget", f"class:{','.join(f'species {i}' for i in range(500))}"]}
+    assert "species 499" in flat(sections(record)).partition("Get it again")[2]
 
 
 def test_a_search_without_success_lies_beyond() -> None:

@@ -155,8 +155,9 @@ def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
 
 
 def in_its_place(record: dict[str, Any]) -> list[str]:
-    """Marks of the run that stand in the verdict's place: nothing moved, or too much did. What is remembered, the verdict finds."""
-    return [mark for mark in record["run"]["marks"] if mark.upper() in SENTENCES]
+    """Marks of the run that stand in the verdict's place: nothing moved, or too much did. What is remembered, the verdict finds; and one that heeds a mark and finds otherwise stands."""
+    found = record["verdict"]
+    return [mark for mark in record["run"]["marks"] if mark.upper() in SENTENCES and (not found or found["code"] == mark.upper())]
 
 
 @dataclass(frozen=True)
@@ -187,12 +188,12 @@ class Mark:
     Args:
         slot: The column's slot.
         at: Where, in per cent of the width.
-        outside: Whether it lies beyond the scale's end.
+        outside: Beyond which end of the scale it lies: -1, or +1; 0 where it lies on it.
     """
 
     slot: str
     at: float
-    outside: bool
+    outside: int
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ def _line(row: dict[str, Any], given: dict[str, str], record: dict[str, Any], ju
     # A control may lie very far out (a mask writes huge weights); the scale is that of the models it is beside.
     own = [v["value"] for c in ("original", "unlearned", "retrained") for v in values.get(c, []) if v["value"] is not None]
     end = 1.0 if row["unit"] == "share" else max(own, default=0.0)
-    marks = tuple(Mark(c.slot, _place(c.exact, end), c.exact > end) for c in cells if c.exact is not None and c.column != "retrained") if end else ()
+    marks = tuple(Mark(c.slot, _place(c.exact, end), (c.exact > end) - (c.exact < 0)) for c in cells if c.exact is not None and c.column != "retrained") if end else ()
     spread = [v["value"] for v in values.get("retrained", []) if v["value"] is not None]
     return Shown(
         row=row,
@@ -275,8 +276,9 @@ def _cell(column: str, slot: str, values: list[dict[str, Any]], unit: str, prese
     if len(values) > 1:
         top = max(values, key=lambda v: (v["value"] is not None, v["value"] or 0.0, v["beyond"]))
         over = "> " if unit in _COUNTED and top["beyond"] else ""
-        alike = min(numbers) == max(numbers) and not over
-        note = "all alike" if alike else f"{amount(min(numbers), unit).removesuffix('%')} to {over}{amount(max(numbers), unit)}"
+        lost, alike = len(values) - len(numbers), min(numbers) == max(numbers) and not over
+        among = f"{amount(min(numbers), unit).removesuffix('%')} to {over}{amount(max(numbers), unit)}" if not alike else "all alike" if not lost else ""
+        note = ", ".join([among] * bool(among) + [f"{lost} of {len(values)} not finite"] * bool(lost))
     elif values[0]["low"] is not None and values[0]["high"] is not None:
         note = f"{amount(values[0]['low'], unit).removesuffix('%')}\N{EN DASH}{amount(values[0]['high'], unit)}"
     else:
