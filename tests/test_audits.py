@@ -626,6 +626,28 @@ def test_where_something_passes_by_every_layer_there_is_no_half():
     assert "has no layer halfway" in entry["skipped"]
 
 
+def test_what_is_left_untold_halfway_is_no_share_and_is_not_told_as_one():
+    """A map that fits retained images can be worse than their mean on forgotten ones, and a share of more than all was told."""
+
+    def made(*rows):
+        first = nn.Linear(3, 3, bias=False)
+        with torch.no_grad():
+            first.weight.copy_(torch.tensor(rows))
+        return nn.Sequential(nn.Sequential(first, nn.Linear(3, 3)), nn.Linear(3, 3), nn.Linear(3, 3)).requires_grad_(False)
+
+    x = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(300) % 3
+    x[:, 2] *= y == 1
+    # What the forgotten alone show goes into what the retained say by.
+    original, other = made([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]), made([1.0, 0, 20.0], [0, 1.0, 20.0], [0, 0, 0.0])
+    original[0][1].load_state_dict(other[0][1].state_dict())
+    split = Split.by_class(*[Samples(x, y)] * 2, forget=[1])
+    (entry,) = audit(other, split, [Descent()], original=original)
+    row = entry["rows"][0]
+    assert row["values"]["unlearned"][0]["value"] > 2
+    assert row["unit"] == "ratio"
+
+
 def test_a_model_without_the_layer_halfway_is_not_asked_of_its_descent(split, original, retrained):
     (entry,) = audit(Wider(copy.deepcopy(retrained[5])), split, [Descent()], original=original)
     assert entry["skipped"] == "one of the models has not the layer 'bn2' that the original has"

@@ -170,6 +170,13 @@ def test_a_lower_half_that_is_still_the_originals_is_no_trace_and_forbids_to_say
     assert said(*recovery(0.9), *silent(), descent(left, retrained))["code"] == "RESIDUE"
 
 
+def test_what_is_left_halfway_is_said_in_the_unit_of_its_row():
+    """Records of before hold it as a share, and their verdicts say so."""
+    for unit, words in (("share", "leave 6.0% of the original's untold (retrained 160.0%)"), ("ratio", "leave 0.06 of the original's untold (retrained 1.60)")):
+        got = said(*recovery(0.45), *silent(), row(FAMILIES["descent"].rows[0], 0.06, 0.0, [1.5, 1.6, 1.7, 1.6, 1.6], knows=-1, unit=unit, n=None))
+        assert words in got["sentence"]
+
+
 @pytest.mark.parametrize(("recall", "original", "code"), [(0.08, 1.0, "NO_RESIDUE"), (0.2, 1.0, "RESIDUE"), (0.08, 0.5, "RESIDUE"), (0.08, None, "RESIDUE")])
 def test_relearning_with_the_head_as_it_is_is_found_from_a_tenth_of_the_way_to_the_original_on(recall, original, code):
     """Five retrained models that relearn nothing look surer than they are: one in thirty relearns a tenth."""

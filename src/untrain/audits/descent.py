@@ -23,9 +23,10 @@ class Descent(Audit):
 
     A linear map, the same at every position, is fitted from the model's features to the original's on retained images
     alone, in closed form (stitching: Lenc and Vedaldi, arXiv:1411.5908; Csiszarik et al., arXiv:2110.14633). What it leaves
-    untold on forgotten test images is 0 where the lower half is the original's, however that is written. Networks that were
-    trained apart learn other features, so retrained models leave far more. A model that leaves far less than these was made of
-    the original, and may hold in its lower half what its last layer no longer shows.
+    untold on forgotten test images is 0 where the lower half is the original's, however that is written, and above 1 where
+    their mean would have told more. Networks that were trained apart learn other features, so retrained models leave far
+    more. A model that leaves far less than these was made of the original, and may hold in its lower half what its last
+    layer no longer shows.
 
     Halfway is the last layer to end before more than half of the linear layers and convolutions have, from whose output
     alone the rest can be computed: none within a residual block.
@@ -38,7 +39,12 @@ class Descent(Audit):
     question = "Is its lower half still the original's?"
     rows: ClassVar = {
         "unlike the original, halfway": Row(
-            "as retrained", "share", -1, "variance of the original's features halfway, on forgotten test images, that the model's own do not tell", "features", True
+            "as retrained",
+            "ratio",
+            -1,
+            "what a map of the model's features halfway misses of the original's, on forgotten test images, over their variance: 0 where it tells all",
+            "features",
+            True,
         ),
         "grafted onto the original": Row(
             "as retrained", "share", +1, "forgotten test images named rightly by the original's upper half, told of the model's lower half", "features"

@@ -315,8 +315,9 @@ def _capped(table: Table, tests: Mapping[str, Mapping[str, Any]], of: int) -> li
         for key in (k for k in family.rows if k[1] in tests):
             left, test = table.numbers(key, "unlearned")[0], tests[key[1]]
             if test["side"] == "more" and test["p"] <= family.level / (of * len(family.rows)) and left <= CLOSE * test["mean"]:
+                leaves, others = (_amount(value, table.rows[key]["unit"]) for value in (left, test["mean"]))
                 out.append(
-                    f"halfway through, the model is still the original: its features there leave {left:.1%} of the original's untold (retrained {test['mean']:.1%}), "
+                    f"halfway through, the model is still the original: its features there leave {leaves} of the original's untold (retrained {others}), "
                     "so that what was learned may lie below the last layer, where no test looks"
                 )
     return out

@@ -155,7 +155,10 @@ def said(record: dict[str, Any]) -> tuple[str | None, Markup]:
 
 
 def in_its_place(record: dict[str, Any]) -> list[str]:
-    """Marks of the run that stand in the verdict's place: nothing moved, or too much did. What is remembered, the verdict finds; and one that heeds a mark and finds otherwise stands."""
+    """Marks of the run that stand in the verdict's place: nothing moved, or too much did. What is remembered, the verdict finds.
+
+    A verdict that heeds a mark and finds otherwise stands: of weights that are the original's, answers may not be.
+    """
     found = record["verdict"]
     return [mark for mark in record["run"]["marks"] if mark.upper() in SENTENCES and (not found or found["code"] == mark.upper())]
 
