@@ -184,6 +184,16 @@ def test_copies_are_sought_in_every_other_part():
     assert answer["images"] == len({(p["other"]["part"], p["other"]["at"]) for p in answer["pairs"]})
 
 
+@pytest.mark.parametrize("side", [24, 28, 48, 64])
+def test_a_copy_in_a_part_of_images_of_another_size_is_found(side):
+    """Smaller ones ended the check in an error of torch's."""
+    x = scenes(8)
+    other = F.interpolate(x.float(), side, mode="area" if side < 32 else "bilinear").round().to(torch.uint8)
+    split, _ = planted(x, scenes(8, seed=3), scenes(60, seed=5), holdout=Samples(other, torch.zeros(8, dtype=torch.long)))
+    split = split.replaced(forget=Samples(x, torch.zeros(8, dtype=torch.long)), retain=split.retain[torch.arange(1, 7)])
+    assert {(p["kind"], p["other"]["part"], p["forget"]["at"], p["other"]["at"]) for p in copies(split)["pairs"]} == {("near", "holdout", i, i) for i in range(8)}
+
+
 def test_flat_images_are_near_to_none_and_exact_copies_all_the_same():
     x = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 32, 32) * 40
     split, _ = planted(x.clone(), x.clone(), scenes(40, seed=5))

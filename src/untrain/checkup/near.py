@@ -88,7 +88,7 @@ def near_copies(split: Split, near: float | None, until: float) -> dict[str, Any
         for j, mine in same.items():
             note("exact", mine, Place(part, int(rows[j])), 1.0)
         rest = [j for j in range(len(rows)) if j not in same]
-        for i, j, correlation in sought.among(grey(images)[rest], threshold) if rest else ():
+        for i, j, correlation in sought.among(grey(images, side)[rest], threshold) if rest else ():
             note("near", places[i], Place(part, int(rows[rest[j]])), correlation)
         looked[part] += len(rows)
     pairs.sort(key=lambda p: (-p["correlation"], p["other"]["part"], p["other"]["at"]))
