@@ -13,6 +13,7 @@ import pytest
 
 from counted import trying
 from untrain.cli import main
+from untrain.core import files
 from untrain.core.errors import BadData
 from untrain.evidence import record as records
 from untrain.evidence import seal
@@ -107,11 +108,27 @@ def test_fault_65_each_of_a_thousand_changes_of_one_byte_is_found(run: Path) -> 
             (run / name).write_bytes(changed)
             with trying("a changed byte that verify finds"):
                 try:
-                    found = seal.edited(records.read(run), (run / name).read_bytes()) if name == "record.json" else verifying._weights(run, record).found == "differs"
+                    found = seal.edited(records.read(run), (run / name).read_bytes()) if name == "record.json" else next(verifying._written(run, record)).found == "differs"
                 except BadData:
                     found = ["no record"]
                 assert found, (name, place, other)
         (run / name).write_bytes(data)
+
+
+def test_what_a_library_reads_beside_the_weights_is_looked_at(run: Path, tmp_path: Path) -> None:
+    """A folder of transformers' whose names of classes were edited stood, and its record was signed."""
+    pytest.importorskip("cryptography")
+    made = tmp_path / "mine"
+    assert ran("key", made) == 0
+    (run / "config.json").write_text('{"id2label": {"0": "cat"}}')
+    edit(run, lambda r: r["output"].update(beside={"config.json": files.sha256(run / "config.json")}))
+    assert ran("sign", run, "--key", made) == 0
+    found = {look["what"]: look["found"] for look in verifying.verify(run)["looks"]}
+    assert found["config.json"] == "same"
+    for edited in ('{"id2label": {"0": "dog"}}', None):
+        (run / "config.json").unlink() if edited is None else (run / "config.json").write_text(edited)
+        assert {look["what"] for look in verifying.verify(run)["looks"] if look["found"] == "differs"} - {"report.html"} == {"config.json"}
+        assert ran("sign", run, "--key", made) == 5
 
 
 def test_the_page_beside_a_record_is_the_one_drawn_from_it(run: Path) -> None:

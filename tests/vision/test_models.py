@@ -150,6 +150,11 @@ def test_a_transformers_folder_stays_one(kind: str, pictures: Path, tmp_path: Pa
     assert files.sha256(tmp_path / "run" / "model.safetensors") == record["output"]["sha256"]
     assert ran("audit", "run") in (3, 4)
     assert ran("unlearn", "headonly", "--model", "run", "--data", "pictures", "--forget", "class:ant", "--out", "second") == 0
+    # What the library reads beside the weights is part of the model.
+    assert ran("verify", "second") == 0
+    config = tmp_path / "second" / "config.json"
+    config.write_text(config.read_text().replace('"bee"', '"wasp"'))
+    assert ran("verify", "second") == 5
 
 
 def test_a_function_that_gives_a_timm_model_brings_its_preprocessing(pictures: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def room_of(module: nn.Module) -> int:
 
 
 def weighed(out: Path, record: dict[str, Any], opened: Opened, made: nn.Module, about: dict[str, Any]) -> None:
-    """Write the model in the form that the given one came in, and its hash into the record.
+    """Write the model in the form that the given one came in, and the hashes of its files into the record.
 
     Args:
         out: The run's folder.
@@ -41,6 +41,8 @@ def weighed(out: Path, record: dict[str, Any], opened: Opened, made: nn.Module, 
     record["output"]["sha256"] = files.sha256(out / WEIGHTS)
     for name, path in given.beside.items():
         files.write(out / name, path.read_bytes())
+    if given.beside:
+        record["output"]["beside"] = {name: files.sha256(out / name) for name in given.beside}
     if is_foreign(record):
         files.write(out / CARD, card(record).encode())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from untrain.core.errors import BadData, Resources
 
@@ -31,6 +32,14 @@ def weights_in(paths: Iterable[Path]) -> list[Path]:
             raise BadData(f"the folder {path.name} holds no weights (.safetensors); `untrain reference` trains models that never saw the forgotten data")
         found += inside
     return found
+
+
+def hashes(record: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes of what a run wrote that makes its model: its weights, and what their library reads beside them, by names in the run's folder.
+
+    The weights are those of the name that untrain writes: a record does not say which files of a machine are read.
+    """
+    return {WEIGHTS: record["output"]["sha256"]} | {Path(name).name: sha256 for name, sha256 in sorted(record["output"].get("beside", {}).items())}
 
 
 def refuse_unwritable(path: Path) -> None:

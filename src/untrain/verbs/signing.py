@@ -11,7 +11,7 @@ from untrain.core.errors import BadArgument, BadData, Resources
 from untrain.evidence import seal, signature
 from untrain.evidence.signature import Public, Secret
 from untrain.verbs.folder import folder_of, locked, read_record
-from untrain.verbs.run_files import RECORD, WEIGHTS, refuse_unwritable
+from untrain.verbs.run_files import RECORD, hashes, refuse_unwritable
 
 SIGNATURE = f"{RECORD}.minisig"
 """The signature's file, beside the record."""
@@ -40,7 +40,7 @@ def key(out: Path) -> dict[str, str]:
 
 
 def sign(run: Path, *, key: Path, role: str = "") -> dict[str, str]:
-    """Sign a run's record, which holds the hashes of all else; renews a signature.
+    """Sign a run's record, which holds the hashes of the weights and of what their library reads beside them; renews a signature.
 
     Args:
         run: The folder of a run.
@@ -48,7 +48,7 @@ def sign(run: Path, *, key: Path, role: str = "") -> dict[str, str]:
         role: In what role; goes into the comment that is signed.
 
     Raises:
-        BadData: the record is EDITED, the weights are not those of the record, or there is no such key.
+        BadData: the record is EDITED, a file is not that of the record, or there is no such key.
     """
     run = folder_of(run)
     record = read_record(run)
@@ -57,8 +57,9 @@ def sign(run: Path, *, key: Path, role: str = "") -> dict[str, str]:
         facts = seal.edited(record, data)
         if facts:
             raise BadData(f"the record in {run.name} is EDITED, and is not signed: {'; '.join(facts)}")
-        if disk.sha256(run / WEIGHTS) != record["output"]["sha256"]:
-            raise BadData(f"{WEIGHTS} in {run.name} is not the file that the record was made of (sha256 differs), and is not signed")
+        other = next((name for name, sha256 in hashes(record).items() if not (run / name).is_file() or disk.sha256(run / name) != sha256), None)
+        if other is not None:
+            raise BadData(f"{other} in {run.name} is not the file that the record was made of (sha256 differs), and is not signed")
         secret = signature.secret(_text(key))
         at = datetime.now(UTC).isoformat(timespec="seconds")
         comment = f"untrain record, {at}, weights sha256 {record['output']['sha256']}{f', as {role}' if role.strip() else ''}"

@@ -18,7 +18,7 @@ from untrain.verbs.chaining import beside
 from untrain.verbs.folder import folder_of, noted_inputs, read_record
 from untrain.verbs.inputs import Inputs, Say, unsaid
 from untrain.verbs.private import kept
-from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, weights_in
+from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, hashes, weights_in
 from untrain.verbs.signing import SIGNATURE, public, signed
 
 DRAWN = {PAGE: "report", CARD: "audit"}
@@ -73,7 +73,7 @@ def verify(
     others = {name: value for name, value in (elsewhere or {}).items() if value is not None}
     looks = [_record(run, record), *_signature(run, key)]
     if not any(look.found == "differs" for look in looks):
-        looks += [_weights(run, record), *_drawn(run, record), *_chain(run, record), *_references(record, retrained)]
+        looks += [*_written(run, record), *_drawn(run, record), *_chain(run, record), *_references(record, retrained)]
     inputs = None if any(look.found == "differs" for look in looks) else _inputs(run, record, others, looks)
     if inputs is not None:
         looks += _originals(record, inputs, others, say)
@@ -106,13 +106,14 @@ def _signature(run: Path, key: Path | None) -> Iterator[Look]:
         yield Look(SIGNATURE, "differs", str(error))
 
 
-def _weights(run: Path, record: Mapping[str, Any]) -> Look:
-    # By the name that untrain writes: a record does not say which files of a machine are read.
-    path = run / WEIGHTS
-    if record["output"]["file"] != WEIGHTS or not path.is_file():
-        return Look(WEIGHTS, "differs", "they are not there")
-    same = disk.sha256(path) == record["output"]["sha256"]
-    return Look(WEIGHTS, "same" if same else "differs", "sha256" if same else "sha256 is not that of the record")
+def _written(run: Path, record: Mapping[str, Any]) -> Iterator[Look]:
+    """The weights, and what their library reads beside them."""
+    for name, sha256 in hashes(record).items():
+        if not (run / name).is_file() or (name == WEIGHTS and record["output"]["file"] != WEIGHTS):
+            yield Look(name, "differs", "not there")
+            continue
+        same = disk.sha256(run / name) == sha256
+        yield Look(name, "same" if same else "differs", "sha256" if same else "sha256 is not that of the record")
 
 
 def _drawn(run: Path, record: dict[str, Any]) -> Iterator[Look]:
