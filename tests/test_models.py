@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -111,7 +112,10 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_function_with_weights_goes_the_whole_way(nets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked("--weights", nets / "own.safetensors", "--out", "run", model=f"{nets}/nets.py:make") == 0
-    assert capsys.readouterr().err.count("nets.py:make runs your code") == 1
+    said = capsys.readouterr()
+    assert said.err.count("nets.py:make runs your code") == 1
+    # What is advised names the code, without which the audit is refused, as is seen below.
+    assert shlex.split(said.out.split("`")[1]) == ["untrain", "audit", "run", "--model", f"{nets}/nets.py:make"]
     record = records.read(nets / "run")
     jsonschema.validate(record, records.schema())
     assert (record["model"]["name"], record["model"]["origin"]) == ("nets.py:make", "own.safetensors")

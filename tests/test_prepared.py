@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -247,6 +248,27 @@ def test_what_another_method_changed_is_no_longer_what_was_prepared(world: Path,
     (tmp_path / "more.txt").write_text("3\n")
     more = ("--model", "digits", "--data", f"{world / 'data.py'}:less", "--forget", f"index:{tmp_path / 'more.txt'}")
     assert ran("unlearn", "sisa", *more, "--weights", weights(tmp_path / "anew"), "--out", tmp_path / "yes") == 0
+
+
+def test_what_is_advised_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a run that forgot nothing `unlearn sisa` advised other --shards, which `unlearn sisa` refuses: what was prepared in two is not forgotten in by three."""
+
+    def forgot(number: int, *settings: object) -> list[str]:
+        made = tmp_path / f"made {number}"
+        assert ran("prepare", "sisa", *DIGITS, "--epochs", 0, *settings, "--out", made) == 0
+        (told,) = [line for line in capsys.readouterr().out.splitlines() if "untrain unlearn" in line]
+        command = shlex.split(told[told.index("untrain unlearn") :])[1:]
+        # An untrained network calls nearly everything by one class.
+        module = given_model("digits", 10, weights=weights(made)).module
+        usual = int(module(load("digits").train.prepared(module.norm).batch(torch.arange(900))[0]).argmax(1).mode().values)
+        meant = {"WHAT": f"class:{usual}", "FOLDER": str(tmp_path / f"run {number}")}
+        assert ran(*(meant.get(word, word) for word in command), *DIGITS) == 0
+        return capsys.readouterr().out.splitlines()
+
+    (said,) = [line for line in forgot(1, "--shards", 2) if "before running it again" in line]
+    assert said.endswith("raise --shards (it was 2) where the original is prepared, by `untrain prepare sisa`")
+    assert said.startswith("what was to be forgotten is named as before")
+    forgot(2, "--shards", 3)
 
 
 FORGET = ("--forget", "index:gone.txt", "--out", "no")

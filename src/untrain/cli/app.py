@@ -21,7 +21,7 @@ from untrain.cli.keeping import cache, key, sign
 from untrain.cli.ledger import ledger
 from untrain.cli.places import meant
 from untrain.core.discover import Found, found
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, refuse_both
 from untrain.core.processors import cap
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.run_files import PAGE, RECORD
@@ -60,6 +60,7 @@ def methods(
     """List the methods, with their presets, papers and the data they need; or show one whole."""
     from untrain.verbs.catalogue import methods, one, settings_file
 
+    refuse_both(("--toml", toml, "--json", json, "each is a form of its own"))
     if toml:
         show.say(settings_file(name))
         return 0
@@ -95,6 +96,7 @@ def audits(*, json: Json = False) -> int:
 def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int:
     """Run a method as it is set."""
     from untrain.evidence.verdict import what
+    from untrain.verbs.given import code_of
     from untrain.verbs.unlearning import unlearn
 
     with show.bars() as progress:
@@ -110,7 +112,9 @@ def unlearn(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int
             show.say(f"{fact}; before running it again: {record['run']['advice']}")
         if (certificate := record["run"].get("certificate")) is not None:
             show.say(f"certified: ({certificate['epsilon']:g}, {certificate['delta']:g}), with {certificate['spent']:.3g} spent of {certificate['budget']:.3g}")
-        show.say(f"how far it did is not known before `untrain audit {quote(str(out))}`")
+        # Code is run only where the command names it.
+        code = [f"--{flag} {quote(getattr(inputs, flag))}" for flag in code_of(vars(inputs)) if flag != "recipe"]
+        show.say(f"how far it did is not known before `{' '.join(['untrain audit', quote(str(out)), *code])}`")
         show.say(str(out / RECORD))
     return 0
 
@@ -209,6 +213,11 @@ def audit(
     from untrain.verbs.triggering import Planted
 
     left, more = (tuple(name.strip() for name in (names or "").split(",") if name.strip()) for names in (skip, also))
+    refuse_both(
+        *((f"--skip {name}", True, f"--also {name}", name in more, "the one leaves out what the other asks") for name in left),
+        ("--skip exposure", "exposure" in left, "--shadows", shadows is not None, "shadows are for exposure"),
+        ("--skip trigger", "trigger" in left, "--trigger", trigger is not None, "a trigger is for the audit of that name"),
+    )
     if trigger is None and trigger_class is not None:
         raise BadArgument("--trigger-class says which class a trigger is to bring about; name the trigger by --trigger")
     planted = None if trigger is None else Planted(trigger, trigger_class)

@@ -96,7 +96,8 @@ def prepare(method: Any, *, inputs: Inputs, out: Out, json: Json = False) -> int
         name = told["prepared"]["method"]
         show.say(f"prepared for {name} on {told['data']['name']} in {told['run']['seconds']:.0f} s on {show.where(told)}; accuracy on {_shares(told)}")
         show.say(
-            f"its file holds what {name} has to remember, and is as secret as the data; to forget: untrain unlearn {name} --weights {quote(str(out / told['output']['file']))}"
+            f"its file holds what {name} has to remember, and is as secret as the data; to forget, beside the same flags of model and data: "
+            f"untrain unlearn {name} --weights {quote(str(out / told['output']['file']))} --forget WHAT --out FOLDER"
         )
         show.say(str(out / TRAINING))
     return 0

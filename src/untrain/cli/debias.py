@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from untrain.cli import show
 from untrain.cli.flags import Json, Out, flags_of, takes
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, refuse_both
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.run_files import RECORD
 
@@ -43,6 +43,11 @@ def debias(
     from untrain.evidence.verdict import EXIT
     from untrain.verbs.debiasing import remove
 
+    refuse_both(
+        ("--way paper", way == "paper", "--steps", steps is not None, "the paper takes one step"),
+        ("--way paper", way == "paper", "--pull", pull is not None, "the paper's step has no penalty"),
+        (f"--pairs {pairs}", pairs.startswith("flip:"), "--twins", twins is not None, "each says what the other side of a pair is"),
+    )
     if harmful is not None and not training:
         raise BadArgument("--harmful is the share of the training samples that gives way; name it beside --training")
     given: dict[str, Any] = {"way": way, "layers": layers, "pull": pull, "steps": steps, "damping": damping, "give": give, "harmful": harmful, "solver": solver}

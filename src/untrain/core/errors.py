@@ -103,3 +103,17 @@ def wall(what: str, way: str = "get it anew") -> Iterator[None]:
 
 FAILED = "it failed: "
 """How the reason begins for which an audit that was asked has no answer."""
+
+
+def refuse_both(*pairs: tuple[str, bool, str, bool, str]) -> None:
+    """Refuse flags of which one would undo the other without a word.
+
+    Args:
+        pairs: A flag and whether it is given, another and whether that is, and why they do not go together.
+
+    Raises:
+        BadArgument: both of a pair are given.
+    """
+    for one, first, other, second, why in pairs:
+        if first and second:
+            raise BadArgument(f"{one} and {other} do not go together: {why}; leave one of them out")

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -75,7 +76,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BadData(f"no file {path}; name a .safetensors file of weights")
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"):
-        raise BadData(f"{path} is a pickle by its name, which could run code when read; make it safe first: untrain convert {path.name} -o {path.stem}.safetensors")
+        raise BadData(
+            f"{path} is a pickle by its name, which could run code when read; make it safe first: untrain convert {quote(str(path))} -o {quote(str(path.with_suffix('.safetensors')))}"
+        )
     try:
         if not _utf8(path):
             # The library takes no other names.

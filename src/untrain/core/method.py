@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from torch import Tensor, nn
 
 from untrain.core.data import Samples, Split
+from untrain.core.discover import name_of
 from untrain.core.errors import BadArgument
 from untrain.core.network import Network
 from untrain.core.train import Phase, Trace
@@ -126,7 +127,8 @@ class Method:
         moves = {name: way for name, way in moves.items() if way > 0 or getattr(self, name) > 0}
         said = [f"{'raise' if way > 0 else 'lower'} --{name.replace('_', '-')} (it was {getattr(self, name)})" for name, way in moves.items()]
         if said:
-            return " or ".join(said)
+            # What it was prepared by it forgets by: other settings are refused then.
+            return " or ".join(said) + ("" if self.prepares is None else f" where the original is prepared, by `untrain prepare {name_of(self)}`")
         if "recipe" in self.needs:
             return "its training is the recipe's: raise --epochs" if failure in ("unchanged", "remembers") else "its training is the recipe's: lower the rate there"
         return "it has no setting that would help; `untrain methods` lists others"

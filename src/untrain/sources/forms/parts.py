@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from untrain.core import disk
 from untrain.core.data import LABELS, Samples
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadArgument, BadData, refuse_both
 from untrain.sources import blobs, images
 from untrain.sources.blobs import Blobs
 from untrain.sources.hashes import Hashes
@@ -77,6 +77,11 @@ class Columns:
     outside: bool = False
     features: str | None = None
     text: str | None = None
+
+    def __post_init__(self) -> None:
+        whole = "each says what of a row a sample is"
+        image, text, features = (("--image-column", self.image is not None), ("--text-column", bool(self.text)), ("--columns", self.features is not None))
+        refuse_both((*image, *text, whole), (*image, *features, whole), (*text, *features, whole))
 
     @property
     def named(self) -> bool:
