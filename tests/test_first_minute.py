@@ -18,13 +18,12 @@ from untrain.checkup.doubts import doubts, unseen
 from untrain.checkup.norms import accuracies, clearly
 from untrain.checkup.sizes import own_size
 from untrain.cli import main
-from untrain.core import files
+from untrain.core import files, processors
 from untrain.core.data import Samples, Split
 from untrain.core.discover import found
 from untrain.core.engine import Engine
 from untrain.evidence import record as records
 from untrain.report.page import render
-from untrain.verbs import inputs as named
 from untrain.verbs.inputs import Inputs
 from untrain.zoo import sets
 
@@ -249,7 +248,7 @@ def test_a_device_chooses_itself_and_a_slow_precision_is_warned_about(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for capability, words in (("AVX2", 1), ("AVX512", 0)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
-        monkeypatch.setattr(named.platform, "machine", lambda: "x86_64")
+        monkeypatch.setattr(processors.platform, "machine", lambda: "x86_64")
         said.clear()
         assert asked.open(said.append).device == "cpu"
         assert len([line for line in said if "bf16" in line]) == words

@@ -138,3 +138,38 @@ def test_a_run_is_audited_for_what_it_was_to_forget(run: Path, capsys: pytest.Ca
         assert "the run was made to forget class 3" in capsys.readouterr().err
     assert (run / "record.json").read_bytes() == before
     assert ran("verify", run, "--forget", "class:3") == 0
+
+
+PHOTOS = ("--model", "digits", "--data", "photos", "--norm", "grey")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("canaries", "--data", "photos", "-m", 10, "--out"),
+        ("train", *PHOTOS, "--out"),
+        ("prepare", "sisa", *PHOTOS, "--out"),
+        ("unlearn", "headonly", *PHOTOS, "--forget", "class:1", "--out"),
+        ("suppress", *PHOTOS, "--forget", "class:1", "--out"),
+        ("reference", *PHOTOS, "--forget", "class:1", "--models", 1, "--out"),
+        ("audit", "some.safetensors", *PHOTOS, "--forget", "class:1", "--out"),
+        ("check", *PHOTOS, "--forget", "class:1", "--pages"),
+        ("debias", "--model", "digits", "--data", "digits", "--pairs", "photos", "--twins", "more", "--out"),
+        ("debias", "--model", "digits", "--data", "digits", "--pairs", "more", "--twins", "photos", "--out"),
+        ("demo", "--retrained", "photos", "--out"),
+        ("report", "run", "-o"),
+    ],
+    ids=lambda asked: " ".join(map(str, asked[:1] + asked[-3:])),
+)
+def test_nothing_is_written_among_what_is_read(asked: tuple[object, ...], run: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Canaries were: who reads that folder again finds an odd file in it, and which samples were drawn."""
+    for folder in ("photos/0", "photos/1", "more"):
+        Path(folder).mkdir(parents=True)
+    Path("some.safetensors").write_bytes(b"")
+    shutil.copytree(run, "run")
+    (Path("run") / ".inputs.json").write_text('{"data": "../photos"}')
+    before = sorted(Path().rglob("*"))
+    for place in ("photos/new", "photos/0/new"):
+        assert ran(*asked, place) == 2
+        assert " new lies in photos, which --" in capsys.readouterr().err
+    assert sorted(Path().rglob("*")) == before

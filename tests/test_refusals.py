@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from untrain.core import files
 from untrain.core.discover import found
 from untrain.core.errors import BadArgument, BadData
 
+DEBIAS = ("debias", "--model", "digits", "--data", "digits", "--out", "{}/o")
 UNSIR = ("unlearn", "unsir", "--model", "digits", "--data", "digits", "--forget", "class:3")
 
 
@@ -134,6 +136,30 @@ CASES: list[tuple[int, Sequence[str], Sequence[str]]] = [
     (2, ["demo", "--out", "{}/o", "--forget", "class:x"], ["'x'"]),
     (2, ["report", "{}/run", "-o", "{}/run/record.json"], ["record.json"]),
     (2, ["report", "{}/run", "-o", "{}/file"], ["file"]),
+    *[(2, [*UNSIR, "--out", out], [f"--out {out} exists and holds other things, such as "]) for out in ("..", "/")],
+    (2, [*UNSIR, "--out", "{}/file"], ["file exists and is no folder"]),
+    (2, [*UNSIR, "--out", "{}/dangling"], ["dangling exists and is no folder"]),
+    (2, [*UNSIR, "--out", "{}/empty"], ["empty exists and is empty"]),
+    (2, [*UNSIR, "--out", "{}/run"], ["run exists and holds a run that has ended"]),
+    (2, [*UNSIR, "--out", "{}", "--weights", "{}/sound.safetensors"], ["holds sound.safetensors, which --weights reads; give a folder that is not there yet"]),
+    (2, ["demo", "--out", ".."], ["--out .. exists"]),
+    (2, ["key", "."], [". exists"]),
+    (2, ["convert", "{}/model.pt", "-o", "."], [". does not end in .safetensors"]),
+    (2, ["report", "{}/run", "-o", "."], [". exists"]),
+    (2, ["check", *UNSIR[2:], "--pages", "."], [". exists"]),
+    # Flags of which one would undo the other.
+    (2, ["methods", "--toml"], ["name one"]),
+    (2, ["audit", "{}/run", "--skip", "relearn,iam", "--also", "iam"], ["--skip iam and --also iam do not go together"]),
+    (2, ["audit", "{}/run", "--skip", "exposure", "--shadows", "{}/empty"], ["--skip exposure and --shadows do not go together"]),
+    (2, ["audit", "{}/run", "--skip", "trigger", "--trigger", "{}/patch.png"], ["--skip trigger and --trigger do not go together"]),
+    (2, [*DEBIAS, "--pairs", "{}/x.py:f", "--way", "paper", "--steps", "3"], ["--way paper and --steps do not go together", "one step"]),
+    (2, [*DEBIAS, "--pairs", "{}/x.py:f", "--way", "paper", "--pull", "1"], ["--way paper and --pull do not go together"]),
+    (2, [*DEBIAS, "--pairs", "flip:sex", "--twins", "digits"], ["--pairs flip:sex and --twins do not go together"]),
+    (2, ["reference", *UNSIR[2:], "--shadows", "--like", "{}/run", "--cost"], ["--like and --cost do not go together"]),
+    *[
+        (2, [*UNSIR[:4], "--data", "{}/file", "--forget", "class:3", "--out", "{}/o", one, "a", other, "b"], [f"{one} and {other} do not go together"])
+        for one, other in combinations(("--image-column", "--text-column", "--columns"), 2)
+    ],
     # Conversions.
     (5, ["convert", "{}/nowhere.pt", "-o", "{}/o.safetensors"], ["nowhere.pt"]),
     (2, ["convert", "{}/model.pt", "-o", "{}/o.pt"], ["o.pt", ".safetensors"]),
@@ -170,6 +196,10 @@ def test_under_json_the_refusal_is_json_on_stderr(bench: Path, capsys: pytest.Ca
     said = capsys.readouterr()
     assert said.out == ""
     assert json.loads(said.err)["exit"] == 2
+    for named in ([], ["unsir"]):
+        assert main(["methods", *named, "--toml", "--json"]) == 2
+        said = capsys.readouterr()
+        assert (said.out, json.loads(said.err)["error"]) == ("", "--toml and --json do not go together: each is a form of its own; leave one of them out")
 
 
 def test_a_changed_file_is_not_audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

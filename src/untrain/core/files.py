@@ -76,9 +76,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BadData(f"no file {path}; name a .safetensors file of weights")
     if path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle"):
-        raise BadData(
-            f"{path} is a pickle by its name, which could run code when read; make it safe first: untrain convert {quote(str(path))} -o {quote(str(path.with_suffix('.safetensors')))}"
-        )
+        way = f"untrain convert {quote(str(path))} -o {quote(str(path.with_suffix('.safetensors')))}"
+        raise BadData(f"{path} is a pickle by its name, which could run code when read; make it safe first: {way}")
     try:
         if not _utf8(path):
             # The library takes no other names.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Kinds of characters that are not shown as they are: control, format and private ones, halves of pairs, other ends of lines."""
@@ -38,3 +39,12 @@ def told(error: BaseException) -> str:
     """
     kind, fact = type(error).__name__, said(error)
     return kind if fact == kind else f"{kind}: {fact}"
+
+
+def called(place: Path) -> str:
+    """What a place is called in a line: its name, or where it has none what stands for it.
+
+    >>> called(Path("runs/one")), called(Path(".")), called(Path("/"))
+    ('one', '.', '/')
+    """
+    return place.name or str(place)

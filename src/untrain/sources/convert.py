@@ -20,6 +20,7 @@ from safetensors import SafetensorError, deserialize
 
 from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData
+from untrain.core.wording import called
 from untrain.sources.plainfile import entitled
 from untrain.sources.seccomp import TOLD
 
@@ -72,9 +73,9 @@ def convert(source: Path, out: Path, *, network: str | None = None, drop: Sequen
     if not source.is_file():
         raise BadData(f"no file {source}; name a checkpoint of PyTorch (.pt, .pth, .ckpt)")
     if out.suffix != ".safetensors":
-        raise BadArgument(f"{out.name} does not end in .safetensors; give such a name by -o")
+        raise BadArgument(f"{called(out)} does not end in .safetensors; give such a name by -o")
     if os.path.lexists(out):
-        raise BadArgument(f"{out.name} exists; give another name by -o, or remove it")
+        raise BadArgument(f"{called(out)} exists; give another name by -o, or remove it")
     plain, notes, wall = _sandboxed(source, network, drop)
     digest = disk.sha256(source)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from torch import nn
@@ -18,6 +19,7 @@ from untrain.core.discover import lookup, usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData, wall
 from untrain.core.network import exits_of
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.evidence.listed import judged, judged_exit
@@ -113,18 +115,18 @@ def _audited(
     usual(also, skip)
     planted = None if trigger is None else trigger.read(say)
     record = read_record(run)
-    refuse_edited(record, run.name)
+    refuse_edited(record, called(run))
     if "bias" in record["request"]:
-        raise BadArgument(f"{run.name} is a run of `untrain debias`, which has measured and judged its model; `untrain report {run.name}` draws the page")
+        raise BadArgument(f"{called(run)} is a run of `untrain debias`, which has measured and judged its model; `untrain report {quote(str(run))}` draws the page")
     path = run / record["output"]["file"]
     if not path.is_file() or files.sha256(path) != record["output"]["sha256"]:
-        raise BadData(f"{path.name} in {run.name} is not the file that the record was made of (sha256 differs); make the run anew")
-    with wall(f"the record of {run.name}", "make the run anew"):
+        raise BadData(f"{path.name} in {called(run)} is not the file that the record was made of (sha256 differs); make the run anew")
+    with wall(f"the record of {called(run)}", "make the run anew"):
         said = recorded(record, noted_inputs(run), kept(run, record["request"]["forget"]))
         inputs = replace(said, **others)
     if len(exits_of(said.head)) > 1 and inputs.head != said.head:
         raise BadArgument(
-            f"{run.name} was made of a network with the exits {said.head}, and its verdict is on all of them; leave out --head (in Python untrain.audit(head=...) asks one)"
+            f"{called(run)} was made of a network with the exits {said.head}, and its verdict is on all of them; leave out --head (in Python untrain.audit(head=...) asks one)"
         )
     _refuse_named_code(inputs, run, others)
     opened = inputs.open(say, code=record.get("code", {}))
@@ -202,7 +204,8 @@ def _refuse_named_code(inputs: Inputs, run: Path, given: Collection[str]) -> Non
     named = {field.name: getattr(inputs, field.name) for field in fields(inputs) if field.name not in given}
     for flag, function in code_of(named).items():
         raise BadArgument(
-            f"{run.name} was made with code, {function.shown}, and code is run only where this command names it: add --{flag} {'path/' * (function.kind == 'file')}{function.shown}"
+            f"{called(run)} was made with code, {function.shown}, and code is run only where this command names it: "
+            f"add --{flag} {'path/' * (function.kind == 'file')}{function.shown}"
         )
 
 

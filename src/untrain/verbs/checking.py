@@ -26,10 +26,11 @@ from untrain.core import files
 from untrain.core.data import Prepare, Split
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData, OtherHead
+from untrain.core.wording import called
 from untrain.report.markup import asset, draw
 from untrain.report.page import policy
 from untrain.verbs.about import request
-from untrain.verbs.folder import refuse_within
+from untrain.verbs.folder import refuse_among
 from untrain.verbs.inputs import Inputs, Opened, Say, unsaid
 from untrain.verbs.pictures import png
 from untrain.verbs.run_files import refuse_unwritable
@@ -69,7 +70,7 @@ def check(
     looking.refuse_numbers(seconds, near)
     refuse_page(pages)
     if pages is not None:
-        refuse_within(pages, inputs.paths(), "--pages")
+        refuse_among(pages, inputs.paths(), "--pages")
     opened = inputs.open(say)
     source, split = opened.data, opened.split
     misfit, given, taught = None, None, None
@@ -191,5 +192,5 @@ def refuse_page(path: Path | None) -> None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if path.is_file() and f"<title>{PAGE_TITLE}" in path.read_text(encoding="utf-8")[:4096]:
                 return
-        raise BadArgument(f"{path.name} exists and is not a page of copies; give another name by --pages")
+        raise BadArgument(f"{called(path)} exists and is not a page of copies; give another name by --pages")
     refuse_unwritable(path)

@@ -18,6 +18,7 @@ from untrain.core.data.pairs import Pairs
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
 from untrain.core.fmd import FMD, Replacing, debias, split_of_pairs
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.evidence.listed import judged
 from untrain.sources import cache, pairing
@@ -29,7 +30,7 @@ from untrain.verbs.about import about_data, about_model, about_weights, flags, m
 from untrain.verbs.finishing import closed, room_of, weighed
 from untrain.verbs.folder import refuse_output, writing
 from untrain.verbs.given import code_of
-from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
+from untrain.verbs.inputs import Inputs, Opened, Say, paths_of, refuse_below, unsaid
 from untrain.verbs.run_files import WEIGHTS
 
 
@@ -70,7 +71,7 @@ def remove(
     """
     chosen = method or FMD()
     with files.watching(), cache.forgetting():
-        refuse_output(out, inputs.paths())
+        refuse_output(out, inputs.paths() | paths_of({"pairs": pairs, "twins": twins}))
         refuse_below(count=(count, 4))
         if twins is not None:
             _refuse_beside_twins(inputs, isinstance(chosen, Replacing))
@@ -109,7 +110,7 @@ def remove(
             "code": hashes,
         } | machine(opened.engine)
         told = {"pairs": _word(pairs), "twins": None if twins is None else _word(twins), "group": group, "count": None if count == 2000 else count}
-        words = inputs.words(after={"data": told, "forget": {"out": out.name}})
+        words = inputs.words(after={"data": told, "forget": {"out": called(out)}})
         command = ["debias", *flags(**words), *flags(training=True if training is not None else None), *setting_flags(chosen)]
         with writing(out, arguments, room_of(given.module)) as state:
             result = debias(

@@ -20,12 +20,13 @@ from untrain.core.data import Data, Split
 from untrain.core.discover import settings
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.evidence import seal
 from untrain.sources.request import classes_in
 from untrain.verbs.about import about_data, about_model, about_weights, flags, request
 from untrain.verbs.auditing import Reference, examine, filled, reference
-from untrain.verbs.folder import locked
+from untrain.verbs.folder import locked, refuse_among
 from untrain.verbs.inputs import Inputs
 from untrain.verbs.reporting import report
 from untrain.verbs.run_files import PAGE, RECORD, WEIGHTS, weights_in
@@ -72,8 +73,9 @@ def demo(inputs: Inputs, *, out: Path = Path("untrain-demo"), retrained: Sequenc
     Returns:
         The record.
     """
+    refuse_among(out, inputs.paths() | {f"retrained {n}": path for n, path in enumerate(retrained, 1)})
     if os.path.lexists(out) and not (out / MARKER).is_file():
-        raise BadArgument(f"--out {out.name} exists and is no folder of a demo; give another folder")
+        raise BadArgument(f"--out {called(out)} exists and is no folder of a demo; give another folder")
     classes_in(inputs.asked)
     opened = inputs.open()
     source, split, given = opened.data, opened.split, opened.model

@@ -11,8 +11,9 @@ from untrain.core.canary import draw_canaries
 from untrain.core.errors import BadArgument
 from untrain.metrics.coins import least_share
 from untrain.sources.drawn import written
+from untrain.verbs.folder import refuse_among
 from untrain.verbs.given import expects, given_data, refuse_unknown
-from untrain.verbs.inputs import Say, unsaid
+from untrain.verbs.inputs import Say, paths_of, unsaid
 
 
 def canaries(out: Path, *, m: int = 200, seed: int | None = None, model: str | None = None, say: Say = unsaid, **data: Any) -> dict[str, Any]:
@@ -30,8 +31,9 @@ def canaries(out: Path, *, m: int = 200, seed: int | None = None, model: str | N
         `file`, `data`, how many `canaries`, and the `least` share of coins above one half that would be seen in 8 of 10 cases.
 
     Raises:
-        BadArgument: the file is there, or there are too few samples or classes.
+        BadArgument: the file is there, or would lie among the data; or there are too few samples or classes.
     """
+    refuse_among(out, paths_of(data))
     if out.exists():
         raise BadArgument(f"{out} is there, and what was drawn before would be lost; name another file by --out, or remove it")
     if model is not None:

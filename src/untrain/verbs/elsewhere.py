@@ -12,6 +12,7 @@ from untrain.core.discover import usual
 from untrain.core.engine import Progress, silent
 from untrain.core.errors import BadArgument, BadData
 from untrain.core.marks import marked
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.sources import cache
 from untrain.sources import request as forgetting
@@ -71,7 +72,7 @@ def audit_file(
         raise BadData(f"no file {candidate}; name the weights of the model that is to have forgotten, or the folder of a run")
     also = beside_shadows(also, shadows)
     usual(also, skip)
-    refuse_output(out, inputs.paths() | {"candidate": candidate} | {f"retrained {n}": path for n, path in enumerate(retrained, 1)})
+    refuse_output(out, inputs.paths() | {"run": candidate} | {f"retrained {n}": path for n, path in enumerate(retrained, 1)})
     if inputs.weights is not None and inputs.weights.exists() and inputs.weights.samefile(candidate):
         raise BadArgument(f"{candidate.name} is named as the original by --weights too; name there the weights from before it was made to forget")
     planted = None if trigger is None else trigger.read(say)
@@ -86,7 +87,7 @@ def audit_file(
     if any(other.sha256 == sha256 for other in references):
         raise BadArgument("a model named by --retrained is the audited model itself; name models that were trained without the forgotten data")
     asked, hidden = told(inputs, split.classes)
-    words = inputs.words(after={"forget": {"out": out.name}}) | {"forget": asked}
+    words = inputs.words(after={"forget": {"out": called(out)}}) | {"forget": asked}
     with writing(
         out,
         {"verb": "audit", "candidate": sha256, "model": given.sha256, "data": source.sha256, "forget": list(split.classes) or forgetting.digest(split), "code": dict(opened.code)},

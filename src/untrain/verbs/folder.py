@@ -25,6 +25,7 @@ import torch.distributed as dist
 from untrain.core import disk, files
 from untrain.core.disk import rights
 from untrain.core.errors import BadArgument, BadData, Diverged, Locked, Resources
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.sources.libraries.functions import blamed
 from untrain.verbs.run_files import INPUTS, RECORD, STATE, refuse_full, refuse_unwritable
@@ -50,7 +51,7 @@ def read_record(run: Path) -> dict[str, Any]:
     if not run.exists():
         raise BadData(f"no folder {run}; give the folder that a run was written to")
     if (run / STATE).is_dir() and not (run / RECORD).is_file():
-        raise BadData(f"{run.name} holds a run that has not ended; call it again with the same arguments, and it goes on")
+        raise BadData(f"{called(run)} holds a run that has not ended; call it again with the same arguments, and it goes on")
     return records.read(run)
 
 
@@ -61,20 +62,18 @@ def refuse_output(out: Path, inputs: Mapping[str, Path]) -> None:
         out: The folder to write.
         inputs: Folders and files that are read, by the flag that names them.
     """
-    refuse_within(out, inputs)
+    refuse_among(out, inputs)
     if not os.path.lexists(out):
         refuse_unwritable(out)
         return
-    if any(p.exists() and out.exists() and p.samefile(out) for p in inputs.values()):
-        raise BadArgument(f"--out {out.name} is an input of this run; give another folder")
     _refuse_links(out)
     if not (out / STATE / "arguments.json").is_file():
         sweep(out)
-        raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
+        raise BadArgument(f"--out {called(out)} exists and {_there(out, inputs)}")
 
 
-def refuse_within(out: Path, inputs: Mapping[str, Path], flag: str = "--out") -> None:
-    """Refuse an output below a folder that is read: the next reading would find it there.
+def refuse_among(out: Path, inputs: Mapping[str, Path], flag: str = "--out") -> None:
+    """Refuse an output that is read itself, or lies below a folder that is: the next reading would find it there.
 
     Args:
         out: What is to be written.
@@ -83,16 +82,36 @@ def refuse_within(out: Path, inputs: Mapping[str, Path], flag: str = "--out") ->
     """
     above = [parent for parent in out.absolute().resolve().parents if parent.exists()]
     for name, path in inputs.items():
+        if path.exists() and out.exists() and path.samefile(out):
+            raise BadArgument(f"{flag} {called(out)} is an input of this run, by {_flag(name)}; give another place")
         # The folder of the known data holds each in a folder of its own.
         if name != "data_root" and path.is_dir() and any(parent.samefile(path) for parent in above):
-            raise BadArgument(f"{flag} {out.name} lies in {path.name or path}, which --{name.replace('_', '-')} reads; give a place outside of it")
+            raise BadArgument(f"{flag} {called(out)} lies in {called(path)}, which {_flag(name)} reads; give a place outside of it")
+
+
+def _flag(name: str) -> str:
+    """The flag of a field; one that is given several times has a number behind it."""
+    return f"--{name.partition(' ')[0].replace('_', '-')}"
+
+
+def _there(out: Path, inputs: Mapping[str, Path]) -> str:
+    """What stands where a run is to be written, and the way out: none is told to remove what is not a run's."""
+    if not out.is_dir():
+        return "is no folder; give the name of one that is not there yet"
+    held = next((name for name, path in inputs.items() if path.exists() and any(parent.samefile(out) for parent in path.resolve().parents)), None)
+    if held is not None:
+        return f"holds {called(inputs[held])}, which {_flag(held)} reads; give a folder that is not there yet"
+    if (out / RECORD).is_file():
+        return "holds a run that has ended; give another folder, or remove it"
+    first = min((path.name for path in out.iterdir()), default=None)
+    return "is empty; give another folder, or remove it" if first is None else f"holds other things, such as {first}; give a folder that is not there yet"
 
 
 def _refuse_links(out: Path) -> None:
     """Refuse to write into a folder in which a link stands where state is kept: it would lead the writing elsewhere."""
     link = next((name for name in (STATE, LOCKED) if (out / name).is_symlink()), None)
     if link is not None:
-        raise BadData(f"{link} in {out.name} is a link, which is not followed; remove it")
+        raise BadData(f"{link} in {called(out)} is a link, which is not followed; remove it")
 
 
 def sweep(folder: Path) -> None:
@@ -112,17 +131,17 @@ def sweep(folder: Path) -> None:
 def _refuse_other_arguments(out: Path, arguments: dict[str, Any]) -> None:
     path = out / STATE / "arguments.json"
     if not path.is_file():
-        raise BadArgument(f"--out {out.name} exists; give another folder, or remove it")
+        raise BadArgument(f"--out {called(out)} exists; give another folder, or remove it")
     way = "give those, another folder, or remove it"
     try:
         before, now = records.plain_json(disk.read(path), path.name), json.loads(records.dumps(arguments))
     except (BadData, OSError) as error:
-        raise BadData(f"--out {out.name} holds a killed run, and what of cannot be read any more (arguments.json); give another folder, or remove it") from error
+        raise BadData(f"--out {called(out)} holds a killed run, and what of cannot be read any more (arguments.json); give another folder, or remove it") from error
     if not isinstance(before, dict):
-        raise BadData(f"--out {out.name} holds a killed run, and what of cannot be read any more (arguments.json); give another folder, or remove it")
+        raise BadData(f"--out {called(out)} holds a killed run, and what of cannot be read any more (arguments.json); give another folder, or remove it")
     differ = [f"{name} was {json.dumps(before.get(name))} and is {json.dumps(now.get(name))}" for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if differ:
-        raise BadArgument(f"--out {out.name} holds a killed run of other arguments: {'; '.join(differ)}; {way}")
+        raise BadArgument(f"--out {called(out)} holds a killed run of other arguments: {'; '.join(differ)}; {way}")
 
 
 @contextlib.contextmanager
@@ -203,7 +222,7 @@ def _make(out: Path, arguments: dict[str, Any]) -> None:
     except OSError as error:
         # Where another process made it in the meantime, the lock decides.
         if not out.is_dir():
-            raise Resources(f"{out.name} could not be made: {error.strerror or error}; give another place") from error
+            raise Resources(f"{called(out)} could not be made: {error.strerror or error}; give another place") from error
 
 
 def _sweep_beside(out: Path) -> None:
@@ -287,5 +306,5 @@ def noted_inputs(run: Path) -> dict[str, Path]:
         return {}
     said = records.plain_json(disk.read(path, 2**20), INPUTS)
     if not isinstance(said, dict) or not all(isinstance(value, str) and value and "\0" not in value for value in said.values()):
-        raise BadData(f"{INPUTS} in {run.name} is not a list of where inputs lie; remove it, and name them anew")
+        raise BadData(f"{INPUTS} in {called(run)} is not a list of where inputs lie; remove it, and name them anew")
     return {name: Path(os.path.normpath(run.resolve() / value)) for name, value in said.items()}

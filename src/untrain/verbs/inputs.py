@@ -7,7 +7,6 @@ it returns reads each thing once. Nothing below sees a string that a user wrote.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from untrain.core.errors import BadArgument, BadData, OtherHead
-from untrain.core.processors import crowded
+from untrain.core.processors import crowded, has_bf16
 
 if TYPE_CHECKING:
     from untrain.core.data import Data, Norm, Split
@@ -126,8 +125,7 @@ class Inputs:
 
     def paths(self) -> dict[str, Path]:
         """The folders and files that they name, by field."""
-        found = {field.name: _path(field.name, getattr(self, field.name)) for field in fields(self) if getattr(self, field.name) is not None}
-        return {name: path for name, path in found.items() if path is not None}
+        return paths_of({field.name: getattr(self, field.name) for field in fields(self)})
 
     def open(self, say: Say = unsaid, *, trains: str | None = None, code: Mapping[str, str] = {}) -> Opened:
         """Refuse what can be refused before anything is read, and say whose code will be run.
@@ -344,13 +342,6 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def has_bf16() -> bool:
-    """Whether the CPU computes in bf16 itself; one that does not takes about nine times as long as in fp32."""
-    import torch
-
-    return torch.backends.cpu.get_cpu_capability() not in ("AVX2", "NO AVX", "DEFAULT") or "arm" in platform.machine() or "aarch" in platform.machine()
-
-
 def refuse_below(**given: tuple[int | None, int]) -> None:
     """Refuse numbers that are below the least that makes sense, by flag.
 
@@ -382,17 +373,23 @@ def _word(name: str, value: Any) -> Any:
     return value.name if isinstance(value, Path) else value
 
 
+def paths_of(named: Mapping[str, Any]) -> dict[str, Path]:
+    """The folders and files that flags name, by flag."""
+    found = {name: _path(name, value) for name, value in named.items() if value is not None}
+    return {name: path for name, path in found.items() if path is not None}
+
+
 def _path(name: str, value: Any) -> Path | None:
     """The folder or file that a value names, if it names one that a run reads."""
     if name == "model":
         from untrain.verbs.given import path_of_name
 
         return path_of_name(value)
-    if name in ("data", "test", "holdout", "unseen"):
+    if name in ("data", "test", "holdout", "unseen", "pairs", "twins"):
         from untrain.sources.forms import finding
         from untrain.zoo.sets import KNOWN
 
-        return None if value in KNOWN else finding.path_of(value)
+        return None if isinstance(value, str) and value in KNOWN else finding.path_of(value)
     if name == "forget":
         from untrain.sources import request as forgetting
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData
+from untrain.core.wording import called
 from untrain.evidence import seal
 from untrain.evidence.register import SETTLED, Register, Request
 from untrain.sources.keyed import numbered
@@ -121,7 +122,7 @@ def batch(place: str, numbers: Sequence[int] = (), out: Path | None = None) -> d
         if out is None:
             raise BadArgument(f"requests {', '.join(str(r.number) for r in chosen)} name lists; say by -o where the joined list is to be written")
         if os.path.lexists(out):
-            raise BadArgument(f"-o {out.name} exists, and lists are not written over; give another name")
+            raise BadArgument(f"-o {called(out)} exists, and lists are not written over; give another name")
         (kind,) = kinds
         disk.write(out, _joined(lists, "path" if kind == "files" else None).encode(errors="surrogateescape"))
         forget = f"{kind}:{out}"
@@ -143,9 +144,9 @@ def attach(place: str, numbers: Sequence[int], run: Path) -> list[dict[str, Any]
     record = read_record(run)
     facts = seal.edited(record)
     if facts:
-        raise BadData(f"the record in {run.name} is EDITED: {'; '.join(facts)}; make the run anew")
+        raise BadData(f"the record in {called(run)} is EDITED: {'; '.join(facts)}; make the run anew")
     if disk.sha256(run / record["output"]["file"]) != record["output"]["sha256"]:
-        raise BadData(f"the weights in {run.name} are not those of its record (sha256 differs); make the run anew")
+        raise BadData(f"the weights in {called(run)} are not those of its record (sha256 differs); make the run anew")
     about = {"record": seal.digest(record), "output": record["output"]["sha256"], "original": record["model"]["sha256"], "method": record["method"]["name"]}
     with register(place) as book:
         known = book.requests()

@@ -11,6 +11,7 @@ from typing import Any
 
 from untrain.core import disk
 from untrain.core.errors import BadData, Resources
+from untrain.core.wording import called
 from untrain.evidence.record import LARGEST, dumps, plain_json
 from untrain.sources.keyed import MARK, hashed, keyed, numbered
 from untrain.sources.request import entries, shown
@@ -94,7 +95,7 @@ def _kept(run: Path, forget: str) -> dict[str, Any] | None:
         found: dict[str, Any] = plain_json(disk.read(path, LARGEST), ASKED)
         told = keyed(found["forget"], bytes.fromhex(found["key"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadData) as error:
-        raise BadData(f"{ASKED} in {run.name} is not what untrain wrote; remove it, and say by --forget what the run was to forget") from error
+        raise BadData(f"{ASKED} in {called(run)} is not what untrain wrote; remove it, and say by --forget what the run was to forget") from error
     if told != forget:
-        raise BadData(f"{ASKED} in {run.name} tells of another request than the record; remove it, and say by --forget what the run was to forget")
+        raise BadData(f"{ASKED} in {called(run)} tells of another request than the record; remove it, and say by --forget what the run was to forget")
     return found

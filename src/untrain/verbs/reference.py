@@ -19,9 +19,10 @@ from untrain.core.audit import halves
 from untrain.core.data import Samples, Split
 from untrain.core.discover import name_of, settings
 from untrain.core.engine import Progress, silent
-from untrain.core.errors import BadArgument, Locked
+from untrain.core.errors import BadArgument, Locked, refuse_both
 from untrain.core.marks import correct
 from untrain.core.method import Method
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.evidence.verdict import ENOUGH, what
 from untrain.metrics.shadow import OWN_SPREAD
@@ -31,7 +32,7 @@ from untrain.verbs.about import about_recipe, about_weights, machine, request
 from untrain.verbs.auditing import filled
 from untrain.verbs.auditing import reference as out_of
 from untrain.verbs.finishing import room_of
-from untrain.verbs.folder import refuse_output, refuse_within, writing
+from untrain.verbs.folder import refuse_among, refuse_output, writing
 from untrain.verbs.inputs import Inputs, Opened, Say, refuse_below, unsaid
 from untrain.verbs.shadowing import after_in, file_of, half_of, left_by, method_of, said_of_a_method, shadows_in
 from untrain.verbs.teaching import recipe_for as recipe_of
@@ -83,6 +84,7 @@ def reference(
     """
     if like is not None and not shadows:
         raise BadArgument("--like is for shadows, which its method makes forget their half; add --shadows")
+    refuse_both(("--like", like is not None, "--cost", cost, "each shadow is made to forget by the one, and nothing is trained by the other"))
     models = models if models is not None else SHADOWS if shadows else ENOUGH
     refuse_below(models=(models, 4 if shadows else 1))
     if out is not None:
@@ -151,12 +153,10 @@ def _refuse_place(out: Path, inputs: Mapping[str, Path]) -> None:
     Raises:
         BadArgument: it is one.
     """
-    refuse_within(out, inputs)
-    if any(path.exists() and out.exists() and path.samefile(out) for path in inputs.values()):
-        raise BadArgument(f"--out {out.name} is an input of this run; give another folder")
+    refuse_among(out, inputs)
     names = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")] if out.is_dir() else []
     if names and not any(name.startswith("seed-") for name in names):
-        raise BadArgument(f"--out {out.name} holds other things, such as {sorted(names)[0]}, and no models of untrain reference; give another folder")
+        raise BadArgument(f"--out {called(out)} holds other things, such as {sorted(names)[0]}, and no models of untrain reference; give another folder")
 
 
 def allows(m: int) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from untrain.core import files
 from untrain.core.errors import BadArgument, wall
+from untrain.core.wording import called
 from untrain.evidence import seal
 from untrain.report.page import render
-from untrain.verbs.folder import folder_of, read_record, sweep
+from untrain.verbs.folder import folder_of, noted_inputs, read_record, refuse_among, sweep
 from untrain.verbs.run_files import PAGE, refuse_unwritable
 
 
@@ -27,10 +28,12 @@ def report(run: Path, out: Path | None = None) -> tuple[Path, list[str]]:
     record = read_record(run)
     sweep(run)
     page = out or run / PAGE
+    if out is not None:
+        refuse_among(out, noted_inputs(run), "-o")
     if os.path.lexists(page) and not _is_page(page):
-        raise BadArgument(f"{page.name} exists and is not a page of untrain's; give another name by -o")
+        raise BadArgument(f"{called(page)} exists and is not a page of untrain's; give another name by -o")
     refuse_unwritable(page)
-    with wall(f"the record of {run.name}", "make the run anew"):
+    with wall(f"the record of {called(run)}", "make the run anew"):
         edited = seal.edited(record)
         drawn = render(record, edited).encode(errors="backslashreplace")
     files.write(page, drawn)

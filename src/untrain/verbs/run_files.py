@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from untrain.core.errors import BadData, Resources
+from untrain.core.wording import called
 
 WEIGHTS, RECORD, TRAINING, PAGE = "model.safetensors", "record.json", "train.json", "report.html"
 
@@ -50,7 +51,7 @@ def refuse_unwritable(path: Path) -> None:
     """
     there = next(p for p in path.absolute().parents if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise Resources(f"{path.name} cannot be written: {there} is {'not writable' if there.is_dir() else 'not a folder'}; give another place")
+        raise Resources(f"{called(path)} cannot be written: {there} is {'not writable' if there.is_dir() else 'not a folder'}; give another place")
 
 
 def refuse_full(out: Path, room: int) -> None:
@@ -65,4 +66,4 @@ def refuse_full(out: Path, room: int) -> None:
     except OSError:
         return
     if free < room:
-        raise Resources(f"{out.name} may take {room:,} bytes, and the disk has {free:,} free; make room, or give another place")
+        raise Resources(f"{called(out)} may take {room:,} bytes, and the disk has {free:,} free; make room, or give another place")

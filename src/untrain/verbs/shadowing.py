@@ -20,6 +20,7 @@ from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.core.unlearn import width_on
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.shadow import epsilons, forgetting_quality, klom
@@ -55,7 +56,7 @@ def method_of(run: Path) -> Method:
     """
     found = method_in(read_record(run))
     if found is None:
-        raise BadArgument(f"{run.name} is of a model that no run made, so that it has no method to be repeated; leave --like out")
+        raise BadArgument(f"{called(run)} is of a model that no run made, so that it has no method to be repeated; leave --like out")
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData, Resources
+from untrain.core.wording import called
 from untrain.evidence import seal, signature
 from untrain.evidence.signature import Public, Secret
 from untrain.verbs.folder import folder_of, locked, read_record
@@ -23,10 +24,10 @@ def key(out: Path) -> dict[str, str]:
     Raises:
         BadArgument: one of the files exists.
     """
-    beside = out.with_name(f"{out.name}.pub")
+    beside = out.parent / f"{out.name}.pub"
     there = next((path for path in (out, beside) if os.path.lexists(path)), None)
     if there is not None:
-        raise BadArgument(f"{there.name} exists, and keys are not written over; give another name")
+        raise BadArgument(f"{called(there)} exists, and keys are not written over; give another name")
     refuse_unwritable(out)
     made = Secret.new()
     text = made.text()
@@ -34,7 +35,7 @@ def key(out: Path) -> dict[str, str]:
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(text)
     except OSError as error:
-        raise Resources(f"{out.name} could not be written: {error.strerror or error}; give another place") from error
+        raise Resources(f"{called(out)} could not be written: {error.strerror or error}; give another place") from error
     disk.write(beside, made.public().text().encode())
     return {"secret": str(out), "public": str(beside), "key": made.public().name}
 
@@ -56,10 +57,10 @@ def sign(run: Path, *, key: Path, role: str = "") -> dict[str, str]:
         data = (run / RECORD).read_bytes()
         facts = seal.edited(record, data)
         if facts:
-            raise BadData(f"the record in {run.name} is EDITED, and is not signed: {'; '.join(facts)}")
+            raise BadData(f"the record in {called(run)} is EDITED, and is not signed: {'; '.join(facts)}")
         other = next((name for name, sha256 in hashes(record).items() if not (run / name).is_file() or disk.sha256(run / name) != sha256), None)
         if other is not None:
-            raise BadData(f"{other} in {run.name} is not the file that the record was made of (sha256 differs), and is not signed")
+            raise BadData(f"{other} in {called(run)} is not the file that the record was made of (sha256 differs), and is not signed")
         secret = signature.secret(_text(key))
         at = datetime.now(UTC).isoformat(timespec="seconds")
         comment = f"untrain record, {at}, weights sha256 {record['output']['sha256']}{f', as {role}' if role.strip() else ''}"

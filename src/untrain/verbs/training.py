@@ -22,6 +22,7 @@ from untrain.core.network import Network
 from untrain.core.preparing import Preparation
 from untrain.core.trace import phases
 from untrain.core.train import Trace, predict
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.sources.libraries.transformers_nets import disk_names
 from untrain.verbs.about import about_recipe, flags, machine, setting_flags
@@ -59,7 +60,7 @@ def train(inputs: Inputs, out: Path, *, holdout_every: int | None = None, progre
         held = torch.arange(len(source.train)) % holdout_every == holdout_every - 1 if holdout_every else torch.zeros(len(source.train), dtype=torch.bool)
         arguments = {"verb": "train", "recipe": about_recipe(taught), "data": source.sha256, **inputs.brought, "holdout_every": holdout_every, "seed": seed, "norm": inputs.norm}
         arguments |= {"code": dict(opened.code)} | machine(engine)
-        words = inputs.words(after={"forget": {"out": out.name, "epochs": inputs.epochs, "holdout_every": holdout_every}})
+        words = inputs.words(after={"forget": {"out": called(out), "epochs": inputs.epochs, "holdout_every": holdout_every}})
         with writing(out, arguments) as state:
             began = time.perf_counter()
             with seeded(seed, engine=engine, progress=progress, store=state) as run:
@@ -115,7 +116,7 @@ def prepare(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
         taught = opened.recipe if asks else None
         arguments = {"verb": "prepare", "method": name, "settings": asdict(method), "recipe": about_recipe(taught) if taught else None, "data": source.sha256, **inputs.brought}
         arguments |= {"seed": seed, "norm": inputs.norm, "code": dict(opened.code)} | machine(engine)
-        words = inputs.words(after={"forget": {"out": out.name, "epochs": inputs.epochs}})
+        words = inputs.words(after={"forget": {"out": called(out), "epochs": inputs.epochs}})
         with writing(out, arguments) as state:
             with torch.random.fork_rng(devices=[]):
                 first = Network(engine.place(taught.build() if taught else nn.Identity()), head=inputs.head)

@@ -12,6 +12,7 @@ from untrain.core import unlearn as running
 from untrain.core.discover import name_of
 from untrain.core.engine import Progress, silent
 from untrain.core.method import Method
+from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.sources import cache
 from untrain.sources import request as forgetting
@@ -69,7 +70,7 @@ def unlearn(method: Method, inputs: Inputs, out: Path, *, progress: Progress = s
             "code": dict(opened.code),
         } | machine(engine)
         asked, hidden = told(inputs, split.classes)
-        words = inputs.words(after={"forget": {"out": out.name}}) | {"forget": asked}
+        words = inputs.words(after={"forget": {"out": called(out)}}) | {"forget": asked}
         if taught is None:
             words |= {"epochs": None, "recipe": None}
         command = ["unlearn", name_of(method), *flags(**words), *setting_flags(method)]

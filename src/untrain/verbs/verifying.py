@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from untrain.core import disk
 from untrain.core.errors import BadArgument, BadData, MissingExtra, wall
+from untrain.core.wording import called
 from untrain.evidence import seal
 from untrain.report.page import render
 from untrain.sources.card import CARD, card
@@ -171,7 +172,7 @@ def _inputs(run: Path, record: Mapping[str, Any], others: Mapping[str, Any], loo
     from untrain.verbs.auditing import recorded
     from untrain.verbs.given import code_of
 
-    with wall(f"the record of {run.name}", "make the run anew"):
+    with wall(f"the record of {called(run)}", "make the run anew"):
         inputs = recorded(record, noted_inputs(run), kept(run, record["request"]["forget"]))
     names = {name: getattr(inputs, name) for name in ("model", "data", "test", "holdout", "unseen") if name not in others}
     names |= {"recipe": _said(record, "recipe")} if "recipe" not in others else {}
