@@ -384,6 +384,19 @@ def test_what_a_chain_has_forgotten_is_named_as_the_models_retrained_without_it_
     assert [cell.forget for cell in Scenario.read(path).cells] == ["class:5", "class:3", "class:4"]
 
 
+def test_chains_that_end_alike_are_told_apart(tmp_path):
+    """The name of a record says the chain's last class, and by its hash those before it."""
+    path = tmp_path / "chain.toml"
+    ways = ([5, 3], [4, 3], [5, 4, 3], [4, 5, 3], [3])
+    path.write_text(DIGITS.partition("[[cells]]")[0] + "".join(f'[[chains]]\nsetting = "nothing"\nclasses = {way}\nseed = 0\n' for way in ways))
+    cells = Scenario.read(path).cells
+    last = [cell for cell in cells if cell.classes == (3,)]
+    assert [[*cell.after, 3] for cell in last] == list(ways)
+    assert all(cell.name.startswith("nothing_3_s0_") for cell in last)
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert [cell.asked for cell in last] == ["class:3,5", "class:3,4", "class:3,4,5", "class:3,4,5", "class:3"]
+
+
 def test_a_chain_goes_on_from_what_its_runs_before_left_whoever_ran_them(tmp_path, monkeypatch):
     """One shard has the last cell alone, and makes the runs before it itself; another setting's are not taken for them."""
     told, run = [], grid.unlearn

@@ -107,7 +107,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """A record of every run."""
     path = tmp_path_factory.mktemp("scenario") / "all.toml"
     path.write_text(ALL)
-    runs = tuple(Asked(c.setting, c.name, made(c), c.changes, c.after, c.audits) for c in Scenario.read(path).cells)
+    runs = tuple(Asked(c.setting, c.name, made(c), c.changes, c.after, c.audits, c.classes) for c in Scenario.read(path).cells)
     return Evidence(runs, "../records", (("model", "resnet20"),), maps(), "../records/saliency.json")
 
 
@@ -171,6 +171,14 @@ def test_the_chain_begins_with_the_run_that_was_audited_as_its_later_ones(whole:
     evidence = replace(whole, asked=(*(a for a in whole.asked if not a.after), *short))
     assert evidence.chain() == list(short)
     assert evidence.of("unsir") == whole.of("unsir")
+
+
+def test_runs_of_another_chain_and_of_other_classes_are_no_part_of_a_chain(whole: Evidence) -> None:
+    """Of two chains the runs were drawn as one, and the first run was any of the setting's."""
+    chain = whole.chain()
+    assert [(a.after, a.classes) for a in chain] == [((), (3,)), ((3,), (5,)), ((3, 5), (0,)), ((3, 5, 0), (7,))]
+    others = (replace(chain[0], classes=(7,)), *(replace(chain[n], after=after) for n, after in ((1, (7,)), (2, (7, 5)))))
+    assert replace(whole, asked=(*others, *whole.asked)).chain() == chain
 
 
 def test_a_default_is_a_point_of_every_curve_once(whole: Evidence) -> None:

@@ -44,7 +44,7 @@ def evidence(scenario: Scenario, into: Path) -> Evidence:
 def _asked(cell: Cell, scenario: Scenario) -> Asked:
     path = scenario.records / cell.name
     found = record.loads(path.read_bytes(), path.name) if path.is_file() else None
-    return Asked(cell.setting, cell.name, found, cell.changes, cell.after, cell.audits)
+    return Asked(cell.setting, cell.name, found, cell.changes, cell.after, cell.audits, cell.classes)
 
 
 def _seen_from(page: Path, other: Path) -> str:

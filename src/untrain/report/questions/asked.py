@@ -29,6 +29,7 @@ class Asked:
         changes: Fields of the setting that have other values.
         after: Classes forgotten before it, one after the other.
         audits: The audits asked for; all where none are named.
+        classes: What it forgets.
     """
 
     setting: str
@@ -37,6 +38,7 @@ class Asked:
     changes: tuple[tuple[str, Any], ...] = ()
     after: tuple[int, ...] = ()
     audits: tuple[str, ...] = ()
+    classes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,12 @@ class Evidence:
         return [a for a in self.asked if a.setting == BASE and [n for n, _ in a.changes] == [changed]]
 
     def chain(self) -> list[Asked]:
-        """The runs of one class after another."""
-        later = sorted((a for a in self.asked if a.after), key=lambda a: len(a.after))
-        first = [a for a in self.asked if not a.after and not a.changes and (a.setting, a.audits) == (later[0].setting, later[0].audits)] if later else []
-        return [*first[:1], *later]
+        """The runs of one class after another: of several chains the longest, from its first class on."""
+        last = max((a for a in self.asked if a.after), key=lambda a: len(a.after), default=None)
+        if last is None:
+            return []
+        way, like = (*last.after, *last.classes), [a for a in self.asked if (a.setting, a.changes, a.audits) == (last.setting, last.changes, last.audits)]
+        return [run for i in range(len(way)) for run in [a for a in like if (a.after, a.classes) == (way[:i], way[i : i + 1])][:1]]
 
 
 @dataclass(frozen=True)
