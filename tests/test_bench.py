@@ -25,6 +25,7 @@ from untrain.evidence import record, seal
 from untrain.verbs.inputs import Inputs
 from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import digits
+from untrain.zoo.trained import load_model
 
 ROOT = Path(__file__).parent.parent
 SCENARIO = ROOT / "benchmarks" / "cifar10.toml"
@@ -418,6 +419,16 @@ def test_a_chain_goes_on_from_what_its_runs_before_left_whoever_ran_them(tmp_pat
     assert begun == after != first
     assert [found["output"]["sha256"] for found in last] == [same, end]
     assert [found["request"]["after"] for found in last] == [[5], [5]]
+    assert [found["model"]["origin"] for found in last] == ["bundled", "bundled"]
+
+
+def test_a_record_says_where_the_weights_came_from():
+    """Those of digits, which the package brings, were called a published checkpoint."""
+    bundled = files.weights_hash(load_model("digits").state_dict())
+    found = [json.loads(path.read_bytes()) for path in (ROOT / "benchmarks" / "records").rglob("*.json")]
+    said = {(r["model"]["sha256"], r["model"]["origin"]) for r in found if isinstance(r, dict) and r.get("schema") == record.SCHEMA}
+    assert [origin for sha256, origin in said if sha256 == bundled] == ["bundled"]
+    assert [sha256 for sha256, origin in said if origin == "bundled"] == [bundled]
 
 
 def limited(unit: str, knows: int, retrained: list[float], mine: float, after: list[int] | None = None) -> dict:
