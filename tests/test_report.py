@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from untrain.evidence import record as records
 from untrain.evidence.listed import judged
 from untrain.evidence.verdict import SENTENCES
 from untrain.report import page
+from untrain.report import sections as sections_module
+from untrain.report.figures import slots
 from untrain.report.markup import amount, embedded
 from untrain.report.sections import CONTROLS, SECTIONS, what
 
@@ -254,7 +258,7 @@ def cell(record: Record, row: str, column: str) -> str:
     """What stands in a place of the table."""
     (line,) = re.findall(rf'<span class="measure"><bdi>{re.escape(row)}</bdi>.*?</tr>', sections(record), re.S)
     (found,) = re.findall(rf'data-label="{column}".*?</td>', line, re.S)
-    return " ".join(re.sub("<.*?>", " ", found.partition(">")[2]).split())
+    return unescape(" ".join(re.sub("<.*?>", " ", found.partition(">")[2]).split()))
 
 
 def test_a_model_without_a_number_is_none_of_those_alike() -> None:
@@ -282,6 +286,176 @@ def test_what_lies_beyond_either_end_of_a_scale_has_an_arrow_there() -> None:
     value = row["values"]["unlearned"][0]
     row["values"] = {c: [value | {"value": v}] for c, v in (("original", 0.0), ("unlearned", -0.5), ("head mask", 1.5))} | {"retrained": [value]}
     assert dict(marks(record, row["name"])) == {"original": "4.0%", "unlearned": "2%", "control-0": "98%"}
+
+
+def line(record: Record, row: str) -> str:
+    """What the table says of a row, up to its first number."""
+    (found,) = re.findall(rf'<tr role="row"[^>]*>\s*<th [^>]*>\s*<span class="measure"><bdi>{re.escape(row)}</bdi>.*?</th>', sections(record), re.S)
+    return " ".join(re.sub("<.*?>", " ", found).split())
+
+
+@pytest.mark.parametrize("made", [golden, alone], ids=["golden", "alone"])
+def test_marks_lie_where_their_values_do_and_the_band_spans_the_retrained(made: Callable[[], Record]) -> None:
+    """From 4 to 96 per cent of the width: shares from 0 to 1, all else from 0 to the largest but of controls."""
+    record = made()
+    for row in (r for a in record["audits"] for r in a["rows"]):
+        numbers = {c: [v["value"] for v in values] for c, values in row["values"].items() if values}
+        end = 1.0 if row["unit"] == "share" else max(v for c in ("original", "unlearned", "retrained") for v in numbers.get(c, []))
+        place = {c: 4 + 92 * found[0] / end if end else None for c, found in numbers.items()}
+        due = [98.0 if place[c] > 96 else place[c] for c in numbers if c != "retrained" and end]
+        assert sorted(float(x.rstrip("%")) for _, x in marks(record, row["name"])) == pytest.approx(sorted(due), abs=0.02), row["name"]
+        band = re.findall(r'<rect class="band" x="(.*?)%" width="(.*?)%"', re.findall(rf"<bdi>{re.escape(row['name'])}</bdi>.*?</tr>", sections(record), re.S)[0])
+        spread = [4 + 92 * v / end for v in numbers.get("retrained", []) if end]
+        assert [tuple(map(float, found)) for found in band] == ([pytest.approx((min(spread), max(spread) - min(spread)), abs=0.02)] if spread else [])
+
+
+def test_a_row_says_what_the_verdict_says_of_it() -> None:
+    record = golden()
+    tests, flagged = record["verdict"]["tests"], record["verdict"]["flagged"]
+    for row in (r for a in record["audits"] for r in a["rows"]):
+        said, test = line(record, row["name"]), tests.get(row["name"])
+        assert (" trace " in said, " unlike " in said) == (row["name"] in flagged, False)
+        assert (" no power " in said) == (row["name"] in record["verdict"]["without_power"])
+        assert (" p " in said) == (test is not None)
+        # No share is above 1, so from there on nothing would have been found.
+        limit = None if test is None or (row["unit"] == "share" and test["limit"] > 1) else test["limit"]
+        assert ("found from" in said) == (limit is not None)
+        assert limit is None or f"found from {amount(limit, row['unit'])} on" in said
+    assert any(test["limit"] > 1 for test in tests.values())
+    record["verdict"]["code"] = "UNLIKE"
+    assert " unlike " in line(record, flagged[0])
+    assert " trace " not in line(record, flagged[0])
+
+
+def test_samples_behind_a_row_are_told_from_the_fewest_to_the_most() -> None:
+    record = golden()
+    row = record["audits"][0]["rows"][0]
+    assert f" n {row['values']['unlearned'][0]['n']}" in line(record, row["name"])
+    row["values"]["retrained"][2]["n"], row["values"]["original"][0]["n"] = 7, 2048
+    assert " n 7 to 2,048" in line(record, row["name"])
+
+
+def test_a_search_behind_a_number_that_is_no_search_is_said_to_be_open() -> None:
+    record = golden()
+    rows = {r["name"]: r for a in record["audits"] for r in a["rows"]}
+    for name, told in (("anamnesis index", True), ("relearn time", False)):
+        for values in rows[name]["values"].values():
+            for value in values:
+                value["beyond"] = False
+        assert "ended without success" not in line(record, name)
+        rows[name]["values"]["retrained"][0]["beyond"] = True
+        assert ("~ a search behind it ended without success" in line(record, name)) == told
+    # Of several searches the longest that did not end says that the range is open.
+    times = rows["relearn time"]["values"]["retrained"]
+    for value, number in zip(times, (10.0, 60.0, 60.0, 20.0, 30.0), strict=True):
+        value |= {"value": number, "beyond": False}
+    assert cell(record, "relearn time", "retrained") == "36 10 to 60"
+    times[1]["beyond"] = True
+    assert cell(record, "relearn time", "retrained") == "> 36 10 to > 60"
+
+
+def test_a_number_that_a_model_lacks_is_none_and_a_model_that_lacks_is_not_at_hand() -> None:
+    record = golden()
+    row = record["audits"][0]["rows"][0]
+    row["values"]["retrained"] = []
+    assert cell(record, row["name"], "retrained") == "none"
+    assert cell(alone(), row["name"], "retrained") == "not at hand"
+
+
+@pytest.mark.parametrize(("m", "words"), [(0, "Retrained models are not at hand"), (1, "Retrained: one model that never saw"), (4, "of 4 models that never saw")])
+def test_as_many_retrained_models_are_told_as_any_row_has(m: int, words: str) -> None:
+    record = golden()
+    for row in (r for a in record["audits"] for r in a["rows"]):
+        row["values"]["retrained"] = row["values"]["retrained"][:m]
+    record["audits"][-1]["rows"][0]["values"]["retrained"] = []
+    assert words in flat(sections(record))
+
+
+def test_every_control_is_named_and_what_is_not_known_is_called_one() -> None:
+    said = flat(sections(alone())).partition("Side by side")[2].partition("Measure")[0]
+    assert re.search(r"a control with quite a long name ?A control: another model put beside for comparison\.", said)
+
+
+def test_of_a_list_the_tests_of_lists_are_explained_and_of_classes_not() -> None:
+    record = golden()
+    assert "rank test or of coins so far from one half" not in flat(str(sections_module.table(record)))
+    record["request"] |= {"classes": [], "names": [], "count": 3}
+    said = flat(str(sections_module.table(record)))
+    assert "rank test or of coins so far from one half" in said
+    assert "5 % for recovery and for rank tests and coins" in said
+
+
+def test_a_certificate_is_told_where_the_noise_hides_what_is_spent_and_not_on_an_edited_record() -> None:
+    record = golden()
+    record["run"]["certificate"] = {"epsilon": 1.0, "delta": 1e-4, "spent": 0.5, "budget": 0.5}
+    assert "(epsilon 1, delta 0.0001)" in flat(sections(record))
+    record["run"]["certificate"]["spent"] = 0.51
+    said = flat(sections(record))
+    assert "None: more is spent than the noise hides." in said
+    assert "epsilon" not in said
+    assert "Certificate" in flat(page.render(record))
+    assert "Certificate" not in flat(page.render(record, ["its seal is not that of what it holds"]))
+
+
+def drawn(html: str) -> list[tuple[Any, list[list[str]]]]:
+    """Each chart's data, and the table under it."""
+    specs = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
+    tables = [re.findall(r"<tr>(.*?)</tr>", part, re.S) for part in re.findall(r'<div class="scroll" tabindex="0" role="region" aria-label="Numbers of.*?</table>', html, re.S)]
+    return [(spec, [[re.sub("<.*?>", "", c) for c in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)] for row in rows]) for spec, rows in zip(specs, tables, strict=True)]
+
+
+def test_charts_and_the_tables_under_them_hold_the_numbers_of_the_record() -> None:
+    """Means over models in the table and the bars, whiskers from the smallest to the largest, a line for each model in curves, each in its column's own pattern."""
+    record = golden()
+    raws = [f for a in record["audits"] for f in a["figures"]]
+    for raw, (spec, (head, *rows)) in zip(raws, drawn(str(sections_module.findings(record))), strict=True):
+        unit = "share" if "accuracy" in raw["y"] or "share" in raw["y"] else "distance"
+        columns = head[1:]
+        assert columns == ["original", "unlearned", "retrained", "head mask"]
+        for place, (first, *cells) in enumerate(rows):
+            for column, text in zip(columns, cells, strict=True):
+                series = raw["series"][column]
+                found = [s["y"][s["x"].index(float(first))] for s in series] if raw["kind"] == "curves" else [s[first] for s in series]
+                mean = sum(found) / len(found)
+                assert text == amount(mean, unit)
+                traces = [t for t in spec["data"] if t["name"] == column]
+                if raw["kind"] == "curves":
+                    assert [t["y"][place] for t in traces] == found
+                    continue
+                (trace,) = traces
+                assert trace["y"][place] == pytest.approx(mean)
+                if len(found) > 1:
+                    bars = trace["error_y"]
+                    assert (mean + bars["array"][place], mean - bars["arrayminus"][place]) == pytest.approx((max(found), min(found)))
+        shown = {t["name"]: (t["meta"]["slot"], t.get("line", {}).get("dash") or t["marker"]["pattern"]["shape"]) for t in spec["data"]}
+        assert len(set(shown.values())) == len(columns)
+
+
+def test_losses_stand_at_the_steps_that_they_are_means_up_to() -> None:
+    record = golden()
+    record["run"]["phases"] = [{"name": "impair", "steps": 8, "passes": 1, "seconds": 1.0, "losses": [4.0, 3.0, None], "every": 3}]
+    ((spec, (_, *rows)),) = drawn(str(sections_module.cost(record)))
+    assert spec["data"][0]["x"] == [3, 6, 8]
+    assert rows == [["3", "4.000"], ["6", "3.000"], ["8", "none"]]
+
+
+def test_controls_look_otherwise_than_each_other() -> None:
+    record = golden()
+    for row in (r for a in record["audits"] for r in a["rows"]):
+        row["values"] |= {"second": row["values"]["head mask"], "third": row["values"]["head mask"]}
+    assert len(set(slots(record).values())) == 6
+
+
+def test_of_many_labels_each_column_has_a_panel_and_all_have_one_scale() -> None:
+    record = wide()
+    for figure in (f for a in record["audits"] if a["name"] == "predictions" for f in a["figures"]):
+        figure["series"]["unlearned"] = [{name: 2 * value for name, value in bars.items()} for bars in figure["series"]["unlearned"]]
+    spec = next(spec for spec, _ in drawn(str(sections_module.findings(record))) if len(spec["data"][0]["x"]) == 100)
+    axes = [spec["layout"][name] for name in spec["layout"] if name.startswith("yaxis")]
+    assert len(axes) == 4
+    assert all(axis["range"] == pytest.approx([0, 12 / 300 * 1.08]) for axis in axes)
+    spans = sorted(tuple(axis["domain"]) for axis in axes)
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
 def test_a_verdict_that_heeds_a_mark_and_finds_otherwise_is_the_one_that_is_said() -> None:

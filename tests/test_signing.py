@@ -63,6 +63,12 @@ def test_what_is_signed_verifies_and_comes_back(data: bytes, comment: str, seed:
         signature.verified(data, secret.sign(data, comment), Secret(b"76543210", seed).public())
 
 
+def test_a_comment_that_is_no_text_is_written_out() -> None:
+    """Bytes of a command line that are not UTF-8."""
+    secret = Secret.new()
+    assert signature.verified(b"", secret.sign(b"", "as \udcff"), secret.public()) == r"as \udcff"
+
+
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run that was signed, and the public key."""

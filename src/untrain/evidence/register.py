@@ -1,7 +1,7 @@
 """A register of requests: what was asked, by when it is due, and what became of it. Imports no torch, and SQLAlchemy only where one is opened.
 
 It is a list of events that is only ever added to; what state a request is in follows from its events and is written nowhere.
-Each event holds the hash of the one before it, so that one that was changed or taken out is found.
+Each event holds the hash of the one before it, so that one that was changed, or taken out of the middle, is found; events cut off at the end are not.
 """
 
 from __future__ import annotations

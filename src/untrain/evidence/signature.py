@@ -84,7 +84,7 @@ class Secret:
             data: What is signed.
             comment: Signed too, one line.
         """
-        key, said = _signer(self.seed), " ".join(comment.split())
+        key, said = _signer(self.seed), " ".join(comment.split()).encode(errors="backslashreplace").decode()
         made = key.sign(hashlib.blake2b(data).digest())
         whole = key.sign(made + said.encode())
         return f"{UNTRUSTED}signature from minisign secret key {self.public().name}\n{_base(HASHED + self.id + made)}\n{TRUSTED}{said}\n{_base(whole)}\n"
