@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from datetime import date, timedelta
 from pathlib import Path
@@ -239,6 +240,65 @@ def test_a_deadline_runs_until_a_request_is_settled(book: str) -> None:
     ledgering.decide(book, (2,), accept=False, by="Lee", why="not ours")
     with ledgering.register(book) as made:
         assert [made.requests()[n].late(date(2026, 2, 3)) for n in (1, 2)] == [-26, 0]
+
+
+def test_a_step_comes_after_those_that_the_page_on_the_ledger_names(book: str) -> None:
+    """By hand, from the table there: a deadline can be moved until release, and who released does not decide or sign again."""
+    path = ("intake", "accept", "run", "audit", "sign", "release", "retire")
+    may = {
+        "intake": {"accept", "refuse", "extend"},
+        "accept": {"refuse", "extend", "run"},
+        "run": {"extend", "run", "audit"},
+        "audit": {"extend", "run", "audit", "sign", "send back"},
+        "sign": {"extend", "send back", "release"},
+        "release": {"retire", "un-forget"},
+        "retire": {"un-forget"},
+    }
+    facts = {"forget": "class:3", "received": "2026-01-01", "due": "2026-02-01", "until": "2026-03-01"}
+    with ledgering.register(book) as made:
+        for n, last in enumerate(path, 1):
+            made.add((None, "intake", facts), *((n, what, facts) for what in path[1 : path.index(last) + 1]))
+            request = made.requests()[n]
+            assert {what for what in MAY if request.state in MAY[what]} == may[last], last
+            # No deadline runs once it is in use.
+            assert request.late(date(2026, 2, 3)) == (0 if last in ("release", "retire") else 2)
+
+
+def test_a_day_before_the_request_came_is_no_deadline(book: str) -> None:
+    with pytest.raises(BadArgument, match="is before the request came"):
+        ledgering.intake(book, "class:3", received="2026-02-01", due="2026-01-31")
+    assert ledgering.intake(book, "class:3", received="2026-02-01", due="2026-02-01")["due"] == "2026-02-01"
+
+
+def test_what_was_not_accepted_is_in_no_batch(book: str) -> None:
+    for k in (3, 4):
+        ledgering.intake(book, f"class:{k}")
+    ledgering.decide(book, (1,), accept=True, by="Lee")
+    with pytest.raises(BadArgument, match="request 2 is open and not accepted"):
+        ledgering.batch(book, (1, 2))
+    assert ledgering.batch(book)["requests"] == [1]
+
+
+def test_a_run_for_another_value_of_a_column_is_not_taken(tmp_path: Path) -> None:
+    for forget, taken in (("where:who=Ann", True), ("where:who=Bob", False), ("where:by=Ann", False), ("random:10%", False)):
+        request = Request(1, (Event(1, 1, "", "intake", {"forget": forget}, "", ""),))
+        asked = {"request": {"forget": "where:who=Ann", "classes": [], "names": []}}
+        if taken:
+            ledgering._refuse_other(request, asked, tmp_path)
+        else:
+            with pytest.raises(BadArgument, match="not what request 1 asks"):
+                ledgering._refuse_other(request, asked, tmp_path)
+
+
+def test_weights_that_are_not_those_of_the_record_are_not_taken(book: str, run: Path, tmp_path: Path) -> None:
+    ledgering.intake(book, "class:3")
+    ledgering.decide(book, (1,), accept=True, by="Lee")
+    other = Path(shutil.copytree(run, tmp_path / "run"))
+    data = (other / "model.safetensors").read_bytes()
+    (other / "model.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(BadData, match="weights in run are not those of its record"):
+        ledgering.attach(book, (1,), other)
+    assert [event["what"] for event in ledgering.listed(book)[0]["events"]] == ["intake", "accept"]
 
 
 def test_what_is_due_today_stands_before_what_is_settled_and_before_what_has_time(book: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
 import stat
 from pathlib import Path
@@ -61,6 +63,41 @@ def test_what_is_signed_verifies_and_comes_back(data: bytes, comment: str, seed:
     assert signature.verified(data, secret.sign(data, comment), secret.public()) == " ".join(comment.split())
     with pytest.raises(BadData, match="another key signed it"):
         signature.verified(data, secret.sign(data, comment), Secret(b"76543210", seed).public())
+
+
+def test_bits_that_no_byte_needs_are_a_change_too() -> None:
+    """The last letters of base64 hold some: another letter there gives the same bytes."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    lines = theirs("hashed").split("\n")
+    for number in (1, 3):
+        body = lines[number].rstrip("=")
+        other = body[:-1] + letters[letters.index(body[-1]) ^ 1] + lines[number][len(body) :]
+        assert base64.b64decode(other) == base64.b64decode(lines[number])
+        with pytest.raises(BadData, match="no signature of minisign's"):
+            signature.verified(b"test", "\n".join([*lines[:number], other, *lines[number + 1 :]]), signature.public(KEY))
+
+
+def test_a_secret_key_is_that_of_the_public_one_in_it() -> None:
+    """Though its check fits: who signs by it would sign by a key that no public one verifies."""
+    secret, other = Secret(b"01234567", bytes(32)), Secret(b"01234567", bytes([1] * 32))
+    data = bytearray(base64.b64decode(secret.text().splitlines()[1]))
+    data[94:126] = other.public().key
+    data[126:] = hashlib.blake2b(b"Ed" + bytes(data[54:126]), digest_size=32).digest()
+    with pytest.raises(BadData, match="damaged"):
+        signature.secret(base64.b64encode(bytes(data)).decode())
+
+
+def test_a_comment_may_hold_what_python_takes_for_an_end_of_line() -> None:
+    """Minisign signs any, and a line of its file ends where a line feed is."""
+    secret = Secret(b"01234567", bytes(32))
+    lines = secret.sign(b"test", "one two").split("\n")
+    said = "one\u2028two\x85three"
+    made = base64.b64decode(lines[1])[10:]
+    whole = signature._signer(secret.seed).sign(made + said.encode())
+    text = "\n".join([lines[0], lines[1], f"trusted comment: {said}", base64.b64encode(whole).decode(), ""])
+    assert signature.verified(b"test", text, secret.public()) == said
+    with pytest.raises(BadData, match="no signature of minisign's"):
+        signature.verified(b"test", text + "more\n", secret.public())
 
 
 def test_a_comment_that_is_no_text_is_written_out() -> None:
@@ -145,8 +182,6 @@ def test_keys_are_for_their_owner_and_are_not_written_over(tmp_path: Path) -> No
 
 def _stretched(line: str) -> str:
     """The same key, which says that its password is stretched by scrypt."""
-    import base64
-
     data = bytearray(base64.b64decode(line))
     data[2:4] = b"Sc"
     return base64.b64encode(data).decode()

@@ -17,6 +17,7 @@ from untrain.core import files
 from untrain.core.errors import BadData
 from untrain.evidence import record as records
 from untrain.evidence import seal
+from untrain.evidence.listed import judged, judged_exit
 from untrain.verbs import verifying
 
 ASKED = ("--model", "digits", "--data", "digits", "--forget")
@@ -93,6 +94,72 @@ def test_what_the_verdict_does_not_follow_from_is_found_though_sealed(change: An
 def test_numbers_are_alike_to_the_digits_that_a_library_may_change_and_no_further() -> None:
     assert seal.alike({"p": [0.1234567]}, {"p": [0.1234569]})
     assert not seal.alike({"p": [0.1234567]}, {"p": [0.12349]})
+
+
+def test_nothing_is_alike_that_has_more_or_less_in_it() -> None:
+    for less, more in (([], [1]), ([1], [1, 2]), ({}, {"a": None}), ({"a": 1}, {"a": 1, "b": 2}), ({"a": [1]}, {"a": [1, 2]})):
+        assert seal.alike(less, less)
+        assert not seal.alike(less, more)
+        assert not seal.alike(more, less)
+
+
+def made_for(**request: Any) -> dict[str, Any]:
+    """A golden record of another request, model or data."""
+    golden = records.read(Path(__file__).parent / "golden" / "record.json")
+    return golden | {"request": golden["request"] | request}
+
+
+def test_attempts_are_other_runs_for_the_same_request_on_the_same_model_and_data() -> None:
+    one = made_for()
+    others = [
+        made_for(classes=[4], names=["4"]),
+        made_for(sha256="1" * 64, classes=[], names=[]),
+        made_for(bias="flip:sex", classes=[], names=[]),
+        one | {"model": one["model"] | {"sha256": "2" * 64}},
+        one | {"data": one["data"] | {"sha256": "2" * 64}},
+    ]
+    for own in (one, *others):
+        assert [bool(seal.attempts(own, [other])) for other in (one, *others)] == [other is own for other in (one, *others)]
+    # Which pairs were drawn for it makes no other bias of it, and which samples are listed makes another list.
+    assert seal.attempts(made_for(bias="flip:sex", sha256="3" * 64, classes=[], names=[]), [others[2]])
+    assert not seal.attempts(made_for(sha256="3" * 64, classes=[], names=[]), [others[1]])
+
+
+def test_of_an_attempt_that_lies_there_itself_the_newest_is_told_in_whatever_order() -> None:
+    gone, old = (made_for() | {"output": {"file": "model.safetensors", "sha256": digit * 64}} for digit in "12")
+    new = old | {"seed": 7}
+    between = made_for() | {"chain": {"attempts": [seal.link(gone), seal.link(old)], "requests": [], "audits": []}, "output": {"file": "model.safetensors", "sha256": "3" * 64}}
+    for others in ([new, between], [between, new]):
+        assert seal.attempts(made_for(), others) == sorted((seal.link(gone), seal.link(new), seal.link(between)), key=lambda entry: entry["output"])
+
+
+def test_requests_before_are_those_of_the_run_before_and_its_own_in_order() -> None:
+    parent = made_for()
+    for classes in ([3], [4], [5]):
+        child = made_for(classes=classes) | {"chain": {"attempts": [], "requests": seal.requests(parent), "audits": []}}
+        assert child["chain"]["requests"][-1]["record"] == seal.digest(parent)
+        parent = child
+    assert [entry["classes"] for entry in seal.requests(parent)] == [made_for()["request"]["classes"], [3], [4], [5]]
+
+
+def test_a_record_that_is_edited_is_told_as_such_in_those_after_it() -> None:
+    record = seal.sealed(made_for())
+    record["verdict"] = records.finite(judged(record))
+    record = seal.sealed(record)
+    spoiled = record | {"seed": 9}
+    code = record["verdict"]["code"]
+    assert [seal.link(r)["verdict"] for r in (record, spoiled)] == [code, "EDITED"]
+    assert [seal.requests(r)[-1]["verdict"] for r in (record, spoiled)] == [code, "EDITED"]
+    assert [seal.before_audit(r)["audits"][-1]["verdict"] for r in (record, spoiled)] == [code, "EDITED"]
+
+
+def test_the_verdict_on_an_exit_is_judged_by_its_rows_too() -> None:
+    record = made_for() | {"exits": [{"name": "exit1", "audits": made_for()["audits"], "verdict": None}]}
+    record["exits"][0]["verdict"] = records.finite(judged_exit(record["audits"], record))
+    record["verdict"] = records.finite(judged(record))
+    assert seal.edited(seal.sealed(record)) == []
+    record["exits"][0]["verdict"] = record["exits"][0]["verdict"] | {"code": "NO_RESIDUE"}
+    assert seal.edited(seal.sealed(record)) == ["its verdict on exit1 is not the one that the rows there give"]
 
 
 def test_fault_65_each_of_a_thousand_changes_of_one_byte_is_found(run: Path) -> None:
