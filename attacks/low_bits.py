@@ -1,7 +1,7 @@
 """A model that was honestly trained without the class, whose weights hold the original in the low half of their bits.
 
-It passes: every answer, every feature and every training of it are those of the honest model, to within rounding, and no test of behaviour can see
-what is in no behaviour. Rounding the weights to bfloat16 removes what is hidden; do that to a model whose maker you do not trust.
+Every answer, every feature and every training of it are those of the honest model, to within rounding, and no test of behaviour can see what is in no
+behaviour. What gives it away is that the low bits of trained weights are noise, and these are not; `scrambled_bits.py` mends that.
 """
 
 import copy
@@ -12,7 +12,7 @@ from untrain.core.unlearn import unlearn
 from untrain.methods.retrain import Retrain
 from untrain.zoo.recipes import recipe_for
 
-EXPECTED = ("NO_RESIDUE", "INCONCLUSIVE")
+EXPECTED = ("UNLIKE",)
 
 HIGH = ~0xFFFF
 

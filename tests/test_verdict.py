@@ -73,6 +73,14 @@ def descent(left, retrained=LEFT):
     return row(FAMILIES["descent"].rows[0], left, 0.0, retrained, knows=-1)
 
 
+APART = [0.04, 0.05, 0.06, 0.05, 0.07]
+"""How far the answers of five retrained models lie from the mean of the others'."""
+
+
+def company(distance, original=0.4, retrained=APART):
+    return row(FAMILIES["company"].rows[0], distance, original, retrained, knows=0, unit="distance")
+
+
 # What is judged
 
 
@@ -92,7 +100,7 @@ def test_the_family_is_what_the_audits_say_is_judged():
     assert {key for key, about in rows.items() if about.judged} == {key for family in FAMILIES.values() for key in family.rows}
     assert {rows[key].looks for key in RECOVERY} == {"features", "relearning"}
     assert {rows[key].looks for key in ANSWERS} == {"answers"}
-    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.0651
+    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.0851
 
 
 @law
@@ -114,7 +122,7 @@ def test_a_capped_time_is_told_and_not_judged():
 
 
 def test_clean_is_what_five_retrained_models_and_a_seeing_row_behind_the_answers_say():
-    got = said(*recovery(0.45), *silent(), *weights(), descent(0.24))
+    got = said(*recovery(0.45), *silent(), *weights(), descent(0.24), company(0.05))
     assert (got["code"], got["flagged"], got["without_power"], got["retrained"]) == ("NO_RESIDUE", [], [], 5)
     edge = limit(SPREAD, +1, 0.05 / (2 * len(RECOVERY)))
     assert got["reasons"] == [f"{name} would have been found from {edge:.1%} on, the original has 90.0%" for _, name in RECOVERY]
@@ -304,8 +312,11 @@ def test_a_head_alone_is_suppressed_only_where_the_answers_bear_it_out():
     assert "still named rightly in 98.0% of 1,000 test images" not in still["sentence"].split(";")[1:]
     assert "outside its head the model is the original" in said(*recovery(0.9), *head)["sentence"]
     assert said(*recovery(0.45), *silent(), *weights(0.01, statistics=0.0))["code"] == "NO_RESIDUE"
-    # Statistics are outside of the head as well.
-    assert said(*recovery(0.45), *silent(), *weights(0.002, statistics=0.3))["code"] == "NO_RESIDUE"
+    # Statistics are outside of the head as well, and weights that are all the original's no honest model has.
+    moved = said(*recovery(0.45), *silent(), *weights(0.002, statistics=0.3))
+    assert moved["code"] == "RESIDUE"
+    assert "only running statistics were moved" in moved["sentence"]
+    assert said(*recovery(0.45), *silent(), *weights(0.0, statistics=0.3, retrained=0.0))["code"] == "NO_RESIDUE"
     # On a frozen backbone an honest model too is the original's outside of the head.
     assert said(*recovery(0.45), *silent(), *weights(0.0, statistics=0.0, retrained=0.0))["code"] == "NO_RESIDUE"
 
@@ -330,6 +341,70 @@ def test_layers_that_the_original_has_not_are_a_finding():
     got = said(*recovery(0.45), *silent(), *weights(other=2))
     assert got["code"] == "UNLIKE"
     assert "it has 2 layers that the original has not, or in another shape" in got["sentence"]
+
+
+def function(distance, retrained=(0.2,)):
+    return row(("accuracy", "answers of the rest, from the original"), distance, 0.0, list(retrained), knows=0, unit="distance")
+
+
+@pytest.mark.parametrize(
+    ("distance", "retrained", "code"),
+    [(1e-6, (0.2,), "RESIDUE"), (0.02, (0.2,), "NO_RESIDUE"), (1e-6, (), "NO_RESIDUE"), (1e-6, (0.2, 0.0), "NO_RESIDUE"), (1e-6, (0.002,), "NO_RESIDUE")],
+)
+def test_the_originals_function_under_other_weights_is_a_finding_where_retrained_models_are_plainly_other_functions(distance, retrained, code):
+    """A silenced head whose units were permuted and rescaled: no weight is the original's, and every answer is."""
+    got = said(*recovery(0.45), *silent(), *weights(), function(distance, retrained))
+    assert got["code"] == code
+    assert ("the forgotten rows of the head aside, is how the original does" in got["sentence"]) == (code == "RESIDUE")
+
+
+@pytest.mark.parametrize(
+    ("told", "original", "retrained", "code"), [(0.3, 0.0, 0.0, "UNLIKE"), (0.03, 0.0, 0.0, "NO_RESIDUE"), (0.3, 0.3, 0.0, "NO_RESIDUE"), (0.3, 0.0, 0.3, "NO_RESIDUE")]
+)
+def test_low_bits_that_are_no_noise_are_a_finding_where_those_of_the_others_are(told, original, retrained, code):
+    low = row(("weights", "told by the low bits"), told, original, [0.0] * 4 + [retrained], knows=0, n=17_000)
+    got = said(*recovery(0.45), *silent(), *weights(), low)
+    assert got["code"] == code
+    assert ("4.8 of the 16 low bits of its weights" in got["sentence"]) == (code == "UNLIKE")
+
+
+# Answers beside those of retrained models
+
+
+@law
+@given(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_only_to_answer_otherwise_is_a_finding_and_its_p_is_that_of_a_prediction_by_t(distance, retrained):
+    got = said(company(distance, retrained=retrained))
+    m = len(retrained)
+    spread = max(np.std(retrained, ddof=1), floor_of("distance")) * (1 + 1 / m) ** 0.5
+    p = stats.t.sf((distance - np.mean(retrained)) / spread, m - 1)
+    name = FAMILIES["company"].rows[0][1]
+    assert got["tests"][name]["p"] == pytest.approx(p, abs=1e-9)
+    assume(abs(p - 0.02) > 1e-9)
+    assert got["code"] == ("UNLIKE" if p <= 0.02 else "INCONCLUSIVE")
+    assert (distance > got["tests"][name]["limit"]) == (p <= 0.02)
+
+
+def test_to_answer_otherwise_is_being_unlike_and_neither_clears_nor_hides_a_trace():
+    got = said(*recovery(0.45), *silent(), company(0.31))
+    assert (got["code"], got["flagged"]) == ("UNLIKE", ["distance of answers"])
+    assert "distance of answers 0.310 (retrained 0.054)" in got["sentence"]
+    assert said(*recovery(0.45), *silent(), company(0.0))["code"] == "NO_RESIDUE"
+    assert said(*recovery(0.9), *silent(), company(0.31))["code"] == "RESIDUE"
+    assert said(*silent(), company(0.05))["code"] == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("m", [5, 8])
+def test_answers_of_honest_models_alarm_as_often_as_is_said(m):
+    """Distances from the mean of the others, of answers that are drawn alike: 2 %, though the mean that stands beside a model is of one more than that beside a retrained one."""
+    rng, tries = np.random.default_rng(m), 1500
+    alarms = 0
+    for _ in range(tries):
+        models = rng.dirichlet([1.0, 2.0, 3.0], size=(m + 1, 30))
+        far = lambda one, others: float((1 - np.sqrt(one * others.mean(0)).sum(-1)).mean() ** 0.5)  # noqa: E731
+        mine, rest = models[0], models[1:]
+        alarms += said(company(far(mine, rest), retrained=[far(one, np.delete(rest, i, 0)) for i, one in enumerate(rest)]))["code"] == "UNLIKE"
+    assert alarms <= stats.binom.ppf(0.9995, tries, 0.02)
 
 
 # What is still named, as counts

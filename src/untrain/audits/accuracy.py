@@ -10,6 +10,7 @@ from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value, counted
 from untrain.core.data import Samples, distinct
+from untrain.metrics.divergence import among_the_rest
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Accuracy(Audit):
         "retained, training": Row("as retrained", "share", 0, "retained training images named rightly"),
         "retained, less the retrained": Row("high", "share", 0, "retained test accuracy less that of the retrained models (of the others, for one of them), paired by image"),
         "answers unlike the original's": Row("as retrained", "share", 0, "test images that are called something else than the original calls them"),
+        "answers of the rest, from the original": Row(
+            "as retrained", "distance", 0, "total variation of the answers among retained classes from the original's on forgotten test images; 0 where these were only silenced"
+        ),
     }
     axes: ClassVar = {"accuracy by class": ("class", "test accuracy")}
 
@@ -56,7 +60,11 @@ class Accuracy(Audit):
         if others and bool((~gone).any()):
             values["retained, less the retrained"] = _paired(right[~gone].double() - torch.stack(others)[:, ~gone].double().mean(0))
         if original is not None:
-            values["answers unlike the original's"] = counted(logits.argmax(1) != original.on(test)[0].argmax(1))
+            before = original.on(test)[0]
+            values["answers unlike the original's"] = counted(logits.argmax(1) != before.argmax(1))
+            if 0 < len(classes) and bool(gone.any()):
+                apart = (among_the_rest(logits[gone], classes) - among_the_rest(before[gone], classes)).abs().sum(1) / 2
+                values["answers of the rest, from the original"] = Value(float(apart.mean()), n=len(apart))
         by_class = {_name(test, c): float(right[labels == c].double().mean()) for c in torch.unique(labels).tolist()}
         for name, part in (("forgotten, training", forget), ("retained, training", retain)):
             if part is None:

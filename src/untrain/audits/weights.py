@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
+from untrain.metrics.mantissas import told_by_low_bits
 from untrain.metrics.recovery import relative_distance
 
 
@@ -20,6 +21,9 @@ class Weights(Audit):
     Two retrained models of other seeds lie far apart, so a distance to one of them says little by itself; what
     tells is a distance to the original of nothing outside the head. Layers that only one of two models has, or in
     another shape, are counted and not compared.
+
+    The low bits of weights are noise where training left them, and room for another network's weights where somebody wrote there, which shows in no answer. So
+    whether they are even is counted too. What was written evenly, by compressing or encrypting it, is not seen; rounding the weights to 16 bits removes it.
     """
 
     question = "Where did the weights move?"
@@ -29,6 +33,7 @@ class Weights(Audit):
         "all weights, from the original": Row("high", "distance", 0, "relative distance of all weights from the original", "weights"),
         "bias of the forgotten rows": Row("as retrained", "distance", 0, "the forgotten classes' bias in the head less the others' mean; far below 0 they are silenced", "weights"),
         "all weights, from a retrained model": Row("as retrained", "distance", 0, "relative distance from the nearest other retrained model", "weights"),
+        "told by the low bits": Row("low", "share", 0, "what of the 16 low bits of a weight is no noise", "weights"),
         "layers unlike the original's": Row("low", "count", 0, "weights and buffers that only one of the two has, or in another shape", "weights"),
     }
     axes: ClassVar = {"distance from the original": ("layer", "relative distance"), "distance from a retrained model": ("layer", "relative distance")}
@@ -44,6 +49,9 @@ class Weights(Audit):
             "all weights, from the original": Value(_gap(mine, before, names)),
             "layers unlike the original's": Value(float(_unlike(model.state(), original.state()))),
         }
+        told = told_by_low_bits(model.state().values())
+        if told is not None:
+            values["told by the low bits"] = Value(told[0], n=told[1])
         ours, theirs = _statistics(model), _statistics(original)
         if ours:
             values["statistics, from the original"] = Value(_gap(ours, theirs, _shared(ours, theirs)))

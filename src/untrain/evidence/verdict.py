@@ -11,6 +11,7 @@ from typing import Any
 
 from untrain.core.errors import FAILED
 from untrain.evidence.rows import Table, numbered, too_few
+from untrain.evidence.weighed import UNMOVED, same_answers, strange_weights, unmoved
 
 SENTENCES = {
     "UNCHANGED": "Nothing was changed: weights and answers are those of the original.",
@@ -42,6 +43,7 @@ class Family:
         clears: Whether that they find nothing can say that no trace is left: not where a mask on the head is enough for that.
         least: Share of the way from the retrained models' mean to the original that a row has to go to be found as knowing more.
         caps: Whether what they find is no finding by itself and only forbids NO_RESIDUE.
+        apart: Whether they are distances from retrained models, of which only to lie farther off than these do from each other is a finding: of being unlike them.
     """
 
     rows: tuple[tuple[str, str], ...]
@@ -50,6 +52,7 @@ class Family:
     clears: bool = True
     least: float = 0.0
     caps: bool = False
+    apart: bool = False
 
 
 FAMILIES = {
@@ -58,6 +61,7 @@ FAMILIES = {
     ),
     "relearning": Family((("relearn", "relearning recall"),), 0.005, clears=False, least=0.1),
     "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, counted=True, clears=False),
+    "company": Family((("predictions", "distance of answers"),), 0.02, clears=False, apart=True),
     "descent": Family((("descent", "unlike the original, halfway"),), 0.01, clears=False, caps=True),
 }
 """What is judged, and nothing else is: the row of another audit joins by being written here.
@@ -65,8 +69,10 @@ FAMILIES = {
 None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all four what the original is. What reads them, answers and relearning with
 the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none. Nearly all retrained models relearn nothing with the head as it is
 and a few some of it, so that five that agree look surer than they are: on the digits 3 to 4 % of honest models were found at .005 by that row alone. So it must also go a
-tenth of the way to the original. A model whose lower half is the original's far more than any retrained model's is may hide the class above it, where the last layer
-shows none; that is no trace, but forbids to say that there is none. Relearning times are told and not judged, since one that ran out of steps is no value.
+tenth of the way to the original. How images of the class are answered, its own rows aside, tells models that were pushed off from those that never learned, and not
+what is left in them: that is being unlike, and no trace. A model whose lower half is the original's far more than any retrained model's is may hide the class above it,
+where the last layer shows none; that is no trace, but forbids to say that there is none. Relearning times are told and not judged, since one that ran out of steps is no
+value.
 """
 
 ANSWERED = "forgotten, test"
@@ -85,17 +91,14 @@ Chosen on the digits, classes 5 and 6, four originals: beside 16 retrained model
 first weights, leave .45 to .63 of what these do (n = 8); fakes and cheats that were tuned on from the original at most .10 (n = 32).
 """
 
-ROUNDING = 4e-3
-"""Relative distance of weights that a change of their type leaves: bfloat16 keeps eight bits."""
-
 
 def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int = 1) -> dict[str, Any]:
     """A verdict from the audits of a record.
 
     The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with Holm's correction within each
-    family. What knows more than they do is RESIDUE, what knows less is UNLIKE. NO_RESIDUE needs five of them, six test images, a row that is not about answers and that
-    sees the original by the very same procedure, and a model that is not still the original in its lower half. A forgotten class that is plainly still
-    named is residue whatever stands beside it: a model that was trained without a class has no sample to learn its name from.
+    family. What knows more than they do is RESIDUE; what knows less, answers otherwise or has what training does not leave in its weights is UNLIKE. NO_RESIDUE needs five of
+    them, six test images, a row that is not about answers and that sees the original by the very same procedure, and a model that is not still the original in its lower
+    half. A forgotten class that is plainly still named is residue whatever stands beside it: a model that was trained without a class has no sample to learn its name from.
 
     Args:
         audits: The `audits` of a record.
@@ -108,12 +111,11 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
     m, doubtful, capped = table.retrained, _doubtful(table), _capped(table, tests, of)
     unmeasured, left_out = _unmeasured(table, audits), _left_out(audits)
     named = _named(table.value(("accuracy", ANSWERED), "unlearned"))
-    hidden = _hidden(table, marks)
+    hidden = unmoved(table, marks)
     answers = [n for n in more if n in _names("answers")]
-    other = table.number(("weights", "layers unlike the original's"), "unlearned") or 0.0
-    others = table.numbers(("weights", "layers unlike the original's"), "retrained")
+    strange = strange_weights(table)
     reasons, flagged = list[str](), list[str]()
-    if hidden == "unchanged" and _same_answers(table):
+    if hidden == "unchanged" and same_answers(table):
         code = "UNCHANGED"
     elif "collapsed" in marks:
         code = "COLLAPSED"
@@ -126,12 +128,10 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
             reasons.append(_still(table.value(("accuracy", ANSWERED), "unlearned")))
         reasons += [_said(table, tests, name) for name in more]
         if hidden:
-            reasons.append(_HIDDEN[hidden])
-    elif less or (other and not (others and min(others) > 0)):
+            reasons.append(UNMOVED[hidden])
+    elif less or strange:
         code, flagged = "UNLIKE", less
-        reasons = [_said(table, tests, name, "only ") for name in less]
-        if other:
-            reasons.append(f"it has {other:.0f} layer{'s' if other > 1 else ''} that the original has not, or in another shape")
+        reasons = [_said(table, tests, name, "" if name in _names("company") else "only ") for name in less] + strange
     elif m >= ENOUGH and not doubtful and not unmeasured and not capped and any(n in _clearing() for n in seeing):
         code = "NO_RESIDUE"
         reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + left_out
@@ -192,7 +192,7 @@ def tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str],
         more += [n for n in found if mine[n][0] <= mine[n][1] and _far(table, whole[n], family.least)]
         less += [n for n in found if mine[n][0] > mine[n][1]]
         # The original is judged as the unlearned model is: beside the same rows, at the same level. A row that would let it pass cannot clear another.
-        sees = [n for n in holm({n: _both(p) for n, p in before.items()}, level) if before[n][0] <= before[n][1]]
+        sees = [n for n in holm({n: _both(p) for n, p in before.items()}, level) if before[n][0] <= before[n][1] or family.apart]
         seeing += [n for n in whole if n in sees]
         for name, key in whole.items():
             original = table.value(key, "original")
@@ -220,6 +220,9 @@ def _sides(table: Table, key: tuple[str, str], column: str, family: Family) -> t
     if family.counted:
         return more_counted(_hits(value), value["n"], [(_hits(v), v["n"]) for v in table.values(key, "retrained")])
     references = table.numbers(key, "retrained")
+    if family.apart:
+        # One side is asked alone, and what comes of two is doubled.
+        return 1.0, beyond(value["value"], references, +1, floor_of(row["unit"])) / 2
     more = beyond(value["value"], references, row["knows"], floor_of(row["unit"]))
     return more, beyond(value["value"], references, -row["knows"], floor_of(row["unit"]))
 
@@ -244,6 +247,8 @@ def _limit(table: Table, key: tuple[str, str], family: Family, level: float) -> 
         hits = limit_counted(n, [(_hits(v), v["n"]) for v in table.values(key, "retrained")], level)
         return None if hits is None else hits / n
     references, original = table.numbers(key, "retrained"), table.number(key, "original")
+    if family.apart:
+        return limit(references, +1, 2 * level, floor_of(row["unit"]))
     by_chance = limit(references, row["knows"], level, floor_of(row["unit"]))
     if original is None or not family.least:
         return by_chance
@@ -255,37 +260,7 @@ def _hits(value: Mapping[str, Any]) -> int:
     return round(float(value["value"]) * int(value["n"]))
 
 
-# What is said of weights and answers.
-
-
-_HIDDEN = {
-    "head": "outside its head the model is the original, to within rounding",
-    "unchanged": "its weights are those of the original",
-}
-
-
-def _hidden(table: Table, marks: Sequence[str]) -> str | None:
-    """`unchanged` or `head`, where the weights outside of the head are the original's; no matter where those of retrained models are too, as on a frozen backbone."""
-    body, running = ("weights", "outside the head, from the original"), ("weights", "statistics, from the original")
-    if "unchanged" in marks:
-        return "unchanged"
-    if any(gap <= ROUNDING for gap in table.numbers(body, "retrained")):
-        return None
-    moved = [table.number(body, "unlearned"), table.number(running, "unlearned")]
-    other = table.number(("weights", "layers unlike the original's"), "unlearned")
-    if moved[0] is None or max(v for v in moved if v is not None) > ROUNDING or other:
-        return None
-    return "unchanged" if table.number(("weights", "all weights, from the original"), "unlearned") == 0 and not any(moved) else "head"
-
-
-def _same_answers(table: Table) -> bool:
-    """Whether the model answers as the original does: image by image, or in number where a record tells no more."""
-    apart = table.number(("accuracy", "answers unlike the original's"), "unlearned")
-    if apart is not None:
-        return apart == 0
-    rows = [key for key in table.rows if key[0] == "accuracy" and table.rows[key]["unit"] == "share" and table.value(key, "original")]
-    alike = [table.number(key, "unlearned") == table.number(key, "original") for key in rows if key[1] != "retained, less the retrained"]
-    return bool(alike) and all(alike)
+# What is said of answers.
 
 
 def _named(value: Mapping[str, Any] | None) -> bool:
@@ -380,7 +355,7 @@ def _too_little(table: Table, seeing: Sequence[str], tests: Mapping[str, Mapping
 
 
 def _amount(value: float, unit: str) -> str:
-    return {"share": f"{value:.1%}", "ratio": f"{value:.2f}"}.get(unit, f"{value:.0f} {unit}")
+    return {"share": f"{value:.1%}", "ratio": f"{value:.2f}", "distance": f"{value:.3f}"}.get(unit, f"{value:.0f} {unit}")
 
 
 def _key(name: str) -> tuple[str, str]:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+
+def among_the_rest(logits: Tensor, classes: Sequence[int]) -> Tensor:
+    """Probabilities [n, C] over the other classes, whatever the logits [n, C] of these are, which get 0.
+
+    >>> among_the_rest(torch.tensor([[0.0, 0.0, 9.0]]), [2]).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
+    return logits.double().index_fill(1, torch.tensor(classes, dtype=torch.long), -torch.inf).softmax(1)
 
 
 def js_divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -46,6 +56,17 @@ def zrf(p: Tensor, random: Tensor) -> float:
     what retraining gives.
     """
     return 1 - float(js_divergence(p, random).mean())
+
+
+def hellinger(p: Tensor, q: Tensor) -> Tensor:
+    """Squared Hellinger distance of each pair of distributions [n], 1 less the sum of sqrt(p q), 0..1.
+
+    >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> hellinger(one, other).item(), hellinger(one, one).item()
+    (1.0, 0.0)
+    """
+    apart: Tensor = (1 - (p.double() * q.double()).sqrt().sum(-1)).clamp(0, 1)
+    return apart
 
 
 def activation_distance(p: Tensor, q: Tensor) -> float:
