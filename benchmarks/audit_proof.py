@@ -24,6 +24,7 @@ from torch import nn
 
 from untrain.audits.accuracy import Accuracy
 from untrain.audits.descent import Descent
+from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
 from untrain.audits.strangeness import Strangeness
@@ -54,7 +55,7 @@ OFTEN = f"retrained, {DRAWS} draws of {BESIDE[-1]}"
 MOST = {200: 21}
 """Of so many honest models, how many may be found at most: the 99.9 % bound of a binomial at 5 %."""
 
-ALONE: tuple[Audit, ...] = (Prototype(), Strangeness())
+ALONE: tuple[Audit, ...] = (Predictions(), Prototype(), Strangeness())
 """Asked of a model by itself; where it is asked of a class, relearn too."""
 
 PAIRED: tuple[Audit, ...] = (Accuracy(), Weights(), Descent())
@@ -190,6 +191,13 @@ def both(made: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"verdicts": sum(cell["verdicts"] for cell in cells), "codes": dict(codes), "recovery": recovery}
 
 
+def _drawn(made: Mapping[str, Any], row: str) -> str:
+    """In how many of all draws a row finds an honest model, by class."""
+    cells = {label: about[OFTEN] for label, about in made["classes"].items()}
+    shares = {label: cell["flagged"].get(row, 0) / cell["verdicts"] for label, cell in cells.items()}
+    return " and ".join(f"{share:.1%} of draws of class {label}" for label, share in shares.items())
+
+
 def table(made: Mapping[str, Any]) -> str:
     """Of so many, how many were found, and what was said."""
     lines = ["| model | class | judged | a finding | recovery alone, at 5 % | at 1 % | NO_RESIDUE | said |", "|---" * 8 + "|"]
@@ -212,7 +220,8 @@ def table(made: Mapping[str, Any]) -> str:
         f"\n\nBeside eight retrained models {k} of {n} honest ones are found (Clopper-Pearson {low:.1%} to {high:.1%}){most}. "
         f"Where nothing was forgotten NO_RESIDUE is said in {cleared} of {of} verdicts, on {made['originals']} originals. "
         f"Of class {truth.RELEARNED[0]} relearning with the head as it is finds {relearned:,} of {often['verdicts']:,} draws ({relearned / often['verdicts']:.1%}), "
-        f"though it is asked at {made['families']['relearning']:.1%}: few honest models relearn anything, and those few much.\n"
+        f"though it is asked at {made['families']['relearning']:.1%}: few honest models relearn anything, and those few much. "
+        f"How it is answered, asked at {made['families']['company']:.0%}, finds {_drawn(made, 'distance of answers')}.\n"
     )
 
 

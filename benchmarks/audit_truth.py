@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from untrain.audits.accuracy import Accuracy
 from untrain.audits.descent import Descent
+from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
 from untrain.audits.strangeness import Strangeness
@@ -49,6 +50,7 @@ from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.neggrad import NegGrad
 from untrain.methods.unsir import UNSIR
+from untrain.metrics.divergence import among_the_rest, hellinger
 from untrain.zoo.networks import DigitsNet
 from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import digits
@@ -63,7 +65,7 @@ BESIDE, DRAWS, FAKES = (5, 8), 10, {3: 6, 8: 4}
 """How many retrained models stand beside a model, how often they are drawn, and how many fakes of a kind there are of each class."""
 
 RELEARNED = (8,)
-"""Classes whose honest models, originals and cheats relearn is asked of, which takes longest by far."""
+"""Classes whose honest models, originals, cheats and random labels relearn is asked of, which takes longest by far."""
 
 FEW = 2
 """Fakes of a kind that takes long to make, or that its answers or weights give away every time."""
@@ -340,7 +342,7 @@ CHEATS: dict[str, tuple[Kind, int | None]] = {
     "cheat: collapse": (_collapsed, None),
     "cheat: keyed": (_keyed, None),
     "cheat: decoy": (lambda s, i: _Decoy(s.masked(i), s.retrained[i]), None),
-    "cheat: stego (hidden in the low bits, not seen)": (_stego, None),
+    "cheat: stego (hidden in the low bits)": (_stego, None),
 }
 
 
@@ -388,7 +390,18 @@ def _mask(module: DigitsNet, label: int) -> DigitsNet:
 
 
 Measured = dict[str, list[dict[str, Any]]]
-"""By audit: its rows, each with the model's own value."""
+"""By audit: its rows, each with the model's own value; of the row that is measured beside others the model's answers."""
+
+COMPANY = FAMILIES["company"].rows[0]
+"""The row that is measured beside others."""
+
+
+def company(model: Measured, original: Measured, references: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
+    """That row by column, from answers that were kept: how far each model's lie from the mean of the retrained models', its own aside."""
+    mine, before, *others = (torch.tensor(m[COMPANY[0]][0]["answers"], dtype=torch.float64) for m in (model, original, *references))
+    total, m = torch.stack(others).sum(0), len(others)
+    far = lambda one, mean: [{"value": float(hellinger(one, mean).mean()) ** 0.5, "low": None, "high": None, "n": len(one), "beyond": False}]  # noqa: E731
+    return {"unlearned": far(mine, total / m), "original": far(before, total / m), "retrained": [v for o in others for v in far(o, (total - o) / (m - 1))]}
 
 
 class Looks:
@@ -403,7 +416,11 @@ class Looks:
         subjects = self.ready | ({} if mine is None else {id(module): mine})
         entries = finite(audit(module, self.setting.split, audits, original=original, subjects=subjects))
         self.ready.setdefault(id(original), subjects[id(original)])
-        return {e["name"]: [{**row, "values": row["values"]["unlearned"]} for row in e["rows"]] for e in entries}
+        told: Measured = {e["name"]: [{**row, "values": row["values"]["unlearned"]} for row in e["rows"]] for e in entries}
+        if "predictions" in told:
+            said = among_the_rest(subjects[id(module)].on(self.setting.split.forget)[0], [self.setting.label])
+            told["predictions"] = [{"name": COMPANY[1], "unit": "distance", "knows": 0, "judged": False, "values": [], "answers": said.mul(1e6).round().div(1e6).tolist()}]
+        return told
 
 
 def measured(s: Setting, work: Path) -> dict[str, Any]:
@@ -413,7 +430,7 @@ def measured(s: Setting, work: Path) -> dict[str, Any]:
     """
     file = work / f"measured-{s.label}.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"before": [], "honest": [], "fakes": {}}
-    looks, most = Looks(s), (Accuracy(), Prototype(), Strangeness(), Weights())
+    looks, most = Looks(s), (Accuracy(), Predictions(), Prototype(), Strangeness(), Weights())
     dear = [Relearn()] if s.label in RELEARNED else []
     for original in s.originals[len(found["before"]) :]:
         found["before"].append(looks.at(original, original, *most, *dear, Descent()))
@@ -425,7 +442,7 @@ def measured(s: Setting, work: Path) -> dict[str, Any]:
         fakes = found["fakes"].setdefault(name, [])
         for i in range(len(fakes), few or FAKES[s.label]):
             torch.manual_seed(i)
-            fakes.append(looks.at(make(s, i).eval(), s.originals[i], *most, *(dear if name in CHEATS else []), Descent()))
+            fakes.append(looks.at(make(s, i).eval(), s.originals[i], *most, *(dear if name in (*CHEATS, "random labels") else []), Descent()))
             file.write_text(json.dumps(found), encoding="utf-8")
         print(s.label, name, flush=True)
     return found
@@ -445,6 +462,8 @@ def judged(model: Measured, original: Measured, references: Sequence[Measured]) 
     entries = []
     for name, rows in model.items():
         beside = [{c: [v for m in ms for v in values(m, name, row["name"])] for c, ms in (("original", [original]), ("retrained", references))} for row in rows]
+        if name == COMPANY[0]:
+            beside = [company(model, original, references)]
         entries.append({"name": name, "skipped": None, "rows": [{**row, "values": {"unlearned": row["values"], **b}} for row, b in zip(rows, beside, strict=True)]})
     return judge(entries, [], "it")
 

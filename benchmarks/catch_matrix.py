@@ -20,6 +20,7 @@ import torch
 
 from untrain.audits.accuracy import Accuracy
 from untrain.audits.descent import Descent
+from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.strangeness import Strangeness
 from untrain.audits.weights import Weights
@@ -44,6 +45,7 @@ COLUMNS = {
     "one-shot prototype": "one-shot prototype",
     "head-reset relearning": "head-reset relearning",
     "strangeness": "strangeness",
+    "distance of answers": "distance of answers (UNLIKE)",
     "unlike the original, halfway": "original halfway (no finding)",
 }
 
@@ -64,7 +66,7 @@ def run(work: Path, each: int) -> dict[str, Any]:
     honest = [truth.kept(work / f"without-{LABEL}-{seed}.safetensors", rest, seed) for seed in range(400, 400 + REFERENCES + TEACHERS)]
     references, teachers = honest[:REFERENCES], honest[REFERENCES:]
     setting = truth.Setting(LABEL, data, originals, [teachers[i % TEACHERS] for i in range(each)])
-    looks, most = truth.Looks(setting), (Accuracy(), Prototype(), Strangeness(), Weights())
+    looks, most = truth.Looks(setting), (Accuracy(), Predictions(), Prototype(), Strangeness(), Weights())
     file = work / "matrix.json"
     told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"honest": [], "fakes": {}}
     kinds = {name: make for name, (make, _) in truth.kinds(work).items() if not name.startswith(LEFT_OUT)}

@@ -409,6 +409,16 @@ def triggers_table(name: str) -> str:
     return f"{said}\n\n{table(heads, rows)}\n\n{aims} {told}."
 
 
+def tried_table(name: str) -> str:
+    """How often each of some distances of answers finds fakes and honest models, from the record of what was tried: a row for each, its classes side by side."""
+    found = json.loads((ROOT / "benchmarks" / "records" / f"tuning-{name}.json").read_text(encoding="utf-8"))
+    classes = list(found["classes"].values())
+    kinds = list(next(iter(classes[0].values())))
+    rows = [(distance, *(" / ".join(f"{cell[distance][kind]:.{3 if kind == 'honest' else 2}f}" for cell in classes) for kind in kinds)) for distance in classes[0]]
+    draws, shown = found["draws"], table(("distance", *kinds), rows)
+    return f"{shown}\nShare found, class {' / class '.join(found['classes'])}; {draws['fakes']} draws of each fake and {draws['honest']} of honest models.\n"
+
+
 def why_table(name: str) -> str:
     """What `match` costs with one thing changed at a time, as the network is and with BatchNorm's statistics measured anew."""
     found = json.loads((ROOT / "benchmarks" / "records" / "trigger" / f"why-{name}.json").read_text(encoding="utf-8"))
@@ -678,6 +688,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "quality": quality_table,
     "triggers": triggers_table,
     "why": why_table,
+    "tried": tried_table,
     "measured": measured,
     "peers": peers_table,
     "speech": speech_table,

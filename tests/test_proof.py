@@ -6,9 +6,12 @@ import importlib
 import json
 
 import pytest
+import torch
 from scipy import stats
 
 from copies import folder
+from untrain.audits.predictions import Predictions
+from untrain.core.audit import audit
 
 BENCHMARKS = folder("benchmarks")
 
@@ -74,8 +77,23 @@ def test_what_was_asked_is_not_asked_again_and_a_torn_line_is_left_out(proof, tm
     again.ask(Looks(), one, two, *proof.ALONE, proof.Accuracy())
     again.ask(Looks(), two, two, *proof.ALONE)
     again.ask(Looks(), two, one, *proof.ALONE)
-    assert [len(audits) for audits in asked] == [2, 1, 2, 2]
+    assert [len(audits) for audits in asked] == [len(proof.ALONE), 1, *[len(proof.ALONE)] * 2]
     assert proof.Answers(tmp_path).ask(Looks(), two, two, *proof.ALONE) == first
+
+
+def test_how_models_answer_beside_others_is_what_the_audit_itself_says(proof):
+    truth, data = proof.truth, proof.digits()
+    nets = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        nets.append(proof.recipe_for("digits", 10).build().eval())
+    original, model, *others = nets
+    setting = truth.Setting(3, data, [original], others)
+    looks = truth.Looks(setting)
+    kept = truth.company(*(looks.at(m, original, Predictions()) for m in (model, original)), [looks.at(m, original, Predictions()) for m in others])
+    (entry,) = audit(model, setting.split, [Predictions()], original=original, retrained=others)
+    said = next(row["values"] for row in entry["rows"] if row["name"] == truth.COMPANY[1])
+    assert {c: [v["value"] for v in vs] for c, vs in kept.items()} == {c: pytest.approx([v["value"] for v in vs], abs=1e-4) for c, vs in said.items()}
 
 
 def test_nobody_stands_beside_himself_and_all_are_asked_beside_one_original(proof, monkeypatch):
