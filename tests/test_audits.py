@@ -622,6 +622,14 @@ def test_a_mask_on_the_head_changes_nothing_of_how_the_rest_is_answered(split, o
     assert rest["unlearned"][0] < 1e-6 < 0.05 < min(rest["retrained"])
 
 
+def test_where_one_class_stays_nothing_is_said_of_how_the_rest_is_answered():
+    """Every model gives it all, so that each would answer as the original does."""
+    samples = Samples(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 2)
+    for classes, there in ((2, False), (3, True)):
+        (entry,) = audit(nn.Linear(4, classes), Split.by_class(samples, samples, forget=[1]), [Accuracy()], original=nn.Linear(4, classes))
+        assert ("answers of the rest, from the original" in {row["name"] for row in entry["rows"]}) == there
+
+
 def relabelled(original, split, seed):
     """The class's training images under labels drawn at random, beside the rest."""
     module = copy.deepcopy(original)
