@@ -18,6 +18,8 @@ from sklearn.metrics import roc_auc_score
 
 import untrain
 from blobs import blobs, taught
+from untrain.audits.dormant import Dormant
+from untrain.audits.iam import IAM
 from untrain.audits.likeness import Likeness
 from untrain.audits.membership import Membership
 from untrain.audits.weights import Weights
@@ -25,6 +27,7 @@ from untrain.core.audit import audit
 from untrain.core.data import Split
 from untrain.core.errors import BadData
 from untrain.evidence import listed
+from untrain.evidence.equivalence import equivalences
 from untrain.metrics.membership import calibrated, modified_entropy, plausibility, scaled_confidence, sharpness, swap_advantage
 from untrain.metrics.ranked import caught, ranked
 from untrain.report import sections
@@ -290,6 +293,27 @@ def test_a_network_that_knows_its_samples_by_heart_is_seen_and_one_that_never_sa
     assert table["caught at 1 % false alarms"]["original"][0]["low"] > 0.01
 
 
+@pytest.mark.parametrize("asked", [Membership(), Dormant(), IAM()])
+def test_what_is_forgotten_and_what_was_never_seen_swap_their_parts(asked, split, retrained):
+    """Retraining gives one model whichever of the two was to go, so that each AUC of ours is mirrored at one half, and its advantage over both is nothing.
+
+    Of models that keep what they are asked of it is not.
+    """
+    swapped = split.replaced(forget=split.parts["holdout"], holdout=split.forget)
+    whole = split.replaced(forget=split.parts["holdout"][:60], holdout=split.forget)
+
+    def aucs(model, split):
+        found = rows(audit(model, split, [asked], retrained=retrained[1:]))
+        return {name: values["unlearned"][0] for name, values in found.items() if values["unlearned"][0].get("p") is not None}
+
+    one, other = aucs(retrained[0], split), aucs(retrained[0], swapped)
+    assert one.keys() == other.keys() != set()
+    for name, value in one.items():
+        assert (value["value"] + other[name]["value"], value["p"]) == (pytest.approx(1, abs=1e-5), pytest.approx(other[name]["p"], rel=1e-3)), name
+    kept = [aucs(taught(s.forget + s.retain, 0), s) for s in (split, whole)]
+    assert all(first["value"] + kept[1][name]["value"] > 1.2 for name, first in kept[0].items() if "plausibility" not in name)
+
+
 def test_a_temperature_hides_nothing_from_the_calibrated_test(split, original, retrained, table):
     tepid = copy.deepcopy(original)
     with torch.no_grad():
@@ -475,6 +499,36 @@ def test_a_trace_that_a_rank_test_finds_is_named_though_fewer_are_named_than_by_
         told[side] = found["code"], found["flagged"]
         assert (f"AUC {auc:.2f}" in found["sentence"]) == (side != "none")
     assert told == {"more": ("RESIDUE", ["membership"]), "none": ("UNLIKE", ["forgotten, training"]), "less": ("UNLIKE", ["forgotten, training", "membership"])}
+
+
+def test_a_rank_test_that_finds_honest_models_too_says_nothing_of_another():
+    """Samples under wrong labels beside a hold-out under right ones: to every model that never saw them they lie far below it."""
+    train = blobs(400, 0)
+    labels = train.y.clone()
+    labels[:60] = (labels[:60] + 1) % 4
+    wrong = Split.by_index(train.labelled(labels), blobs(300, 1), forget=range(60), holdout=blobs(600, 2))
+    knows, honest = taught(wrong.forget + wrong.retain, 0), [taught(wrong.retain, 10 + i) for i in range(4)]
+    asked = {"audits": audit(honest[0], wrong, [Membership()], original=knows, retrained=honest[1:]), "run": {"marks": []}, "request": request(60)}
+    found = listed.judged(asked)
+    assert rows(asked["audits"])["membership"]["unlearned"][0]["p"] < 1e-9
+    assert (found["code"], set(found["tests"])) == ("INCONCLUSIVE", {"membership, calibrated"})
+    assert "membership finds 3 of 3 retrained models too" in found["sentence"]
+    assert [e.name for e in equivalences(asked) if e.half] == ["membership, calibrated"]
+    alone = judged(wrong, honest[0], knows, [])
+    assert (alone["code"], set(alone["tests"])) == ("UNLIKE", {"membership"})
+    assert judged(wrong, knows, knows, honest)["flagged"] == ["membership, calibrated"]
+
+
+@pytest.mark.parametrize(("ps", "left"), [([0.02, 0.6], True), ([0.03, 0.6], False), ([0.04], True), ([0.02] * 5, False), ([0.009, 1, 1, 1, 1], True)])
+def test_one_of_several_honest_models_may_be_found_by_chance(ps, left):
+    """Bonferroni's correction over them: a test that is right is left out in 5 % of cases at most. Where none is left, the reason is not that none was asked."""
+    columns = {"unlearned": [{"value": 0.8, "p": 1e-9, "least": 0.1}], "retrained": [{"value": 0.5, "p": p, "least": 0.1} for p in ps]}
+    values = {column: [{"low": 0.4, "high": 0.9, "n": 200, "beyond": False} | value for value in found] for column, found in columns.items()}
+    row = {"name": "membership", "unit": "share", "knows": 1, "values": values}
+    found = listed.judge_list([{"name": "membership", "skipped": None, "rows": [row]}], 200)
+    assert found["code"] == ("INCONCLUSIVE" if left else "RESIDUE")
+    assert (found["reasons"][0].startswith(f"membership finds {sum(p <= 0.05 / len(ps) for p in ps)} of {len(ps)} retrained models too")) == left
+    assert ("no test is left; bring 75 samples or more that were chosen as these were (--holdout)" in found["reasons"]) == left
 
 
 @pytest.mark.parametrize(("auc", "blind"), [(0.8, []), (0.2, ["membership"])])

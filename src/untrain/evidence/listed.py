@@ -104,8 +104,9 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
     """
     from untrain.evidence.statistics import holm
 
-    rows = {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
+    rows = _rows(audits)
     tests = tested_list(audits)
+    unfit = [] if COINS in tests else [name for name, values in rows.items() if _honest(values)[0]]
     hit = differing_in_list(tests, of)
     sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL / of) if tests[n]["original"] > 0.5]
     more, less = ([n for n in hit if tests[n]["side"] == side] for side in ("more", "less"))
@@ -117,25 +118,36 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
         reasons = (reasons if code == "UNLIKE" else []) + [_said(n, rows[n], tests[n]) for n in less]
         code, flagged = "UNLIKE", [*(flagged if code == "UNLIKE" else []), *less]
     elif code in ("INCONCLUSIVE", "NO_RESIDUE"):
-        code, reasons = "INCONCLUSIVE", [*_open(audits, rows, tests, int(request.get("count") or 0), of), *(reasons if code == "INCONCLUSIVE" else [])]
+        code, reasons = "INCONCLUSIVE", [*_open(audits, rows, tests, unfit, int(request.get("count") or 0), of), *(reasons if code == "INCONCLUSIVE" else [])]
     return found | {
         "code": code,
         "reasons": reasons,
         "flagged": flagged,
         "tests": found["tests"] | tests,
-        "without_power": sorted({*found["without_power"], *(n for n in tests if n not in sees)}),
+        "without_power": sorted({*found["without_power"], *unfit, *(n for n in tests if n not in sees)}),
         "sentence": SENTENCES[code].format(what=what(request), reasons="; ".join(reasons), m=found["retrained"], tests=len(found["tests"]) + len(tests)),
     }
 
 
 def tested_list(audits: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The test of each row of TESTS that has one, by its name.
+    """The test of each row of TESTS that has one, by its name, but for those that find honest models too.
 
     Where there are coins, they alone: canaries have wrong labels, and so are not alike to samples of a hold-out, not even to a model that never saw any of both.
     """
-    rows = {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
+    rows = _rows(audits)
     tests = {name: test for name, values in rows.items() if (test := _test(values)) is not None}
-    return {COINS: tests[COINS]} if COINS in tests else tests
+    return {COINS: tests[COINS]} if COINS in tests else {name: test for name, test in tests.items() if not _honest(rows[name])[0]}
+
+
+def _rows(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The values of each row of TESTS, by its name."""
+    return {row["name"]: row["values"] for entry in audits for row in entry["rows"] if (entry["name"], row["name"]) in TESTS}
+
+
+def _honest(values: Mapping[str, Any]) -> tuple[int, int]:
+    """How many retrained models a row's test finds, and of how many; by Bonferroni's correction, so that of those that never saw either group one is found in 5 % of cases."""
+    ps = [value["p"] for value in values.get("retrained", ()) if value.get("p") is not None]
+    return sum(p <= LEVEL / len(ps) for p in ps), len(ps)
 
 
 def differing_in_list(tests: Mapping[str, Mapping[str, Any]], of: int = 1) -> list[str]:
@@ -168,8 +180,12 @@ def _said(name: str, values: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return f"{name} tells them from samples never seen: AUC {own['value']:.2f} (95 % {own['low']:.2f} to {own['high']:.2f}), where .50 means no trace{before}"
 
 
-def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Collection[str], count: int, of: int) -> list[str]:
+def _open(audits: list[dict[str, Any]], rows: Mapping[str, Any], tests: Collection[str], unfit: Sequence[str], count: int, of: int) -> list[str]:
     """Why nothing is said of samples in which nothing was found, and what to bring."""
+    if unfit:
+        why = "so that it says nothing here: the hold-out is of another kind than these samples, or they were trained on copies of them"
+        told = ["{} finds {} of {} retrained models too, {}".format(name, *_honest(rows[name]), why) for name in unfit]
+        return told + (_open(audits, rows, tests, (), count, of) if tests else [f"no test is left; bring {BRING} samples or more that were chosen as these were (--holdout)"])
     if not tests:
         why = next((entry["skipped"] for entry in audits if entry["name"] == "membership" and entry["skipped"]), "membership was not asked")
         lacks = "there is no hold-out" if "holdout" in why else why
