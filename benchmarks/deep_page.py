@@ -137,7 +137,8 @@ def figure(lines: list[dict[str, Any]], base: str, long: str) -> str:
 def page() -> str:
     """The page, from the record."""
     found = read(RECORD)["lines"]
-    parts = [OPENING.replace("{the verdict}", verdict([line for line in found if (line["case"], line["setting"]) == ("cifar10-test", DEEP)]))]
+    judged = verdict([line for line in found if (line["case"], line["setting"]) == ("cifar10-test", DEEP)])
+    parts = [OPENING.replace("{the verdict}", judged).replace("{elsewhere}", elsewhere())]
     for name, case in CASES.items():
         for label in case.classes:
             lines = [line for line in found if (line["case"], line["class"]) == (name, label)]
@@ -161,6 +162,45 @@ def verdict(lines: list[dict[str, Any]]) -> str:
         kept, had, others = (mean(some, "retained, held out", column) for some, column in ((mine, "unlearned"), (mine[:1], "original"), (mine[:1], "retrained")))
         told.append(f"of class {label} {100 * (had - kept):.1f} points less than the original and {100 * (others - kept):.1f} less than the retrained models")
     return f"{inside} of {len(lines)} runs lie within the band in all four rows; they keep {' and '.join(told)}"
+
+
+PRESET = "unsir:deep"
+"""What the chosen setting is called where it has its name."""
+
+ELSEWHERE = {
+    "inputs": {"adult-mlp": "Adult, a perceptron", "adult-ft": "Adult, an FT-Transformer", "agnews": "AG News, a BERT", "digits": "digits"},
+    "sizes": {"small": "images of three colours", "digits": "digits"},
+}
+"""Records of other pages that have both settings: what their networks are called here."""
+
+AGREES = 0.02
+"""How far means over the same retrained models may differ by rounding on another machine."""
+
+
+def elsewhere() -> str:
+    """The default and the chosen setting side by side on other data and on few images, beside two retrained models a cell."""
+    heads = ["network and data", "setting", "seeds", "forgotten", "retained, less the original", "less the retrained", "one-shot", "head-reset", "relearning", "row reset"]
+    rows = []
+    for page, cases in ELSEWHERE.items():
+        lines = read(HERE / "records" / page / f"{page}.json")["lines"]
+        for case, images in dict.fromkeys((line["case"], line.get("images")) for line in lines if line["case"] in cases and line["setting"] == PRESET):
+            # A value comes with the number of samples that it is of.
+            both = {
+                setting: [
+                    {"rows": {row: {c: [v for v, _ in vs] for c, vs in columns.items()} for row, columns in line["rows"].items()}}
+                    for line in lines
+                    if (line["case"], line.get("images"), line["setting"]) == (case, images, setting)
+                ]
+                for setting in ("unsir", PRESET)
+            }
+            for setting, mine in both.items():
+                kept, had, others = (mean(mine, "retained, test", column) for column in ("unlearned", "original", "retrained"))
+                shown = [f"{mean(mine, 'forgotten, test'):.1%}", f"{100 * (kept - had):+.1f}", f"{100 * (kept - others):+.1f}"]
+                # The retrained models are the same, so that audits of which these come out otherwise were others.
+                same = all(abs(mean(mine, row, "retrained") - mean(both[PRESET], row, "retrained")) < AGREES for row in JUDGED[:4])
+                shown += [f"{mean(mine, row):.2f} / {mean(mine, row, 'retrained'):.2f}" if same else "" for row in JUDGED[:4]]
+                rows.append([f"[{cases[case]}{f', {images} of each class' if images else ''}]({page}.md)", f"`{setting}`", str(len(mine)), *shown])
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
 
 
 OPENING = """# As hard to relearn as retraining
@@ -225,8 +265,18 @@ classes among its training images, so that their mean says too much of what is r
 **On the test classes**, each run once for each of three seeds: {the verdict}. The aim of half a point of the retrained models' is
 missed: that is the price, at less than a fifth of the passes that training anew takes.
 
-**What was not done.** One class and one seed are few to choose by. The default was not changed: how `deep` does on few images, on persons, on CIFAR-100,
-speech and rows of numbers was not measured, and it needs what the default does not, some thousands of retained images for each class. The worst of six
+**Why it is not the default.** On CIFAR-10 the default keeps more than the original does, and this costs a point; it also asks for what the default does not, some
+thousands of retained images of each class. On other data, which nothing of it was chosen on (values are *unlearned / retrained*, means; points of retained test accuracy; blank
+where the default was asked by earlier audits):
+
+{elsewhere}
+
+So on whole data sets it comes back less than after the default there too, and of texts no more than retraining leaves; of few digits it comes back about as fast. It costs
+nothing on rows of numbers and on digits; of texts it keeps some seven points less than the default. Of images of three colours, which any network knows at a glance,
+it leaves the class named in one network of three at 12 of each class and at 120, where the default does at 120 alone. Whoever fears fine-tuning more than a lost point takes
+`deep`; for everybody the default stays.
+
+**What was not done.** One class and one seed are few to choose by. How `deep` does on persons, on CIFAR-100 and on speech was not measured. The worst of six
 attacks was not asked on CIFAR-10. That the repair's kind decides what a new row relearns was seen on the ladder and on seed 0 of both test classes
 in one sitting; the setting with labels was on the ladder before.
 """
