@@ -121,6 +121,19 @@ def test_honest_models_in_turn_are_found_no_oftener_than_a_verdict_alarms():
     assert sum(code in ("RESIDUE", "UNLIKE") for code in codes) <= stats.binom.ppf(0.999, len(codes), 0.07)
 
 
+def test_of_a_list_each_honest_model_takes_its_turn_before_the_rank_tests():
+    """One that a rank test finds is found, by the name of the verdict on a list; where classes are asked after, the same row says nothing."""
+    ps = [0.9, 0.8, 0.7, 0.6, 0.5, 1e-9]
+    values = {"unlearned": [{"value": 0.5, "p": 1.0, "least": 0.1}], "retrained": [{"value": 0.8 if p < 0.05 else 0.5, "p": p, "least": 0.1} for p in ps]}
+    filled = {column: [{"low": 0.4, "high": 0.9, "n": 200, "beyond": False} | value for value in found] for column, found in values.items()}
+    asked = [{"name": "membership", "skipped": None, "figures": [], "rows": [{"name": "membership", "unit": "share", "knows": 1, "values": filled}]}]
+    assert in_turn(asked, count=200) == [*["INCONCLUSIVE"] * 5, "RESIDUE"]
+    assert in_turn(asked) == ["INCONCLUSIVE"] * 6
+    record = json.loads((Path(__file__).parent / "golden" / "record.json").read_text())
+    page = str(reach(record | {"audits": asked, "request": record["request"] | {"classes": [], "names": [], "count": 200}}))
+    assert "1 of these 6 honest models was found" in page
+
+
 def test_the_page_tells_it_where_there_are_retrained_models():
     record = json.loads((Path(__file__).parent / "golden" / "record.json").read_text())
     page = str(reach(record | {"audits": audits(np.random.default_rng(0), 6, spread=0.002)}))

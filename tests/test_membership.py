@@ -551,6 +551,10 @@ def test_what_was_measured_of_false_alarms_is_what_is_said():
     honest = power.pop("retrained, held out")
     assert max(honest) <= binomial(found["power"]["draws"], 0.05)[1] / found["power"]["draws"]
     assert min(max(tests) for tests in power.values()) > 0.85
+    calibrated, dormant = found["tests"].index("membership, calibrated"), len(found["tests"]) + list(found["shared"]).index("dormant")
+    assert min(power["nothing done"][calibrated], power["fine-tuned on the retained"][calibrated]) >= 0.95
+    assert min(tests[dormant] for tests in power.values()) >= 0.95
+    assert len(power) == 6
     assert found["tests"][3] == "plausibility after training on the retained"
     alone, plausible = power["random labels"][:3], power["random labels"][3]
     assert max(alone) < 0.3 < 0.9 < plausible

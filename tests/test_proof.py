@@ -51,6 +51,29 @@ def test_where_nothing_was_done_nobody_is_cleared(proof, record):
             assert proof.flagged(cell) == 200
 
 
+def test_each_kind_of_fake_is_found_in_nine_of_ten_and_few_honest_models_are(benchmark):
+    """At least 36 of 40 fakes, and of honest ones no more than a binomial at 5 % allows at 99.9 %; none of these fakes is cleared, and the pages are what the records give."""
+    matrix, truth = benchmark("catch_matrix"), benchmark("audit_truth")
+    record = json.loads(matrix.RECORD.read_text(encoding="utf-8"))
+    for name, fake in record["fakes"].items():
+        assert fake["n"] == sum(fake["codes"].values()) == 40, name
+        assert sum(fake["codes"].get(code, 0) for code in truth.FOUND) >= 36, name
+        assert "NO_RESIDUE" not in fake["codes"], name
+    assert len(record["fakes"]) >= 22
+    honest = record["honest"]
+    assert sum(honest["codes"].get(code, 0) for code in truth.FOUND) <= stats.binom.ppf(0.999, honest["n"], 0.05)
+    of_sixty = json.loads(truth.RECORD.read_text(encoding="utf-8"))["honest"]
+    assert set(of_sixty) == {f"{c}, m = {m}" for c in truth.CLASSES for m in truth.BESIDE}
+    for cell in of_sixty.values():
+        assert cell["once"]["verdicts"] == 60
+        assert sum(cell["once"]["codes"].get(code, 0) for code in truth.FOUND) <= 9
+    text = truth.PAGE.read_text(encoding="utf-8")
+    assert truth.placed(text, "truth matrix", matrix.table(record)) == text
+    whole = json.loads(truth.RECORD.read_text(encoding="utf-8"))
+    for name, drawn in (("alarms", truth.alarms), ("caught", truth.caught), ("rows", truth.rows)):
+        assert truth.placed(text, f"truth {name}", drawn(whole)) == text
+
+
 def test_the_page_shows_the_record(proof, record):
     text = proof.truth.PAGE.read_text(encoding="utf-8")
     assert proof.truth.placed(text, "truth proof", proof.table(record)) == text

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from untrain.evidence.listed import of_a_list
 from untrain.evidence.rows import Table
 from untrain.evidence.statistics import at_most, floor_of, seen_from
 from untrain.evidence.verdict import ENOUGH, FAMILIES, judge
@@ -68,17 +69,25 @@ def reaches(audits: list[dict[str, Any]], of: int = 1) -> list[Reach]:
     return out
 
 
-def in_turn(audits: list[dict[str, Any]], of: int = 1) -> list[str]:
+def in_turn(audits: list[dict[str, Any]], of: int = 1, count: int | None = None) -> list[str]:
     """What would be said of each retrained model beside the others: none of them should be a finding. Nothing below five, of which four are beside each.
 
     Args:
         audits: The `audits` of a record.
         of: How many exits of the network are judged beside each other.
+        count: How many single samples were to be forgotten; None where classes were.
     """
     m = Table(audits).retrained
     if m < ENOUGH:
         return []
-    return [judge(_beside(audits, i, m), (), "it", of)["code"] for i in range(m)]
+
+    def said(beside: list[dict[str, Any]]) -> str:
+        found = judge(beside, (), "it", of)
+        if count is not None:
+            found = of_a_list(found, beside, {"forget": "it", "classes": [], "names": [], "count": count}, of)
+        return str(found["code"])
+
+    return [said(_beside(audits, i, m)) for i in range(m)]
 
 
 def _beside(audits: list[dict[str, Any]], i: int, m: int) -> list[dict[str, Any]]:

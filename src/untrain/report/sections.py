@@ -91,9 +91,11 @@ def table(record: dict[str, Any]) -> Markup:
 def reach(record: dict[str, Any]) -> Markup:
     """What the judged rows could have seen, what they leave open, which are shown to be near, and what they say of the retrained models; nothing where no row is asked."""
     of = answers(record)
-    found, codes = reaches(record["audits"], of), in_turn(record["audits"], of)
-    equals = [] if "bias" in record["request"] else equivalences(record)
-    if not found and not equals:
+    request = record["request"]
+    listed = "bias" not in request and not request["classes"]
+    found, codes = reaches(record["audits"], of), in_turn(record["audits"], of, int(request.get("count") or 0) if listed else None)
+    equals = [] if "bias" in request else equivalences(record)
+    if not found and not equals and not (listed and codes):
         return Markup()
     alarms = sum(code in FOUND for code in codes)
     low, high = interval(alarms, len(codes)) if codes else (0.0, 1.0)
