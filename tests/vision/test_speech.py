@@ -10,6 +10,7 @@ import torch
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
 from untrain.core.network import Network
+from untrain.core.site import site_of
 from untrain.sources.reading import read
 from untrain.zoo.speech import EXITS, SelfDistilled, waveform
 
@@ -33,6 +34,17 @@ def test_the_wave_network_has_three_exits_and_learns():
     network.eval()
     with torch.no_grad():
         assert torch.allclose(network(x), network(0.1 * x + 0.2), atol=1e-3)
+
+
+def test_noise_for_a_long_wave_goes_in_behind_what_encodes_it():
+    """Waves of .6 s, as those of the benchmark, are long: the noise stands at the frames that the convolutions give."""
+    module, y = waveform(2), torch.arange(16) % 2
+    waves = Samples(torch.randn(16, 4800, generator=torch.Generator().manual_seed(0)), y)
+    network = Network(module, head=",".join(EXITS))
+    network.locate(waves.batch(torch.arange(2))[0])
+    site = site_of(network, waves)
+    assert site.layer == "encoder.feature_extractor"
+    assert site.shape == tuple(module.encoder.feature_extractor(torch.zeros(1, 4800)).shape[1:])
 
 
 def test_sounds_that_datasets_saved_are_read(tmp_path):

@@ -40,6 +40,7 @@ class Match(Method):
         mean      KL(mean q || mean p)
         each      mean of KL(mean q || p): that of its near relative ReGUn (arXiv:2603.11210), which pulls every answer to the one mean
         energy    2 E|p - q| - E|p - p'| - E|q - q'|, nothing only where both are distributed alike
+        discriminator  log 2 less the loss of a logistic regression that tells p from q by the answers and their squares, fitted anew each time; the GAN line's
 
     Ahead of each epoch the answers are mixed with those they are held to; it ends once so many of the orders lie at least as far apart (`level`).
     Forgotten samples are answered in evaluation mode, so that what is matched is what the model will answer, and BatchNorm follows the retained
@@ -47,7 +48,7 @@ class Match(Method):
 
     Args:
         target: Whose answers: `class`, `others`, `any` or `nearest`.
-        distance: D: `mean`, `each` or `energy`, which kept most of the rest on the digits 1 and 7 (`benchmarks/records/tuning-digits.json`).
+        distance: D: `mean`, `each`, `energy` or `discriminator`; the last two kept most of the rest on the digits 1 and 7, and alike (`benchmarks/records/tuning-digits.json`).
         mu: Weight of the retained samples' cross-entropy.
         level: Share of the orders by chance from which on it ends; above 0.05 nothing is found at 5 %, and at one half the two lie as near as chance brings them.
         share: Share of the retained samples that is used, the same number of each class.

@@ -14,6 +14,7 @@ from untrain.core.network import Network
 from untrain.core.train import Trace, predict
 from untrain.methods import match
 from untrain.methods.match import Match
+from untrain.metrics import twosample
 
 
 @breaks(laws.check_forgotten_and_unseen_come_nearer_than_two_halves_of_the_unseen)
@@ -70,6 +71,23 @@ class TurnsTheDivergenceRound(Match):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples, unseen: Samples) -> Trace:
         real = match.apart
         with mock.patch.object(match, "apart", lambda distance, pairs: real(distance, [(q, p) for p, q in pairs])):
+            return super().__call__(model, forget=forget, retain=retain, unseen=unseen)
+
+
+@breaks(laws.check_each_step_is_that_of_a_plain_loop)
+@dataclass(frozen=True)
+class ADiscriminatorThatSeesTheMeansAlone(Match):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples, unseen: Samples) -> Trace:
+        with mock.patch.object(twosample, "_told_by", lambda p: torch.cat([p, torch.ones_like(p[:, :1])], 1)):
+            return super().__call__(model, forget=forget, retain=retain, unseen=unseen)
+
+
+@breaks(laws.check_each_step_is_that_of_a_plain_loop)
+@dataclass(frozen=True)
+class ADiscriminatorThatIsNotFittedToTheEnd(Match):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples, unseen: Samples) -> Trace:
+        real = twosample._fitted
+        with mock.patch.object(twosample, "_fitted", lambda a, b: 0.9 * real(a, b)):
             return super().__call__(model, forget=forget, retain=retain, unseen=unseen)
 
 

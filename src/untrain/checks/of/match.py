@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,7 +56,7 @@ def check_each_step_is_that_of_a_plain_loop(method: Any, case: Case | None = Non
     # A weight of 1 would hide what it stands at.
     method = replace(method, mu=0.7)
     forget, unseen = case.prepared.forget, case.prepared.parts["unseen"]
-    for distance, target, held in (("mean", "class", False), ("each", "any", False), ("energy", "nearest", False), ("energy", "class", True)):
+    for distance, target, held in (("mean", "class", False), ("each", "any", False), ("energy", "nearest", False), ("energy", "class", True), ("discriminator", "class", False)):
         module = copy.deepcopy(case.model).double()
         asked = replace(several_batches(method), epochs=1, level=1.0, augment=False, distance=distance, target=target, held=held)
         left, steps, _ = steps_of(asked, case, module=module, streams=2)
@@ -140,7 +141,22 @@ def _distance(distance: str, p: Tensor, q: Tensor) -> Tensor:
         return (mean * (mean / p.mean(0)).log()).sum()
     if distance == "each":
         return torch.stack([(mean * (mean / one).log()).sum() for one in p]).mean()
+    if distance == "discriminator":
+        return _told_apart(p, q)
     return _energies(p, q)
+
+
+def _told_apart(p: Tensor, q: Tensor) -> Tensor:
+    """What scikit-learn's logistic regression does not leave of log 2, with its penalty, at the answers p [n, C] and q [k, C]."""
+    from sklearn.linear_model import LogisticRegression
+
+    a, b = (torch.cat([x, x**2, x.new_ones(len(x), 1)], 1) for x in (p, q))
+    weights = np.concatenate([np.full(len(x), 0.5 / len(x)) for x in (p, q)])
+    # Its C is the weight of the loss beside |w|^2 / 2.
+    fit = LogisticRegression(C=100.0, fit_intercept=False, solver="newton-cholesky", tol=1e-12)
+    fit.fit(torch.cat([a, b]).detach().numpy(), [0] * len(p) + [1] * len(q), sample_weight=weights)
+    w = torch.from_numpy(fit.coef_[0])
+    return torch.log(torch.tensor(2.0)) + (torch.sigmoid(-(a @ w)).log().mean() + torch.sigmoid(b @ w).log().mean()) / 2 - 0.005 * (w**2).sum()
 
 
 def _energies(p: Tensor, q: Tensor) -> Tensor:
