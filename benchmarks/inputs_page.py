@@ -133,6 +133,9 @@ untrain unlearn unsir --model nets.py:net --data rows.csv --weights trained/mode
 
 How rows and texts are read says [Your model, your data](yours.md#rows-and-texts).
 
+A long waveform is shown on another page: [a digit is forgotten in an encoder of raw waves](speech.md#raw-waves),
+its noise at the output of the convolutions, beside two retrained models.
+
 Of Adult the network tells a person's relationship in the family from all other columns, of the first 8,000 and 2,000 lines of its two parts;
 AG News is the test part of that data set, 4,000 texts to train on and 1,200 to test on, of 32 words at most, under a vocabulary of the training texts.
 
