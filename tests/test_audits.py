@@ -370,6 +370,18 @@ def test_retained_accuracy_is_paired_with_the_retrained_by_image(split, original
     assert row["retrained"][0]["value"] == pytest.approx((hits[1] - hits[2]).mean(), abs=1e-6)
 
 
+def test_what_it_cost_is_paired_with_the_original_by_image(split, original, retrained):
+    values = audit(retrained[0], split, [Accuracy()], original=original, retrained=retrained[1:3])[0]["rows"]
+    row = next(r for r in values if r["name"] == "retained, less the original")["values"]
+    x, y = split.test.prepared(original.norm).batch(torch.arange(len(split.test)))
+    with torch.no_grad():
+        before, after = ((m.eval()(x).argmax(1) == y)[y != GONE].numpy().astype(float) for m in (original, retrained[0]))
+    found, half = row["unlearned"][0], 1.96 * stats.sem(after - before)
+    gap = (after - before).mean()
+    assert (found["value"], found["low"], found["high"], found["n"]) == pytest.approx((gap, gap - half, gap + half, len(after)), abs=1e-6)
+    assert (len(row["retrained"]), row.get("original", [])) == (2, [])
+
+
 def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, moved_mask):
     beside, held_out = [*retrained[:5], *retrained[6:]], retrained[5]
     assert judged(original, beside, ["unchanged"])["code"] == "UNCHANGED"
@@ -484,6 +496,7 @@ def test_a_split_by_index_skips_what_needs_classes_and_says_so(original, retrain
         "retained, test",
         "forgotten, training",
         "retained, training",
+        "retained, less the original",
         "retained, less the retrained",
         "answers unlike the original's",
     }

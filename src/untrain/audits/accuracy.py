@@ -29,6 +29,7 @@ class Accuracy(Audit):
         "retained, test": Row("as retrained", "share", 0, "test images of the other classes named rightly"),
         "forgotten, training": Row("as retrained", "share", +1, "forgotten training images named rightly", judged=True),
         "retained, training": Row("as retrained", "share", 0, "retained training images named rightly"),
+        "retained, less the original": Row("high", "share", 0, "what it cost: retained test accuracy less the original's, paired by image"),
         "retained, less the retrained": Row("high", "share", 0, "retained test accuracy less that of the retrained models (of the others, for one of them), paired by image"),
         "answers unlike the original's": Row("as retrained", "share", 0, "test images that are called something else than the original calls them"),
         "answers of the rest, from the original": Row(
@@ -61,6 +62,8 @@ class Accuracy(Audit):
             values["retained, less the retrained"] = _paired(right[~gone].double() - torch.stack(others)[:, ~gone].double().mean(0))
         if original is not None:
             before = original.on(test)[0]
+            if model is not original and bool((~gone).any()):
+                values["retained, less the original"] = _paired(right[~gone].double() - (before.argmax(1) == labels)[~gone].double())
             values["answers unlike the original's"] = counted(logits.argmax(1) != before.argmax(1))
             if 0 < len(classes) < logits.shape[1] - 1 and bool(gone.any()):
                 apart = (among_the_rest(logits[gone], classes) - among_the_rest(before[gone], classes)).abs().sum(1) / 2
