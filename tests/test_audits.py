@@ -698,6 +698,29 @@ def test_a_network_in_the_low_bits_of_another_is_seen_and_what_training_leaves_i
     g = torch.Generator().manual_seed(0)
     one, other = (torch.randn(300_000, generator=g).half().float() for _ in range(2))
     assert told_by_low_bits([(one + other) / 2]) is None
+    # Nor are weights on a grid noise: drawn evenly and not trained, folded in half precision, or averaged from many halves.
+    halves = torch.randn(32, 64, 256, generator=g).half().float()
+    folded = halves[0] * torch.rand(64, 1, generator=g).half().float()
+    for grid in (torch.rand(64, 256, generator=g) / 4 - 1 / 8, folded, halves.mean(0)):
+        assert told_by_low_bits([grid]) is None
+
+
+def test_a_mask_of_minus_infinities_moves_nothing():
+    """As attention has it among its buffers."""
+    mask = torch.full((4, 4), -torch.inf).triu(1)
+    assert relative_distance(mask, mask.clone()) == 0.0
+    assert relative_distance(torch.cat([mask.flatten(), torch.tensor([2.0])]), torch.cat([mask.flatten(), torch.tensor([1.0])])) == 1.0
+    assert math.isnan(relative_distance(mask, torch.zeros(4, 4))) or math.isinf(relative_distance(mask, torch.zeros(4, 4)))
+
+
+def test_a_head_without_the_forgotten_class_is_audited():
+    """It has no row that could name it, and fewer than the original."""
+    samples = Samples(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 4)
+    audits = [Accuracy(), Predictions(), Weights()]
+    entries = audit(nn.Linear(4, 3), Split.by_class(samples, samples, forget=[3]), audits, original=nn.Linear(4, 4))
+    assert not any(entry["skipped"] for entry in entries)
+    assert told(entries, "forgotten, test")["unlearned"] == [0.0]
+    assert told(entries, "bias of the forgotten rows")["unlearned"] == []
 
 
 @law

@@ -17,7 +17,7 @@ from untrain.evidence import verdict
 from untrain.evidence.record import finite
 from untrain.evidence.rows import FEWEST
 from untrain.evidence.statistics import beyond, floor_of, holm, interval, limit, limit_counted, more_counted
-from untrain.evidence.verdict import ENOUGH, FAMILIES, judge
+from untrain.evidence.verdict import ENOUGH, FAMILIES, in_tests, judge
 
 law = settings(deadline=None, max_examples=60)
 SPREAD = [0.40, 0.42, 0.44, 0.46, 0.48]
@@ -317,6 +317,8 @@ def test_a_head_alone_is_suppressed_only_where_the_answers_bear_it_out():
     assert moved["code"] == "RESIDUE"
     assert "only running statistics were moved" in moved["sentence"]
     assert said(*recovery(0.45), *silent(), *weights(0.0, statistics=0.3, retrained=0.0))["code"] == "NO_RESIDUE"
+    # Without a retrained model nobody knows that the backbone is trained at all.
+    assert said(*weights(0.0, statistics=0.3, m=0))["code"] == "INCONCLUSIVE"
     # On a frozen backbone an honest model too is the original's outside of the head.
     assert said(*recovery(0.45), *silent(), *weights(0.0, statistics=0.0, retrained=0.0))["code"] == "NO_RESIDUE"
 
@@ -355,7 +357,7 @@ def test_the_originals_function_under_other_weights_is_a_finding_where_retrained
     """A silenced head whose units were permuted and rescaled: no weight is the original's, and every answer is."""
     got = said(*recovery(0.45), *silent(), *weights(), function(distance, retrained))
     assert got["code"] == code
-    assert ("the forgotten rows of the head aside, is how the original does" in got["sentence"]) == (code == "RESIDUE")
+    assert ("among the classes that stay, as the original answers them" in got["sentence"]) == (code == "RESIDUE")
 
 
 @pytest.mark.parametrize(
@@ -366,6 +368,13 @@ def test_low_bits_that_are_no_noise_are_a_finding_where_those_of_the_others_are(
     got = said(*recovery(0.45), *silent(), *weights(), low)
     assert got["code"] == code
     assert ("4.8 of the 16 low bits of its weights" in got["sentence"]) == (code == "UNLIKE")
+
+
+def test_low_bits_are_no_finding_where_no_other_model_has_any():
+    """Beside an original and retrained models of half precision: what was averaged or merged from such has patterned low bits too."""
+    low = row(("weights", "told by the low bits"), 0.3, 0.0, [], knows=0, n=17_000)
+    low[1]["values"]["original"] = []
+    assert said(*recovery(0.45), *silent(), *weights(), low)["code"] == "NO_RESIDUE"
 
 
 # Answers beside those of retrained models
@@ -392,6 +401,17 @@ def test_to_answer_otherwise_is_being_unlike_and_neither_clears_nor_hides_a_trac
     assert said(*recovery(0.45), *silent(), company(0.0))["code"] == "NO_RESIDUE"
     assert said(*recovery(0.9), *silent(), company(0.31))["code"] == "RESIDUE"
     assert said(*silent(), company(0.05))["code"] == "INCONCLUSIVE"
+    # It finds no trace, so it is none of the tests that found none.
+    assert in_tests(said(*recovery(0.45), *silent(), company(0.05))) == in_tests(said(*recovery(0.45), *silent()))
+
+
+def test_a_record_from_before_the_distance_of_answers_is_judged_as_it_was():
+    """Absent, or not to be asked of a list: neither is said; that it was left out is."""
+    rows = [*recovery(0.45), *silent()]
+    assert said(*rows) == said(*rows, skipped=[("predictions", "needs classes, which is not at hand")])
+    assert not any("predictions" in reason for reason in said(*rows)["reasons"])
+    assert "predictions was not asked: left out by --skip" in said(*rows, skipped=[("predictions", "left out by --skip")])["reasons"]
+    assert said(*rows, skipped=[("predictions", f"{FAILED}it")])["code"] == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("m", [5, 8])

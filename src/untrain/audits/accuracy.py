@@ -65,7 +65,7 @@ class Accuracy(Audit):
             if model is not original and bool((~gone).any()):
                 values["retained, less the original"] = _paired(right[~gone].double() - (before.argmax(1) == labels)[~gone].double())
             values["answers unlike the original's"] = counted(logits.argmax(1) != before.argmax(1))
-            if 0 < len(classes) < logits.shape[1] - 1 and bool(gone.any()):
+            if 0 < len(classes) < logits.shape[1] - 1 and bool(gone.any()) and logits.shape == before.shape:
                 apart = (among_the_rest(logits[gone], classes) - among_the_rest(before[gone], classes)).abs().sum(1) / 2
                 values["answers of the rest, from the original"] = Value(float(apart.mean()), n=len(apart))
         by_class = {_name(test, c): float(right[labels == c].double().mean()) for c in torch.unique(labels).tolist()}

@@ -56,9 +56,8 @@ class Weights(Audit):
         if ours:
             values["statistics, from the original"] = Value(_gap(ours, theirs, _shared(ours, theirs)))
         bias = model.network.head.layer.bias if model.headed else None
-        if bias is not None and 0 < len(classes) < len(bias):
-            gone = torch.zeros(len(bias), dtype=torch.bool)
-            gone[list(classes)] = True
+        gone = torch.isin(torch.arange(0 if bias is None else len(bias)), torch.tensor(classes, dtype=torch.long))
+        if bias is not None and 0 < int(gone.sum()) < len(bias):
             values["bias of the forgotten rows"] = Value(float(bias.detach().cpu()[gone].mean() - bias.detach().cpu()[~gone].mean()))
         bars = {"distance from the original": _by_layer(mine, before)}
         others = [_weights(r) for r in retrained if r is not model]

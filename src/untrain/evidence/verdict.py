@@ -142,9 +142,9 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
 
 
 def in_tests(verdict: Mapping[str, Any]) -> int:
-    """How many tests of a verdict see the original; what only caps is none, since it finds no trace."""
-    caps = {name for family in FAMILIES.values() if family.caps for _, name in family.rows}
-    return len(set(verdict["tests"]) - set(verdict["without_power"]) - caps)
+    """How many tests of a verdict see the original; what only caps, or finds a model unlike others, is none, since it finds no trace."""
+    no_trace = {name for family in FAMILIES.values() if family.caps or family.apart for _, name in family.rows}
+    return len(set(verdict["tests"]) - set(verdict["without_power"]) - no_trace)
 
 
 def what(request: Mapping[str, Any]) -> str:
@@ -332,9 +332,14 @@ def _failed(entry: Mapping[str, Any]) -> bool:
 
 
 def _left_out(audits: list[dict[str, Any]]) -> list[str]:
-    """Audits that the verdict looks at and that were not asked, with why where that is known."""
-    told = [f"{entry['name']} was not asked: {entry['skipped']}" for entry in audits if entry.get("name") in _LOOKED and entry.get("skipped") and not _failed(entry)]
-    absent = {audit for family in FAMILIES.values() for audit, _ in family.rows} - {entry.get("name") for entry in audits}
+    """Audits that the verdict looks at and that were not asked, with why where that is known.
+
+    One that only says whether a model is unlike others is named where it was left out, and not where it could not be asked or is absent, as in older records.
+    """
+    unlike = {audit for family in FAMILIES.values() if family.apart for audit, _ in family.rows}
+    skipped = [entry for entry in audits if entry.get("name") in _LOOKED and entry.get("skipped") and not _failed(entry)]
+    told = [f"{e['name']} was not asked: {e['skipped']}" for e in skipped if e["name"] not in unlike or not e["skipped"].startswith("needs ")]
+    absent = {audit for family in FAMILIES.values() for audit, _ in family.rows} - unlike - {entry.get("name") for entry in audits}
     return told + [f"{name} was not asked" for name in sorted(absent)]
 
 

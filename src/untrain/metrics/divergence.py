@@ -15,7 +15,8 @@ def among_the_rest(logits: Tensor, classes: Sequence[int]) -> Tensor:
     >>> among_the_rest(torch.tensor([[0.0, 0.0, 9.0]]), [2]).tolist()
     [[0.5, 0.5, 0.0]]
     """
-    return logits.double().index_fill(1, torch.tensor(classes, dtype=torch.long), -torch.inf).softmax(1)
+    there = [c for c in classes if c < logits.shape[1]]
+    return logits.double().index_fill(1, torch.tensor(there, dtype=torch.long), -torch.inf).softmax(1)
 
 
 def js_divergence(p: Tensor, q: Tensor) -> Tensor:

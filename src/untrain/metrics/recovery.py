@@ -178,11 +178,13 @@ def total_variation(p: Tensor, q: Tensor) -> float:
 
 
 def relative_distance(a: Tensor, b: Tensor) -> float:
-    """||a - b|| / ||b||, 0 where both are nothing.
+    """||a - b|| / ||b||, 0 where both are nothing; what is the same infinity in both, as in a mask of attention, is left out.
 
     >>> relative_distance(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 0.0]))
     1.3333333333333333
     """
+    apart = ~(a.isinf() & (a == b))
+    a, b = a[apart], b[apart]
     size, gap = float(b.double().norm()), float((a.double() - b.double()).norm())
     return gap / size if size else (float("inf") if gap else 0.0)
 
