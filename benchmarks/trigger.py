@@ -2,6 +2,7 @@
 
     python benchmarks/trigger.py digits 0 1 2
     python benchmarks/trigger.py cifar10 0        # 250 images of each class, the reference ResNet-20 tuned on
+    python benchmarks/trigger.py cifar10-new 0 1 2    # 500 images of each class, a small network from nothing; images drawn at random alone
     python benchmarks/trigger.py lfw 0            # six persons at 64 pixels, MobileNetV2 from its ImageNet checkpoint; the vision extra
     python benchmarks/trigger.py digits tune 'match:trigger' 'match:trigger lr=0.003' ...
     python benchmarks/trigger.py picture          # docs/trigger.png: digits without the trigger and with it
@@ -33,6 +34,7 @@ from untrain.core.audit import audit
 from untrain.core.data import Samples, Split
 from untrain.core.data.planting import planted, triggered
 from untrain.core.unlearn import unlearn
+from untrain.sources.normalisation import NORMS
 from untrain.zoo.networks import NETWORKS
 from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import load
@@ -110,6 +112,21 @@ def cifar10() -> Bench:
     return Bench(data.train.first(250), data.test[rows == 1], data.test[rows == 0], recipe, {11: 7}, "match:trigger lr=0.0003 epochs=3", precision="bf16")
 
 
+def small() -> nn.Module:
+    """Two convolutions with BatchNorm and a linear layer, for normalised images of 32 pixels: 34,000 weights."""
+    stages = [nn.Sequential(nn.Conv2d(a, b, 5, 2, 2, bias=False), nn.BatchNorm2d(b), nn.ReLU()) for a, b in ((3, 16), (16, 32))]
+    return nn.Sequential(*stages, nn.Flatten(), nn.Linear(2048, 10))
+
+
+def cifar10_new() -> Bench:
+    """500 images of each class, on which a small network is drawn anew, so that what is retrained never saw what is drawn."""
+    data = load("cifar10")
+    train, test = (part.prepared(NORMS["cifar10"]) for part in (data.train.first(500), data.test.first(200)))
+    rows = torch.arange(len(train))
+    recipe = sizes.Recipe(small, lr=0.003, steps=0, epochs=20, batch=64)
+    return Bench(train[rows % 5 != 4], train[rows % 5 == 4], test, recipe, {}, kinds=KINDS[3:])
+
+
 def lfw() -> Bench:
     """Six persons, on MobileNetV2 from its ImageNet checkpoint."""
     case = sizes.CASES["mobilenet"]
@@ -118,7 +135,7 @@ def lfw() -> Bench:
     return Bench(train[rows % 5 != 4], train[rows % 5 == 4], test, dataclasses.replace(case.recipe(0), epochs=16), {10: 1}, "match:trigger lr=0.0001 epochs=3 held=True")
 
 
-BENCHES = {"digits": digits, "cifar10": cifar10, "lfw": lfw}
+BENCHES = {"digits": digits, "cifar10": cifar10, "cifar10-new": cifar10_new, "lfw": lfw}
 
 
 def splits(bench: Bench, seed: int, target: int) -> dict[str, Split]:
@@ -132,7 +149,7 @@ def splits(bench: Bench, seed: int, target: int) -> dict[str, Split]:
     poison = planted(train[others], patch, target)
     third = len(poison) // 3
     made = {"all known": (poison, clean), "a third known": (poison[:third], clean + poison[third:])}
-    if bench.kinds == KINDS:
+    if KINDS[3] in bench.kinds:
         some, rest = drawn[: round(SHARE * len(train))], drawn[round(SHARE * len(train)) :]
         own, other = SWAPPED[target]
         swapped = drawn[train.y[drawn] == own]
@@ -193,8 +210,8 @@ def main(name: str, *asked: str) -> None:
         for kind, split in made.items():
             if kind not in (KINDS[:1] if seed > 10 else bench.kinds):
                 continue
-            # Of digits an original each, in the order of the split; else one for both kinds, which hold the same images.
-            whole = split if bench.kinds == KINDS else made[KINDS[0]]
+            # An original each, in the order of the split, where some are drawn; else one for both kinds, which hold the same images.
+            whole = split if KINDS[3] in bench.kinds else made[KINDS[0]]
             for text in asked[1:] if tuning else (bench.setting or SETTING[kind],):
                 if any((entry["kind"], entry["setting"], entry["seed"]) == (kind, text, seed) for entry in lines):
                     continue

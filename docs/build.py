@@ -403,6 +403,8 @@ def triggers_table(name: str) -> str:
     runs = f"{steps[0]} to {steps[1]} steps and {cost[0]:.1f} to {cost[1]:.1f} seconds"
     said = f"For each seed an original, a model retrained without the forgotten, and one run of {runs} on a busy core. Mean, lowest and highest."
     aimed = dict.fromkeys((line["kind"], line["setting"]) for line in found if line["kind"].endswith("known"))
+    if not aimed:
+        return f"{said}\n\n{table(heads, rows)}"
     met = {key: [_aimed(line) for line in found if (line["kind"], line["setting"]) == key] for key in aimed}
     told = "; ".join(f"{code(setting)}, {kind}, {sum(those)} of {len(those)}" for (kind, setting), those in met.items())
     aims = "The aim is more than 90 % of attacks before, at most 5 % after, and a clean accuracy at most a point below the original's. Runs that met it:"

@@ -190,6 +190,9 @@ def test_whether_a_trigger_s_aim_was_met_is_counted_from_its_record(build: Any, 
     (tmp_path / "benchmarks" / "records" / "trigger" / "some.json").write_text(json.dumps([met, *missed]))
     monkeypatch.setattr(build, "ROOT", tmp_path)
     assert build.triggers_table("some").endswith("met it: `match:trigger`, all known, 1 of 4.")
+    # Where no trigger was planted there is no such aim.
+    (tmp_path / "benchmarks" / "records" / "trigger" / "some.json").write_text(json.dumps([met | {"kind": "drawn at random", "setting": "match"}]))
+    assert "aim" not in build.triggers_table("some")
 
 
 @pytest.mark.parametrize(("still", "rest", "said"), [(0.12, 0.885, "met."), (0.13, 0.9, "missed at `early`."), (0.0, 0.88, "missed at `early`.")])
