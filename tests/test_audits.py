@@ -676,6 +676,17 @@ def hiding(shown, hidden):
     return module
 
 
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 2**30))
+def test_the_order_of_samples_changes_no_verdict(seed, split, original, mask, retrained):
+    g = torch.Generator().manual_seed(seed)
+    other = split.replaced(**{name: part[torch.randperm(len(part), generator=g)] for name, part in split.parts.items()})
+    audits, beside = [Accuracy(), Predictions(), Strangeness(), Weights()], [*retrained[:5], *retrained[6:]]
+    for module in (mask, verdicts.rewritten(mask, 1), relabelled(original, prepared(original, split), 0), retrained[5]):
+        codes = [judge(audit(module, parts, audits, original=original, retrained=beside), [], "digit 3")["code"] for parts in (split, other)]
+        assert codes[0] == codes[1]
+
+
 def test_a_network_in_the_low_bits_of_another_is_seen_and_what_training_leaves_is_noise(judged, original, retrained):
     assert judged(hiding(retrained[0], original), retrained[1:])["code"] == "UNLIKE"
     for module in (original, *retrained):
