@@ -24,6 +24,7 @@ from untrain.audits.likeness import Likeness
 from untrain.audits.membership import Membership
 from untrain.audits.weights import Weights
 from untrain.core.audit import audit
+from untrain.core.counting import difference
 from untrain.core.data import Split
 from untrain.core.errors import BadData
 from untrain.evidence import listed
@@ -291,6 +292,33 @@ def test_a_network_that_knows_its_samples_by_heart_is_seen_and_one_that_never_sa
     honest = [v["p"] for name in ("membership", "membership, calibrated") for column in ("unlearned", "retrained") for v in table[name][column]]
     assert min(honest) > 0.05 / 8
     assert table["caught at 1 % false alarms"]["original"][0]["low"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted"),
+    [((56, 70, 48, 80), (0.0524, 0.3339)), ((9, 10, 3, 10), (0.1705, 0.8090)), ((6, 7, 2, 7), (0.0582, 0.8062)), ((5, 56, 0, 29), (-0.0381, 0.1926))],
+)
+def test_the_interval_of_a_difference_is_that_of_newcombes_own_examples(counts, wanted):
+    assert difference(*counts) == pytest.approx(wanted, abs=6e-5)
+    assert difference(*counts[2:], *counts[:2]) == pytest.approx((-wanted[1], -wanted[0]), abs=6e-5)
+
+
+@pytest.mark.parametrize(("n", "of", "p", "q"), [(30, 60, 0.9, 0.7), (10, 500, 0.97, 0.97), (40, 40, 0.5, 0.5)])
+def test_the_interval_of_a_difference_holds_it_about_as_often_as_it_says(n, of, p, q):
+    rng = np.random.default_rng(n)
+    ends = [difference(int(k), n, int(j), of) for k, j in zip(rng.binomial(n, p, 2000), rng.binomial(of, q, 2000), strict=True)]
+    assert 0.93 < np.mean([low <= p - q <= high for low, high in ends]) < 0.985
+
+
+def test_how_much_oftener_the_forgotten_are_named_is_counted(table, split, original):
+    right = [
+        np.mean([original(x[None]).argmax().item() == y for x, y in zip(*part.batch(torch.arange(len(part))), strict=True)]) for part in (split.forget, split.parts["holdout"])
+    ]
+    (value,) = table["named as labelled, less the hold-out"]["original"]
+    assert (value["value"], value["n"]) == (pytest.approx(right[0] - right[1]), len(split.forget))
+    assert value["low"] > 0
+    for honest in table["named as labelled, less the hold-out"]["retrained"]:
+        assert honest["low"] < 0.05
 
 
 @pytest.mark.parametrize("asked", [Membership(), Dormant(), IAM()])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
-from untrain.core.counting import interval
+from untrain.core.counting import difference, interval
 from untrain.core.data import Samples
 from untrain.metrics.membership import calibrated, modified_entropy, scaled_confidence
 from untrain.metrics.ranked import caught, ranked
@@ -28,7 +28,8 @@ class Membership(Audit):
 
     An AUC of .5 means that the two cannot be told apart; above it the forgotten are better known, below it they stand out
     the other way (the Streisand effect). An average hides single samples that leak: the share of the forgotten that is
-    caught at 1 % of false alarms (Clopper-Pearson) says more of those, and takes a hold-out of 500.
+    caught at 1 % of false alarms (Clopper-Pearson) says more of those, and takes a hold-out of 500. How much oftener the
+    forgotten are named as labelled than the hold-out (Newcombe's interval) is told beside it, over all classes together.
 
     Args:
         alarms: Share of the hold-out that may be called forgotten.
@@ -40,6 +41,9 @@ class Membership(Audit):
         "membership": Row("as retrained", "share", +1, "chance that a forgotten sample is surer than one never seen, of its class (AUC); .5 means no trace", "membership"),
         "membership, calibrated": Row("as retrained", "share", +1, "the same beside what retrained models make of each sample", "membership"),
         "membership by modified entropy": Row("as retrained", "share", +1, "the same by Song and Mittal's modified entropy", "membership"),
+        "named as labelled, less the hold-out": Row(
+            "as retrained", "share", +1, "forgotten samples named as labelled, less that of samples never seen; 0 means no trace", "membership"
+        ),
         "caught at 1 % false alarms": Row("as retrained", "share", +1, "forgotten samples surer than 99 % of the hold-out; .01 means no trace", "membership"),
     }
 
@@ -63,10 +67,18 @@ class Membership(Audit):
         sure = ranked(-_entropy(model, forget), -_entropy(model, holdout), labels)
         values |= {"membership by modified entropy": Value(**sure.told)} if sure is not None else {}
         known = torch.isin(labels[1], labels[0])
+        right = [_right(model, part)[kept] for part, kept in ((forget, slice(None)), (holdout, known))]
+        counts = [int(number) for hits in right for number in (hits.sum(), len(hits))]
+        values["named as labelled, less the hold-out"] = Value(counts[0] / counts[1] - counts[2] / counts[3], *difference(*counts), counts[1])
         if int(known.sum()) >= self.enough:
             hits, n = caught(mine[0], mine[1][known], self.alarms)
             values["caught at 1 % false alarms"] = Value(hits / n, *interval(hits, n), n)
         return Finding(values)
+
+
+def _right(model: Subject, samples: Samples) -> Tensor:
+    logits, labels, _ = model.on(samples)
+    return logits.argmax(1) == labels
 
 
 def _scores(model: Subject, samples: Samples) -> Tensor:
