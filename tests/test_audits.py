@@ -502,6 +502,23 @@ def test_a_split_by_index_skips_what_needs_classes_and_says_so(original, retrain
     }
 
 
+class Noting(nn.Linear):
+    """Its state holds what is no tensor."""
+
+    def get_extra_state(self):
+        return {"version": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_what_a_module_keeps_in_its_state_beside_tensors_is_no_matter():
+    samples = Samples(torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3)
+    (entry,) = audit(Noting(4, 3), Split.by_class(samples, samples, forget=[1]), [Weights()], original=Noting(4, 3), retrained=[Noting(4, 3)])
+    assert entry["skipped"] is None
+    assert told([entry], "layers unlike the original's")["unlearned"] == [0.0]
+
+
 def test_without_an_original_what_needs_it_is_skipped(split, retrained, asked):
     entries = {e["name"]: e["skipped"] for e in audit(retrained[0], split, asked)}
     assert entries["relearn"] == entries["weights"] == "needs original, which is not at hand"

@@ -139,8 +139,8 @@ class Subject:
         return self.network.like(copied(self.network.module).requires_grad_(True))
 
     def state(self) -> dict[str, Tensor]:
-        """Its weights and buffers."""
-        return dict(self.network.module.state_dict())
+        """Its weights and buffers; a module may keep other things in its state, which no audit looks at."""
+        return {name: value for name, value in self.network.module.state_dict().items() if isinstance(value, Tensor)}
 
 
 M = TypeVar("M")
