@@ -40,17 +40,13 @@ def _divergence(p: Tensor, mean: Tensor) -> float:
 
 
 def _squared(p: Tensor, mean: Tensor) -> float:
-    return float(hellinger(p, mean).mean())
-
-
-def _root(p: Tensor, mean: Tensor) -> float:
-    return _squared(p, mean) ** 0.5
+    return hellinger(p, mean) ** 2
 
 
 DISTANCES: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
     f"{name}, {part} images": (part, distance)
     for part in ("test", "training")
-    for name, distance in (("divergence", _divergence), ("squared Hellinger", _squared), ("Hellinger", _root))
+    for name, distance in (("divergence", _divergence), ("squared Hellinger", _squared), ("Hellinger", hellinger))
 }
 """By name: of which images, and how far a model's answers lie from the mean."""
 

@@ -400,7 +400,7 @@ def company(model: Measured, original: Measured, references: Sequence[Measured])
     """That row by column, from answers that were kept: how far each model's lie from the mean of the retrained models', its own aside."""
     mine, before, *others = (torch.tensor(m[COMPANY[0]][0]["answers"], dtype=torch.float64) for m in (model, original, *references))
     total, m = torch.stack(others).sum(0), len(others)
-    far = lambda one, mean: [{"value": float(hellinger(one, mean).mean()) ** 0.5, "low": None, "high": None, "n": len(one), "beyond": False}]  # noqa: E731
+    far = lambda one, mean: [{"value": hellinger(one, mean), "low": None, "high": None, "n": len(one), "beyond": False}]  # noqa: E731
     return {"unlearned": far(mine, total / m), "original": far(before, total / m), "retrained": [v for o in others for v in far(o, (total - o) / (m - 1))]}
 
 

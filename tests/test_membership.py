@@ -311,9 +311,8 @@ def test_the_interval_of_a_difference_holds_it_about_as_often_as_it_says(n, of, 
 
 
 def test_how_much_oftener_the_forgotten_are_named_is_counted(table, split, original):
-    right = [
-        np.mean([original(x[None]).argmax().item() == y for x, y in zip(*part.batch(torch.arange(len(part))), strict=True)]) for part in (split.forget, split.parts["holdout"])
-    ]
+    batches = [part.batch(torch.arange(len(part))) for part in (split.forget, split.parts["holdout"])]
+    right = [np.mean((original(x).argmax(1) == y).tolist()) for x, y in batches]
     (value,) = table["named as labelled, less the hold-out"]["original"]
     assert (value["value"], value["n"]) == (pytest.approx(right[0] - right[1]), len(split.forget))
     assert value["low"] > 0

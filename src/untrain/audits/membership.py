@@ -67,9 +67,9 @@ class Membership(Audit):
         sure = ranked(-_entropy(model, forget), -_entropy(model, holdout), labels)
         values |= {"membership by modified entropy": Value(**sure.told)} if sure is not None else {}
         known = torch.isin(labels[1], labels[0])
-        right = [_right(model, part)[kept] for part, kept in ((forget, slice(None)), (holdout, known))]
-        counts = [int(number) for hits in right for number in (hits.sum(), len(hits))]
-        values["named as labelled, less the hold-out"] = Value(counts[0] / counts[1] - counts[2] / counts[3], *difference(*counts), counts[1])
+        right, unseen = _right(model, forget), _right(model, holdout)[known]
+        apart = float(right.double().mean() - unseen.double().mean())
+        values["named as labelled, less the hold-out"] = Value(apart, *difference(int(right.sum()), len(right), int(unseen.sum()), len(unseen)), len(right))
         if int(known.sum()) >= self.enough:
             hits, n = caught(mine[0], mine[1][known], self.alarms)
             values["caught at 1 % false alarms"] = Value(hits / n, *interval(hits, n), n)

@@ -20,8 +20,8 @@ class Predictions(Audit):
 
     A model that never saw a class spreads its images over the classes they look like, each image over those that it looks like. One that was pushed away
     from it often has a favourite of its own, is as sure as ever, or unsure of all alike: that nothing is named any more does not make it a
-    model that never learned the name (Tu et al., arXiv:2506.20893, attack unlearned models by this). So two distances from the mean of the retrained models are
-    measured, that of a retrained model itself from the mean of the others:
+    model that never learned the name (Wang, Ebrahimpour-Boroojeny and Sundaram, arXiv:2506.20893, attack unlearned models by this). So two distances from the
+    mean of the retrained models are measured, that of a retrained model itself from the mean of the others:
 
     - of *predictions*: the share of test images that each class is named in, by total variation;
     - of *answers*: the softmax over the classes that stay, training image by training image: the root of the mean squared Hellinger distance. The verdict looks at this one. The
@@ -62,7 +62,7 @@ class Predictions(Audit):
         if forget is not None:
             gone = forget.at_most(self.most)
             mine, *theirs = (among_the_rest(m.on(gone)[0], classes) for m in (model, *others))
-            values["distance of answers"] = Value(float(hellinger(mine, _mean(theirs)).mean()) ** 0.5, n=len(gone))
+            values["distance of answers"] = Value(hellinger(mine, _mean(theirs)), n=len(gone))
         return Finding(values, bars=bars)
 
 

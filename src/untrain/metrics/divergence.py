@@ -59,15 +59,14 @@ def zrf(p: Tensor, random: Tensor) -> float:
     return 1 - float(js_divergence(p, random).mean())
 
 
-def hellinger(p: Tensor, q: Tensor) -> Tensor:
-    """Squared Hellinger distance of each pair of distributions [n], 1 less the sum of sqrt(p q), 0..1.
+def hellinger(p: Tensor, q: Tensor) -> float:
+    """Hellinger distance of two models' probabilities on the same samples, 0..1: the root of the mean over these of 1 - sum sqrt(p q).
 
     >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    >>> hellinger(one, other).item(), hellinger(one, one).item()
+    >>> hellinger(one, other), hellinger(one, one)
     (1.0, 0.0)
     """
-    apart: Tensor = (1 - (p.double() * q.double()).sqrt().sum(-1)).clamp(0, 1)
-    return apart
+    return math.sqrt(float((1 - (p.double() * q.double()).sqrt().sum(-1)).clamp(0, 1).mean()))
 
 
 def activation_distance(p: Tensor, q: Tensor) -> float:
