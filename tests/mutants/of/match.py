@@ -93,6 +93,16 @@ class ADiscriminatorThatIsNotFittedToTheEnd(Match):
 
 @breaks(laws.check_each_step_is_that_of_a_plain_loop)
 @dataclass(frozen=True)
+class ADiscriminatorThatIsToldApartTheMoreTheAlike(Match):
+    """Its sign turned: it ends before the first step, since no order of the answers lies nearer."""
+
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples, unseen: Samples) -> Trace:
+        with mock.patch.dict(twosample.APART, {"discriminator": lambda p, q: -twosample.discriminator(p, q)}):
+            return super().__call__(model, forget=forget, retain=retain, unseen=unseen)
+
+
+@breaks(laws.check_each_step_is_that_of_a_plain_loop)
+@dataclass(frozen=True)
 class TheNearestIsTheFarthest(Match):
     def targets(self, model: Network, forget: Samples, retain: Samples, unseen: Samples) -> dict[int, torch.Tensor]:
         with mock.patch.object(torch, "cdist", lambda a, b: -(a[:, None] - b[None]).norm(dim=2)):

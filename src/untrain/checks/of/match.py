@@ -60,6 +60,8 @@ def check_each_step_is_that_of_a_plain_loop(method: Any, case: Case | None = Non
         module = copy.deepcopy(case.model).double()
         asked = replace(several_batches(method), epochs=1, level=1.0, augment=False, distance=distance, target=target, held=held)
         left, steps, _ = steps_of(asked, case, module=module, streams=2)
+        if not steps:
+            raise LawBroken(law, method, f"takes no step by the distance {distance}, and ends at once on samples that were learned")
         stays = ~torch.isin(unseen.y, torch.tensor(GONE))
         due = _said(module, unseen[stays])
         nearest = _features(module, forget)[:, None].sub(_features(module, unseen[stays])[None]).square().sum(2).argmin(1)
