@@ -348,7 +348,7 @@ CHEATS: dict[str, tuple[Kind, int | None]] = {
 
 def kinds(work: Path) -> dict[str, tuple[Kind, int | None]]:
     """Each fake by name: how it is made, and how many of it where not as many as of others."""
-    presets = {f"UNSIR {name}": (lambda s, i, m=method: s.by(m, i), FEW) for name, method in UNSIR.presets.items() if name in ("paper", "thorough", "no-noise", "no-impair")}
+    presets = {f"UNSIR {name}": (lambda s, i, m=method: s.by(m, i), FEW) for name, method in UNSIR.presets.items() if name in ("paper", "no-noise", "no-impair")}
     return {
         "do nothing": (Setting.original, FEW),
         "head / 10 (temperature)": (_cooled, FEW),

@@ -86,7 +86,7 @@ DIGITS = (
     *(f"unsir impair_lr={lr}" for lr in (0.005, 0.01, 0.02, 0.05)),
     f"unsir impair_lr=0.02 floor={LONG}",
     *(f"unsir:{control} impair_lr=0.02" for control in ("plain-noise", "no-noise", "black", "wrong-sign")),
-    "unsir:thorough",
+    "aimed",
     *(f"distorted sigma={s}" for s in (0.02, 0.1, 0.2)),
     *(f"scored share={s}{how}" for s in (0.01, 0.03, 0.1) for how in ("", " at_random=True")),
     *(f"away away={a}" for a in (1.0, 10.0)),

@@ -86,6 +86,35 @@ class Away(UNSIR):
 
 
 @dataclass(frozen=True)
+class Aimed(UNSIR):
+    """The repair has, beside retained images, a share of them that are moved towards a forgotten class as the original sees it: x - aim sign grad CE(p_o(x), c), each with its own target."""
+
+    aimed: float = 0.5
+    aim: float = 0.05
+
+    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
+        """Distil, on those too."""
+        gone, T = torch.tensor(classes, device=model.device), self.temperature
+        some = torch.arange(round(self.aimed * len(kept))) % len(kept)
+        # A label that is forgotten says what an image is moved towards; the loss has no other use for labels.
+        both = kept + kept[some].labelled(torch.tensor(classes)[torch.arange(len(some)) % len(classes)])
+
+        def loss(x: Inputs, y: Tensor) -> Tensor:
+            assert isinstance(x, Tensor)
+            x = x.detach().requires_grad_()
+            told = teacher(x)
+            (slope,) = torch.autograd.grad(F.cross_entropy(told, y, reduction="sum"), x)
+            step = self.aim * torch.isin(y, gone).to(x.dtype)
+            x = (x - step.view(-1, *[1] * (x.ndim - 1)) * slope.sign()).detach()
+            target = F.softmax(told.detach().index_fill(1, gone, -torch.inf) / T, dim=1)
+            return T * T * F.kl_div(F.log_softmax(model(x) / T, dim=1), target, reduction="batchmean")
+
+        model.train()
+        epochs, batch = self.passes(len(both), self.repair_epochs, self.floor)
+        return minimize(loss, model.parameters(), both.batches(batch, epochs=epochs, augment=self.augment), phase="repair", lr=self.repair_lr, schedule=self.schedule)
+
+
+@dataclass(frozen=True)
 class Twice(UNSIR):
     """C8: all of it twice over, the second time from what the first left."""
 
@@ -95,4 +124,4 @@ class Twice(UNSIR):
         return Trace.of(*(done for trace in rounds for done in trace.values()))
 
 
-TRIED = {"distorted": Distorted, "scored": Scored, "away": Away, "twice": Twice}
+TRIED = {"distorted": Distorted, "scored": Scored, "away": Away, "aimed": Aimed, "twice": Twice}

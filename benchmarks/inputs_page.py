@@ -124,7 +124,6 @@ to the bit those of noise at the input.
 
 `--site NAME` (`UNSIR(site=...)`) names another; one that is not there is refused, with some that would do. A layer will do that answers once in a
 pass with one float tensor for each sample. What noise cannot be, the masks of attention and the lengths, it has from retained samples, evenly from all.
-Aimed samples (`thorough`) are of the input, and are refused where a layer is the site.
 
 ```
 untrain train --model nets.py:net --data rows.csv --recipe nets.py:recipe --out trained

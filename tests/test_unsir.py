@@ -86,8 +86,7 @@ def test_the_penalty_is_of_3072_numbers_at_most_and_the_error_has_the_sign_that_
 @pytest.mark.parametrize("method", [UNSIR(), *UNSIR.presets.values(), UNSIR(repair_epochs=1), UNSIR(noise=0.0, repair_epochs=2)], ids=repr)
 def test_the_plan_of_9000_samples_is_as_it_was(method, kept):
     assert method.passes(kept + round(method.noise * kept), method.impair_epochs, method.floor // 6) == (method.impair_epochs, method.batch)
-    for seen in (kept, kept + round(method.aimed * kept)):
-        assert method.passes(seen, method.repair_epochs, method.floor) == (method.repair_epochs, method.batch)
+    assert method.passes(kept, method.repair_epochs, method.floor) == (method.repair_epochs, method.batch)
 
 
 def test_a_run_on_9000_samples_is_as_without_a_floor_to_the_bit():

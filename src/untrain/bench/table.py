@@ -42,7 +42,6 @@ COLUMNS = (
 
 ORDER = (
     "unsir",
-    "unsir:thorough",
     "unsir:plain-noise",
     "unsir:black",
     "unsir:wrong-sign",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.core.data import Inputs, Samples, Split
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.errors import BadData
 from untrain.core.fresh import renew, shrink_and_perturb, statistics
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
@@ -51,8 +51,8 @@ class UNSIR(Method):
 
     The paper repairs by labels and keeps the row: that is the preset `paper`. The default's repair, its rates and the
     new row are ours; benchmarks/README.md holds the records. `notebook` is the official code with its faults, `benchmarks`
-    what later comparisons ran (rates 200 times lower), `thorough` takes more of the class out of the features at some
-    accuracy, and `deep` takes it out of the weights where much is retained: a pass over 33,000 samples at five times the rate and without noise,
+    what later comparisons ran (rates 200 times lower), and
+    `deep` takes more of the class out of features and weights where much is retained: a pass over 33,000 samples at five times the rate and without noise,
     then two of repair by labels. The rest are controls: without noise (`no-noise`), with noise that is not learned (`plain-noise`), is nothing
     (`black`) or is learned the wrong way (`wrong-sign`), without the impair step (`no-impair`), with the head's row kept (`old-row`).
 
@@ -75,9 +75,6 @@ class UNSIR(Method):
         schedule: How the repair's learning rate runs; constant in the paper.
         augment: Whether the repair uses the random change that the data carries (flips and shifts); not in the paper.
         new_row: Whether to draw the forgotten classes' rows of the head anew before the repair; not in the paper.
-        aimed: Images in the distilled repair, for each retained sample, that are retained samples moved towards a forgotten class (shared evenly) as the original sees it:
-            x - aim sign grad CE(p_o(x), c), with the target that x itself has. They take the class out of the features, and cost retained accuracy. 0 by default.
-        aim: How far they are moved, in units of the network's normalised input.
         kind: Where the noise goes: `maximizing` the error (the paper), or a control: `minimizing` it (class-like, the wrong sign), `black` (zero, nothing learned).
         notebook: Whether to learn noise with the official notebook's three faults: in training mode, one class after the other, a batch of images of which 3 are kept
             (each `copies` times, whatever `noise` says but 0), and all of them labelled with the first of the forgotten classes.
@@ -113,8 +110,6 @@ class UNSIR(Method):
     schedule: Schedule = "cosine"
     augment: bool = True
     new_row: bool = True
-    aimed: float = 0.0
-    aim: float = 0.05
     kind: Literal["maximizing", "minimizing", "black"] = "maximizing"
     notebook: bool = False
     batch: int = 256
@@ -179,15 +174,8 @@ class UNSIR(Method):
         return kept
 
     def site_in(self, model: Network, kept: Samples) -> Site:
-        """Where the noise goes in.
-
-        Raises:
-            BadArgument: a layer that will not do, or aimed images where that is a layer.
-        """
-        site = site_of(model, kept, self.site)
-        if site.layer is not None and self.aimed:
-            raise BadArgument(f"aimed samples are moved in a continuous input, and noise goes in at {site.layer!r} here; leave out aimed (--aimed 0)")
-        return site
+        """Where the noise goes in."""
+        return site_of(model, kept, self.site)
 
     def passes(self, n: int, epochs: int, floor: int) -> tuple[int, int]:
         """How often and in what batches a phase goes over n samples: as it is asked to, or so that they give a floor of steps."""
@@ -237,29 +225,17 @@ class UNSIR(Method):
             epochs, batch = self.passes(len(kept), self.repair_epochs, self.floor)
             return fit(model, kept, phase="repair", lr=self.repair_lr, epochs=epochs, batch=batch, augment=self.augment, schedule=self.schedule)
         gone, T = torch.tensor(classes, device=model.device), self.temperature
-        # A label that is forgotten says what an image is moved towards; the loss has no other use for labels.
-        some = torch.arange(round(self.aimed * len(kept))) % max(1, len(kept))
-        aimed = kept[some].labelled(torch.tensor(classes)[torch.arange(len(some)) % len(classes)]) if len(some) else None
 
         def loss(x: Inputs, y: Tensor) -> Tensor:
-            if aimed is None or not isinstance(x, Tensor):
-                with torch.no_grad():
-                    told = teacher.answers(x)
-            else:
-                x = x.detach().requires_grad_()
+            with torch.no_grad():
                 told = teacher.answers(x)
-                (slope,) = torch.autograd.grad(F.cross_entropy(told[-1], y, reduction="sum"), x)
-                step = self.aim * torch.isin(y, gone).to(x.dtype)
-                x, told = (x - step.view(-1, *[1] * (x.ndim - 1)) * slope.sign()).detach(), tuple(out.detach() for out in told)
             targets = [F.softmax(out.index_fill(1, gone, -torch.inf) / T, dim=1) for out in told]
             each = [F.kl_div(F.log_softmax(out / T, dim=1), target, reduction="batchmean") for out, target in zip(model.answers(x), targets, strict=True)]
             return T * T * torch.stack(each).mean()
 
         model.train()
-        seen = kept if aimed is None else kept + aimed
-        epochs, batch = self.passes(len(seen), self.repair_epochs, self.floor)
-        batches = seen.batches(batch, epochs=epochs, augment=self.augment)
-        return minimize(loss, model.parameters(), batches, phase="repair", lr=self.repair_lr, schedule=self.schedule)
+        epochs, batch = self.passes(len(kept), self.repair_epochs, self.floor)
+        return minimize(loss, model.parameters(), kept.batches(batch, epochs=epochs, augment=self.augment), phase="repair", lr=self.repair_lr, schedule=self.schedule)
 
 
 _PAPER = UNSIR(impair_lr=0.02, repair="labels", repair_lr=0.01, repair_epochs=1, schedule="constant", augment=False, new_row=False, floor=0)
@@ -268,7 +244,6 @@ UNSIR.presets = {
     "paper": _PAPER,
     "notebook": replace(_PAPER, notebook=True, samples=8000),
     "benchmarks": replace(_PAPER, samples=4500, copies=80, noise_steps=25, impair_lr=1e-4, repair_lr=1e-4, batch=32),
-    "thorough": UNSIR(aimed=0.5, aim=0.05),
     "deep": UNSIR(samples=33000, noise=0.0, impair_lr=0.01, repair="labels", repair_lr=0.003, repair_epochs=2, schedule="onecycle", batch=128),
     "no-noise": UNSIR(noise=0.0),
     "plain-noise": UNSIR(noise_steps=0),

@@ -325,25 +325,6 @@ class BlackThatIsNoise(UNSIR):
         return torch.randn(len(labels), *kept.shape), []
 
 
-@breaks(laws.check_the_distilled_repair_is_the_naive_loop)
-@dataclass(frozen=True)
-class AimsTheOtherWay(UNSIR):
-    aimed: float = 0.5
-
-    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
-        with bent("cross_entropy", turned):
-            return super().repair_on(model, teacher, kept, classes)
-
-
-@breaks(laws.check_the_distilled_repair_is_the_naive_loop)
-@dataclass(frozen=True)
-class AimsByWhatItBecomes(UNSIR):
-    aimed: float = 0.5
-
-    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
-        return super().repair_on(model, model, kept, classes)
-
-
 # The floor of steps
 
 

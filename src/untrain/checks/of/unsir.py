@@ -226,24 +226,15 @@ def check_the_distilled_repair_is_the_naive_loop(method: Any, case: Case | None 
         raise LawBroken(law, method, "takes no step of repair")
     student, stay = begun[0].train(), [c for c in range(CLASSES) if c not in GONE]
     kept, t = case.prepared.retain.at_most(method.samples), method.temperature
-    aimed = round(method.aimed * len(kept))
-    towards = [sorted(GONE)[i % len(GONE)] for i in range(aimed)]
-    both = kept + kept[torch.arange(aimed)].labelled(torch.tensor(towards)) if aimed else kept
-    batches = both.batches(method.batch, epochs=method.repair_epochs, augment=method.augment)
+    batches = kept.batches(method.batch, epochs=method.repair_epochs, augment=method.augment)
     adam = torch.optim.Adam(student.parameters(), lr=method.repair_lr)
-    for step, (x, y, _) in enumerate(batches.run(mix(0, run.calls))):
+    for step, (x, _, _) in enumerate(batches.run(mix(0, run.calls))):
         assert isinstance(x, Tensor)
-        assert y is not None
         share = 0.5 * (1 + math.cos(math.pi * step / len(batches))) if method.schedule == "cosine" else rate(method.schedule, step, len(batches))
         adam.param_groups[0]["lr"] = method.repair_lr * share
         x = x.double()
         with torch.no_grad():
             p = torch.softmax(teacher(x)[:, stay] / t, 1)
-        for i, label in enumerate(y.tolist() if aimed else ()):
-            if label in GONE:
-                row = x[i : i + 1].clone().requires_grad_()
-                (slope,) = torch.autograd.grad(torch.logsumexp(teacher(row), 1).sum() - teacher(row)[0, label], row)
-                x[i] = x[i] - method.aim * slope[0].sign()
         log_q = torch.log_softmax(student(x) / t, 1)[:, stay]
         loss = t**2 * (p * (p.log() - log_q)).sum(1).mean()
         adam.zero_grad()
@@ -335,8 +326,6 @@ def check_every_exit_loses_its_rows_and_is_repaired(method: Any, case: Case | No
 def check_noise_at_a_layer_that_hands_on_is_noise_at_the_input(method: Any, case: Case | None = None) -> None:
     """Ahead of the network stands a layer that hands on what it is given: noise that goes in there leaves the very weights that noise at the input leaves."""
     law, case = check_noise_at_a_layer_that_hands_on_is_noise_at_the_input, case or Case.fresh()
-    if method.aimed:
-        method = replace(method, aimed=0.0)
     ahead = replace(case, model=Ahead(case.model))
     inside, outside = (bits_of(law, replace(method, site=site), ahead) for site in ("door", None))
     if inside != outside:
@@ -346,7 +335,7 @@ def check_noise_at_a_layer_that_hands_on_is_noise_at_the_input(method: Any, case
 def check_noise_of_token_ids_is_learned_and_met_at_their_embedding(method: Any, case: Case | None = None) -> None:
     """On a network of token ids the noise is of the shape of their embeddings, and keeps the laws of noise there; learning it moves neither a weight nor the table."""
     law, case = check_noise_of_token_ids_is_learned_and_met_at_their_embedding, case if case is not None and isinstance(case.model, Tokens) else tokens()
-    if method.aimed or method.notebook:
+    if method.notebook:
         return
     if not method.noise:
         # That it runs without any.
@@ -371,7 +360,6 @@ def check_noise_of_token_ids_is_learned_and_met_at_their_embedding(method: Any, 
 EXCEPTIONS: dict[str, dict[Law, str]] = {
     "paper": {check_it_forgets_what_it_is_told_to: "at its rates 48 images leave a network that names no class well, whatever it was told to forget"},
     "benchmarks": {check_it_forgets_what_it_is_told_to: "its rates are 200 times lower than the paper's: on 48 images they move next to nothing"},
-    "thorough": {OF_KINDS["dicts_in_and_out"]: "its aimed samples are moved in a continuous input, and it says so where there is none"},
     "notebook": {
         check_learned_noise_is_what_the_model_errs_on: "the official notebook's faults, reproduced: it learns noise in training mode",
         check_noise_carries_the_class_that_it_was_learned_for: "the notebook labels all noise with the first of the forgotten classes",
