@@ -241,8 +241,8 @@ five models are wide: a line within says that nothing was found, and not that no
   on average; of 1 the two seeds lie far apart, and the lower is as after plain noise. At 0.05, of 1 alone,
   one of two networks is ruined and the other loses 21 points.
 - What did little for relearning, of 1 and of one seed: larger steps in the repair (.45 to .58, where the default leaves .53 on
-  that seed), distance as a term of the repair (`away`), two milder rounds (`twice`), images moved towards the class (`aimed`), distortion by .02. Distortion by .2 takes the class from the features, and not
-  from relearning, at 4.5 points of accuracy.
+  that seed), distance as a term of the repair (`away`), two milder rounds (`twice`), images moved towards the class (`aimed`),
+  distortion by .02. Distortion by .2 takes the class from the features, and not from relearning, at 4.5 points of accuracy.
 - **Resetting the weights that the noise scores highest** (`scored`), 1, 3 and 10 % of them, of 1, does no more for relearning
   with the row as it is than resetting as many at random. With the row drawn anew the worst attack brings back less after
   it, at each share, of one seed.

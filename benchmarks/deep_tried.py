@@ -87,7 +87,7 @@ class Away(UNSIR):
 
 @dataclass(frozen=True)
 class Aimed(UNSIR):
-    """The repair has, beside retained images, a share of them that are moved towards a forgotten class as the original sees it: x - aim sign grad CE(p_o(x), c), each with its own target."""
+    """The repair has retained images moved towards a forgotten class as well, as the original sees it: x - aim sign grad CE(p_o(x), c), with the target that x has."""
 
     aimed: float = 0.5
     aim: float = 0.05

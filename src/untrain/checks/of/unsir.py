@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from untrain.checks.case import CLASSES, GONE, Case
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
-from untrain.checks.nets import OF_KINDS, EarlyExit
+from untrain.checks.nets import EarlyExit
 from untrain.checks.plain import hold_replaced
 from untrain.checks.running import Law, LawBroken, bits_of, left_by, raw, several_batches, unequal, values, watched
 from untrain.checks.sited import Ahead, Tokens, tokens, told_apart
