@@ -43,6 +43,7 @@ from untrain.core.files import write
 from untrain.core.network import Network
 from untrain.core.train import fit
 from untrain.core.unlearn import environment, prepared, unlearn
+from untrain.evidence.compared import Spread
 from untrain.evidence.record import finite
 from untrain.evidence.statistics import beyond, interval
 from untrain.evidence.verdict import FAMILIES, judge
@@ -604,10 +605,12 @@ def alarming(values: Sequence[float], before: Sequence[float], *, originals: boo
 def relearned(found: dict[str, Any]) -> str:
     """Why relearning with the head as it is alarms more often than it is asked."""
     label, family = RELEARNED[0], FAMILIES["relearning"]
+    assert isinstance(family.by, Spread)
+    way = family.by.least
     values, before = (sorted(found["rows"][str(label)][f"relearning recall, {who}"]) for who in ("retrained", "originals"))
     probes = int((digits().test.y == label).sum())
     floor = 1 / (2 * probes**0.5)
-    plain, rooted = ([alarming(values, before, least=least, rooted=scale) for least in (0.0, family.least)] for scale in (None, floor))
+    plain, rooted = ([alarming(values, before, least=least, rooted=scale) for least in (0.0, way)] for scale in (None, floor))
     return (
         f"Why that row alarms more often than the {family.level:.1%} that it is asked at: of {len(values)} honest models of class {label}, "
         f"{sum(v == 0 for v in values)} relearn nothing at all, half at most {statistics.median(values):.1%}, "
@@ -617,7 +620,7 @@ def relearned(found: dict[str, Any]) -> str:
         f"and in {plain[1]:.1%} where a tenth of the way to the original is asked as well. "
         "It is the same few models each time, beside nearly whatever others, so that many draws tell little more than these. "
         f"On the scale of the arcsine of the root, on which counted rows are judged, with a spread no less than that of {probes} test images, "
-        f"these become {rooted[0]:.1%} and {rooted[1]:.1%}, and originals are found in {alarming(values, before, originals=True, rooted=floor, least=family.least):.1%} of draws. "
+        f"these become {rooted[0]:.1%} and {rooted[1]:.1%}, and originals are found in {alarming(values, before, originals=True, rooted=floor, least=way):.1%} of draws. "
         "That scale was tried after these models were seen, and what it would lose of fakes is not known, so the rule is as it was.\n"
     )
 

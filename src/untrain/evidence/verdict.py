@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from untrain.core.errors import FAILED
+from untrain.evidence.compared import Comparison, Counts, Distance, Spread, mean_of
 from untrain.evidence.rows import Table, numbered, too_few
 from untrain.evidence.weighed import UNMOVED, same_answers, strange_weights, unmoved
 
@@ -39,30 +40,28 @@ class Family:
     Args:
         rows: The rows, each as the audit's name and its own.
         level: The chance that one of them is found in a model that never saw what is asked after; Holm's correction keeps it, over both sides.
-        counted: Whether they count hits, and are tested as counts; else by the spread of the retrained models.
+        by: How a model is told from the retrained ones.
         clears: Whether that they find nothing can say that no trace is left: not where a mask on the head is enough for that.
-        least: Share of the way from the retrained models' mean to the original that a row has to go to be found as knowing more.
         caps: Whether what they find is no finding by itself and only forbids NO_RESIDUE.
-        apart: Whether they are distances from retrained models, of which only to lie farther off than these do from each other is a finding: of being unlike them.
+        expected: Whether that an audit was not asked is said of every record; else only where it was left out by hand.
     """
 
     rows: tuple[tuple[str, str], ...]
     level: float
-    counted: bool = False
+    by: Comparison
     clears: bool = True
-    least: float = 0.0
     caps: bool = False
-    apart: bool = False
+    expected: bool = True
 
 
 FAMILIES = {
     "recovery": Family(
-        (("prototype", "one-shot prototype"), ("prototype", "head-reset relearning"), ("relearn", "relearning recall, row reset"), ("strangeness", "strangeness")), 0.05
+        (("prototype", "one-shot prototype"), ("prototype", "head-reset relearning"), ("relearn", "relearning recall, row reset"), ("strangeness", "strangeness")), 0.05, Spread()
     ),
-    "relearning": Family((("relearn", "relearning recall"),), 0.005, clears=False, least=0.1),
-    "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, counted=True, clears=False),
-    "company": Family((("predictions", "distance of answers"),), 0.02, clears=False, apart=True),
-    "descent": Family((("descent", "unlike the original, halfway"),), 0.01, clears=False, caps=True),
+    "relearning": Family((("relearn", "relearning recall"),), 0.005, Spread(least=0.1), clears=False),
+    "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, Counts(), clears=False),
+    "company": Family((("predictions", "distance of answers"),), 0.02, Distance(), clears=False, expected=False),
+    "descent": Family((("descent", "unlike the original, halfway"),), 0.01, Spread(), clears=False, caps=True),
 }
 """What is judged, and nothing else is: the row of another audit joins by being written here.
 
@@ -131,7 +130,7 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
             reasons.append(UNMOVED[hidden])
     elif less or strange:
         code, flagged = "UNLIKE", less
-        reasons = [_said(table, tests, name, "" if name in _names("company") else "only ") for name in less] + strange
+        reasons = [_said(table, tests, name, "only ") for name in less] + strange
     elif m >= ENOUGH and not doubtful and not unmeasured and not capped and any(n in _clearing() for n in seeing):
         code = "NO_RESIDUE"
         reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + left_out
@@ -143,7 +142,7 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
 
 def in_tests(verdict: Mapping[str, Any]) -> int:
     """How many tests of a verdict see the original; what only caps, or finds a model unlike others, is none, since it finds no trace."""
-    no_trace = {name for family in FAMILIES.values() if family.caps or family.apart for _, name in family.rows}
+    no_trace = {name for family in FAMILIES.values() if family.caps or "more" not in family.by.sides for _, name in family.rows}
     return len(set(verdict["tests"]) - set(verdict["without_power"]) - no_trace)
 
 
@@ -184,80 +183,33 @@ def tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str],
     less: list[str] = []
     seeing: list[str] = []
     for family in FAMILIES.values():
-        level = family.level / of
-        whole = {key[1]: key for key in family.rows if table.value(key, "unlearned") and len(table.values(key, "retrained")) >= 2 and not (family.counted and table.uncounted(key))}
-        mine = {name: _sides(table, key, "unlearned", family) for name, key in whole.items()}
-        before = {name: _sides(table, key, "original", family) for name, key in whole.items() if table.value(key, "original")}
-        found = [] if family.caps else holm({n: _both(p) for n, p in mine.items()}, level)
-        more += [n for n in found if mine[n][0] <= mine[n][1] and _far(table, whole[n], family.least)]
-        less += [n for n in found if mine[n][0] > mine[n][1]]
+        level, by = family.level / of, family.by
+        whole = {key[1]: key for key in family.rows if table.value(key, "unlearned") and by.fits(table, key)}
+        mine = {name: by.ps(table, key, "unlearned") for name, key in whole.items()}
+        before = {name: by.ps(table, key, "original") for name, key in whole.items() if table.value(key, "original")}
+        sides = {name: by.sides[ps.index(min(ps))] for name, ps in mine.items()}
+        found = [] if family.caps else holm({n: _all(ps) for n, ps in mine.items()}, level)
+        more += [n for n in found if sides[n] == "more" and by.far(table, whole[n])]
+        less += [n for n in found if sides[n] == "less"]
         # The original is judged as the unlearned model is: beside the same rows, at the same level. A row that would let it pass cannot clear another.
-        sees = [n for n in holm({n: _both(p) for n, p in before.items()}, level) if before[n][0] <= before[n][1] or family.apart]
+        sees = [n for n in holm({n: _all(ps) for n, ps in before.items()}, level) if before[n][0] == min(before[n])]
         seeing += [n for n in whole if n in sees]
         for name, key in whole.items():
             original = table.value(key, "original")
             tests[name] = {
-                "p": _both(mine[name]),
-                "side": "more" if mine[name][0] <= mine[name][1] else "less",
-                "p_original": _both(before[name]) if name in before else None,
-                "mean": sum(table.numbers(key, "retrained")) / len(table.numbers(key, "retrained")),
-                "limit": _limit(table, key, family, level / (2 * len(whole))),
+                "p": _all(mine[name]),
+                "side": sides[name],
+                "p_original": _all(before[name]) if name in before else None,
+                "mean": mean_of(table, key),
+                "limit": by.limit(table, key, level / len(whole)),
                 "original": original["value"] if original else None,
             }
     return tests, more, less, seeing
 
 
-def _both(sides: tuple[float, float]) -> float:
-    """Of both sides the smaller p, doubled."""
-    return min(1.0, 2 * min(sides))
-
-
-def _sides(table: Table, key: tuple[str, str], column: str, family: Family) -> tuple[float, float]:
-    """One-sided p of a column's first model against the retrained ones: on the side of knowing more, and of knowing less."""
-    from untrain.evidence.statistics import beyond, floor_of, more_counted
-
-    row, value = table.rows[key], table.values(key, column)[0]
-    if family.counted:
-        return more_counted(_hits(value), value["n"], [(_hits(v), v["n"]) for v in table.values(key, "retrained")])
-    references = table.numbers(key, "retrained")
-    if family.apart:
-        # One side is asked alone, and what comes of two is doubled.
-        return 1.0, beyond(value["value"], references, +1, floor_of(row["unit"])) / 2
-    more = beyond(value["value"], references, row["knows"], floor_of(row["unit"]))
-    return more, beyond(value["value"], references, -row["knows"], floor_of(row["unit"]))
-
-
-def _far(table: Table, key: tuple[str, str], least: float) -> bool:
-    """Whether a row has gone so much of the way from the retrained models' mean to the original; any way where there is no original."""
-    before, references = table.number(key, "original"), table.numbers(key, "retrained")
-    if before is None or not least:
-        return True
-    mean = sum(references) / len(references)
-    knows = int(table.rows[key]["knows"])
-    return (table.numbers(key, "unlearned")[0] - mean) * knows >= least * (before - mean) * knows
-
-
-def _limit(table: Table, key: tuple[str, str], family: Family, level: float) -> float | None:
-    """From where on a value would have been found whatever the other rows say."""
-    from untrain.evidence.statistics import floor_of, limit, limit_counted
-
-    row = table.rows[key]
-    if family.counted:
-        n = table.values(key, "unlearned")[0]["n"]
-        hits = limit_counted(n, [(_hits(v), v["n"]) for v in table.values(key, "retrained")], level)
-        return None if hits is None else hits / n
-    references, original = table.numbers(key, "retrained"), table.number(key, "original")
-    if family.apart:
-        return limit(references, +1, 2 * level, floor_of(row["unit"]))
-    by_chance = limit(references, row["knows"], level, floor_of(row["unit"]))
-    if original is None or not family.least:
-        return by_chance
-    mean = sum(references) / len(references)
-    return max(by_chance, mean + family.least * (original - mean), key=lambda value: value * row["knows"])
-
-
-def _hits(value: Mapping[str, Any]) -> int:
-    return round(float(value["value"]) * int(value["n"]))
+def _all(ps: Sequence[float]) -> float:
+    """Of all sides the smallest p, as many times as there are sides."""
+    return min(1.0, len(ps) * min(ps))
 
 
 # What is said of answers.
@@ -334,12 +286,12 @@ def _failed(entry: Mapping[str, Any]) -> bool:
 def _left_out(audits: list[dict[str, Any]]) -> list[str]:
     """Audits that the verdict looks at and that were not asked, with why where that is known.
 
-    One that only says whether a model is unlike others is named where it was left out, and not where it could not be asked or is absent, as in older records.
+    One that is not expected is named where it was left out, and not where it could not be asked or is absent, as in older records.
     """
-    unlike = {audit for family in FAMILIES.values() if family.apart for audit, _ in family.rows}
+    free = {audit for family in FAMILIES.values() if not family.expected for audit, _ in family.rows}
     skipped = [entry for entry in audits if entry.get("name") in _LOOKED and entry.get("skipped") and not _failed(entry)]
-    told = [f"{e['name']} was not asked: {e['skipped']}" for e in skipped if e["name"] not in unlike or not e["skipped"].startswith("needs ")]
-    absent = {audit for family in FAMILIES.values() for audit, _ in family.rows} - unlike - {entry.get("name") for entry in audits}
+    told = [f"{e['name']} was not asked: {e['skipped']}" for e in skipped if e["name"] not in free or not e["skipped"].startswith("needs ")]
+    absent = {audit for family in FAMILIES.values() for audit, _ in family.rows} - free - {entry.get("name") for entry in audits}
     return told + [f"{name} was not asked" for name in sorted(absent)]
 
 
@@ -367,11 +319,12 @@ def _key(name: str) -> tuple[str, str]:
     return next(key for family in FAMILIES.values() for key in family.rows if key[1] == name)
 
 
-def _said(table: Table, tests: Mapping[str, Mapping[str, Any]], name: str, word: str = "") -> str:
-    """A row's finding in words and numbers."""
+def _said(table: Table, tests: Mapping[str, Mapping[str, Any]], name: str, less: str = "") -> str:
+    """A row's finding in words and numbers; `less` stands before what lies below."""
     key = _key(name)
-    unit = table.rows[key]["unit"]
-    return f"{name} {word}{_amount(table.numbers(key, 'unlearned')[0], unit)} (retrained {_amount(tests[name]['mean'], unit)})"
+    row = table.rows[key]
+    word = less if row["knows"] else ""
+    return f"{name} {word}{_amount(table.numbers(key, 'unlearned')[0], row['unit'])} (retrained {_amount(tests[name]['mean'], row['unit'])})"
 
 
 def _would(table: Table, tests: Mapping[str, Mapping[str, Any]], name: str) -> str:

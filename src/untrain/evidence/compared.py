@@ -1,0 +1,133 @@
+"""How a row tells a model from retrained ones: by their spread, by counts, or as a distance from them. Imports no torch.
+
+scipy only where something is compared, as in the verdict.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from untrain.evidence.rows import Table
+
+Key = tuple[str, str]
+"""A row, as the audit's name and its own."""
+
+
+class Comparison(ABC):
+    """Base of all comparisons."""
+
+    sides: ClassVar[tuple[str, ...]] = ("more", "less")
+    """Where a model can be found, as knowing more than retrained models or less; that on which the original lies comes first."""
+
+    def fits(self, table: Table, key: Key) -> bool:
+        """Whether there is enough to compare with."""
+        return len(table.values(key, "retrained")) >= 2
+
+    @abstractmethod
+    def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
+        """One-sided p of a column's first model, for each of the sides."""
+
+    def far(self, table: Table, key: Key) -> bool:
+        """Whether a model that is found to know more lies far enough off to count."""
+        return True
+
+    @abstractmethod
+    def limit(self, table: Table, key: Key, level: float) -> float | None:
+        """From where on a value would have been found whatever the other rows say."""
+
+
+@dataclass(frozen=True)
+class Spread(Comparison):
+    """By a prediction from the retrained models, on both sides.
+
+    Args:
+        least: Share of the way from the retrained models' mean to the original that a row has to go to be found as knowing more.
+    """
+
+    least: float = 0.0
+
+    def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
+        """By t."""
+        from untrain.evidence.statistics import beyond
+
+        row, value, references = table.rows[key], table.values(key, column)[0]["value"], table.numbers(key, "retrained")
+        return tuple(beyond(value, references, side * row["knows"], floor(table, key)) for side in (+1, -1))
+
+    def far(self, table: Table, key: Key) -> bool:
+        """Any way where there is no original."""
+        before, mean = table.number(key, "original"), mean_of(table, key)
+        knows = int(table.rows[key]["knows"])
+        return before is None or not self.least or (table.numbers(key, "unlearned")[0] - mean) * knows >= self.least * (before - mean) * knows
+
+    def limit(self, table: Table, key: Key, level: float) -> float | None:
+        """The farther of both: what chance allows, and what is the least to be gone."""
+        from untrain.evidence.statistics import limit
+
+        original, knows, mean = table.number(key, "original"), table.rows[key]["knows"], mean_of(table, key)
+        by_chance = limit(table.numbers(key, "retrained"), knows, level / 2, floor(table, key))
+        return by_chance if original is None or not self.least else max(by_chance, mean + self.least * (original - mean), key=lambda value: value * knows)
+
+
+class Counts(Comparison):
+    """As counts of hits, on both sides."""
+
+    def fits(self, table: Table, key: Key) -> bool:
+        """Not where a share comes without the number that it is of."""
+        return super().fits(table, key) and not table.uncounted(key)
+
+    def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
+        """By Fisher's test, and by the spread where they count some."""
+        from untrain.evidence.statistics import more_counted
+
+        value = table.values(key, column)[0]
+        return more_counted(_hits(value), value["n"], _counted(table, key))
+
+    def limit(self, table: Table, key: Key, level: float) -> float | None:
+        """As a share of the model's own number."""
+        from untrain.evidence.statistics import limit_counted
+
+        n = table.values(key, "unlearned")[0]["n"]
+        hits = limit_counted(n, _counted(table, key), level / 2)
+        return None if hits is None else hits / n
+
+
+class Distance(Comparison):
+    """As a distance from retrained models: only to lie farther off than these do from each other is asked, and it is being unlike them."""
+
+    sides = ("less",)
+
+    def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
+        """By t."""
+        from untrain.evidence.statistics import beyond
+
+        return (beyond(table.values(key, column)[0]["value"], table.numbers(key, "retrained"), +1, floor(table, key)),)
+
+    def limit(self, table: Table, key: Key, level: float) -> float | None:
+        """Above them."""
+        from untrain.evidence.statistics import limit
+
+        return limit(table.numbers(key, "retrained"), +1, level, floor(table, key))
+
+
+def mean_of(table: Table, key: Key) -> float:
+    """The retrained models' mean of a row."""
+    references = table.numbers(key, "retrained")
+    return sum(references) / len(references)
+
+
+def floor(table: Table, key: Key) -> float:
+    """The smallest spread that they are taken to have."""
+    from untrain.evidence.statistics import floor_of
+
+    return floor_of(table.rows[key]["unit"])
+
+
+def _counted(table: Table, key: Key) -> list[tuple[int, int]]:
+    return [(_hits(v), v["n"]) for v in table.values(key, "retrained")]
+
+
+def _hits(value: Mapping[str, Any]) -> int:
+    return round(float(value["value"]) * int(value["n"]))
