@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import random
 import threading
@@ -10,7 +11,18 @@ import threading
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 import untrain
 from test_sources import Image, cache, folder_of, labelled, pa, plain, pq, put  # noqa: F401 the fixture is used by name
@@ -256,7 +268,7 @@ def test_a_loader_stands_for_its_dataset():
     for loader in (DataLoader(data, batch_size=4, shuffle=True), DataLoader(data), DataLoader(data, batch_size=None)):
         assert dataset_of(loader) is data
         assert read((loader, data)).train.y.tolist() == data.targets
-    some = DataLoader(data, sampler=torch.utils.data.SubsetRandomSampler([4, 1]))
+    some = DataLoader(data, sampler=SubsetRandomSampler([4, 1]))
     assert labels_of(dataset_of(some)) == [0, 1]
     # A list of places is a sampler too, and leaves the others out.
     assert labels_of(dataset_of(DataLoader(data, sampler=[5, 4, 1]))) == [data.targets[place] for place in (5, 4, 1)]
@@ -264,6 +276,50 @@ def test_a_loader_stands_for_its_dataset():
         dataset_of(DataLoader(data, sampler=WeightedRandomSampler([1.0] * 12, 12)))
     with pytest.raises(BadArgument, match="over a stream"):
         dataset_of(DataLoader(Stream()))
+
+
+class Order(torch.utils.data.Sampler):
+    """A sampler of somebody's own: the places that it is told, in an order of the moment."""
+
+    def __init__(self, places, batch=None):
+        self.places, self.batch = places, batch
+
+    def __iter__(self):
+        drawn = [self.places[i] for i in torch.randperm(len(self.places)).tolist()]
+        return iter(drawn) if self.batch is None else iter([drawn[i : i + self.batch] for i in range(0, len(drawn), self.batch)])
+
+    def __len__(self):
+        return len(self.places)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda places: {"sampler": Order(places)},
+        lambda places: {"batch_sampler": Order(places, 2)},
+        lambda places: {"batch_sampler": BatchSampler(Order(places), 2, drop_last=False)},
+        lambda places: {"batch_sampler": BatchSampler(SubsetRandomSampler(places), 2, drop_last=False)},
+        lambda places: {"batch_sampler": BatchSampler(places, 2, drop_last=False)},
+    ],
+    ids=["own", "own batches", "batches of an own", "batches of a subset", "batches of a list"],
+)
+def test_a_loader_stands_for_the_samples_that_it_gives_and_no_others(how):
+    """A sampler of batches, or of somebody's own, was not asked: the whole Dataset was taken, and of a forget set all that is retained with it."""
+    data = Counted(12)
+    assert sorted(dataset_of(DataLoader(data, **how([5, 1, 4]))).indices) == [1, 4, 5]
+    with pytest.raises(BadArgument, match="more often than others; give its Dataset"):
+        dataset_of(DataLoader(data, **how([5, 1, 5])))
+
+
+def test_a_loader_whose_sampler_draws_or_never_ends():
+    data = Counted(12)
+    assert dataset_of(DataLoader(data, sampler=Order([9, 3, 7, 1]))).indices == [1, 3, 7, 9]
+    assert dataset_of(DataLoader(data, batch_sampler=BatchSampler(RandomSampler(data), 4, drop_last=False))) is data
+    assert dataset_of(DataLoader(data, sampler=DistributedSampler(data, num_replicas=2, rank=1))) is data
+    with pytest.raises(BadArgument, match="more often than others; give its Dataset"):
+        dataset_of(DataLoader(data, batch_sampler=BatchSampler(WeightedRandomSampler([1.0] * 12, 12), 4, drop_last=False)))
+    with pytest.raises(BadArgument, match="more often than others; give its Dataset"):
+        dataset_of(DataLoader(data, sampler=itertools.cycle([1, 2])))
 
 
 class Stream(torch.utils.data.IterableDataset):

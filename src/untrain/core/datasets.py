@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
-from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, IterableDataset, Subset, TensorDataset
 from torch.utils.data import sampler as samplers
 
 from untrain.core.errors import BadArgument, BadData
@@ -56,16 +56,23 @@ def dataset_of(data: Any, called: str = "data") -> Any:
     """
     if not isinstance(data, DataLoader):
         return data
-    under, sampler = data.dataset, data.sampler
+    under: Any = data.dataset
+    batched: Any = data.batch_sampler
     if isinstance(under, IterableDataset):
         raise BadArgument(f"{called} is a DataLoader over a stream, {type(under).__name__}; give a map-style Dataset: samples are found again by their places")
-    if isinstance(sampler, samplers.SubsetRandomSampler):
-        return Subset(under, list(sampler.indices))
-    if isinstance(sampler, samplers.WeightedRandomSampler) or (isinstance(sampler, samplers.RandomSampler) and sampler.replacement):
+    # Where batches have a sampler of their own, that of the loader stands there and is not asked.
+    sampler: Any = data.sampler if batched is None else getattr(batched, "sampler", batched)
+    uneven = isinstance(sampler, samplers.WeightedRandomSampler) or (isinstance(sampler, samplers.RandomSampler) and sampler.replacement)
+    if not uneven and isinstance(sampler, samplers.SequentialSampler | samplers.RandomSampler | DistributedSampler):
+        return under
+    listed = sampler.indices if isinstance(sampler, samplers.SubsetRandomSampler) else sampler if isinstance(sampler, list | tuple | range) else None
+    given = listed if listed is not None else sampler if sampler is not batched else chain.from_iterable(sampler)
+    # One more than there are, since a sampler may be endless.
+    places = [] if uneven else [int(place) for place in islice(given, len(under) + 1)]
+    if uneven or len(set(places)) < len(places):
         raise BadArgument(f"{called} is a DataLoader whose {type(sampler).__name__} draws some samples more often than others; give its Dataset")
-    if isinstance(sampler, list | tuple | range):
-        return Subset(under, list(sampler))
-    return under
+    # In an order that is drawn the same places would be other samples each time.
+    return Subset(under, places if listed is not None else sorted(places))
 
 
 def names_of(data: Any) -> tuple[str, ...]:
