@@ -647,6 +647,16 @@ def test_the_constants_of_a_normalisation_are_made_once_for_a_device():
     assert _by_channel.cache_info().misses == before
 
 
+def test_a_normalisation_that_was_first_asked_in_inference_mode_has_gradients_still():
+    """Its constants are kept, and were of no use to a gradient ever after."""
+    norm = Norm((0.5, 0.25, 0.125), (0.3, 0.6, 0.9))
+    with torch.inference_mode():
+        norm(torch.rand(1, 3, 2, 2))
+    x = torch.rand(1, 3, 2, 2, requires_grad=True)
+    norm(x).sum().backward()
+    torch.testing.assert_close(x.grad[0, :, 0, 0], 1 / torch.tensor(norm.std))
+
+
 def test_a_clock_that_is_put_back_changes_no_duration(monkeypatch):
     """F10: durations are of a clock that only runs forwards."""
     jumps = itertools.cycle((1e9, 0.0, 2e9, -1e9))

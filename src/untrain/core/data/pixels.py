@@ -70,7 +70,9 @@ class Norm:
 @functools.lru_cache(maxsize=64)
 def _by_channel(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Kept by device: a GPU would be waited for at each batch. Nothing writes into it."""
-    return torch.tensor(numbers, dtype=dtype, device=device).view(1, -1, 1, 1)
+    # Made within inference mode it would be of no use to a gradient ever after.
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=dtype, device=device).view(1, -1, 1, 1)
 
 
 @dataclass(frozen=True)
