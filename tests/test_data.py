@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from untrain.core.data import CropFlip, Norm, Samples, Split, class_numbers
 from untrain.core.errors import BadArgument, BadData
@@ -259,6 +259,14 @@ def test_a_sum_of_two_precisions_loses_none():
         assert set(x.flatten().tolist()) == {0.0, 1 / 3}
 
 
+def test_a_sum_of_two_shapes_makes_no_batch():
+    """One channel was spread over three where the three came first."""
+    grey, colours = Samples(torch.zeros(2, 1, 4, 4), [0, 1]), Samples(torch.zeros(2, 3, 4, 4), [0, 1])
+    for both in (grey + colours, colours + grey):
+        with pytest.raises(BadData, match=r"shapes \(\d, 4, 4\) and \(\d, 4, 4\) cannot stand in one batch"):
+            both.batch(torch.arange(4))
+
+
 def test_inputs_may_be_a_dict():
     ids, mask = torch.arange(12).view(6, 2), torch.arange(6) % 2
     samples = Samples({"ids": ids, "mask": mask}, [0, 1, 0, 1, 0, 1], prepare=lambda x: {**x, "ids": x["ids"] * 10})
@@ -318,6 +326,8 @@ def test_norm_refuses_another_number_of_channels():
         (torch.zeros(3, 2), torch.zeros(3), "whole numbers"),
         (torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.long), "whole numbers"),
         (torch.zeros(3, 2), torch.ones(3, dtype=torch.bool), "whole numbers"),
+        (Lazy(torch.zeros(2, 2), [0, 1]), [0.0, 1.0], "whole numbers"),
+        (TensorDataset(torch.zeros(3, 2), torch.tensor([0.0, 1.7, 2.0])), None, r"whole numbers; one of these is 1\.7"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(x, y, said):
@@ -338,6 +348,12 @@ def test_pixels_that_are_not_finite_are_refused_with_their_places_when_they_are_
     samples.batch(torch.tensor([0, 2]))
     with pytest.raises(BadData, match=r"1 samples .* at places \[7\]"):
         samples.batch(torch.tensor([0, 1]))
+
+
+def test_an_entry_of_one_number_a_sample_that_is_not_finite_is_refused_too():
+    samples = Samples({"age": torch.tensor([1.0, torch.inf]), "row": torch.zeros(2, 3)}, [0, 1])
+    with pytest.raises(BadData, match=r"1 samples .* at places \[1\]"):
+        samples.batch(torch.arange(2))
 
 
 # Splits

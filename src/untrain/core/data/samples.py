@@ -38,6 +38,8 @@ def _put(out: Inputs | None, x: Inputs, at: Tensor, n: int) -> Inputs:
 
 def _put_one(out: Tensor | None, x: Tensor, at: Tensor, n: int) -> Tensor:
     whole = x.new_empty((n, *x.shape[1:])) if out is None else out
+    if x.shape[1:] != whole.shape[1:]:
+        raise BadData(f"inputs of shapes {tuple(whole.shape[1:])} and {tuple(x.shape[1:])} cannot stand in one batch; give both the same shape")
     if whole.is_floating_point() and x.is_floating_point():
         dtype = torch.promote_types(whole.dtype, x.dtype)
         whole, x = whole.to(dtype), x.to(dtype)
@@ -152,12 +154,15 @@ def _input(item: Any) -> Any:
 
 
 def _label(item: Any) -> int:
+    key: Any = 1
     if isinstance(item, dict):
         key = next((key for key in LABELS if key in item), None)
         if key is None:
             raise BadData(f"items have {sorted(map(str, item))} and none of {', '.join(LABELS)}; give labels y")
-        return int(item[key])
-    return int(item[1])
+    label = int(item[key])
+    if label != float(item[key]):
+        raise BadData(f"labels are whole numbers; one of these is {float(item[key]):g}")
+    return label
 
 
 class Samples:
@@ -381,7 +386,7 @@ def _refuse_nan(x: Inputs, index: Tensor) -> None:
     for value in x.values() if isinstance(x, dict) else (x,):
         # One sum tells whether any is NaN or infinite; only then is it looked at which.
         if value.is_floating_point() and value.device.type == "cpu" and not bool(value.sum().isfinite()):
-            bad = ~torch.isfinite(value.flatten(1)).all(1)
+            bad = ~torch.isfinite(value.reshape(len(value), -1)).all(1)
             if bad.any():
                 places = index[bad][:3].tolist()
                 raise BadData(f"{int(bad.sum())} samples hold pixels that are NaN or infinite, at places {places} of the data; remove or mend them")
