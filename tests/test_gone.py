@@ -11,6 +11,8 @@ import torch
 
 from test_first_minute import NETS
 from untrain import SCRUB, UNSIR, audit, load, load_model, unlearn
+from untrain.audits.accuracy import Accuracy
+from untrain.audits.membership import Membership
 from untrain.checkup.doubts import unseen
 from untrain.cli import main
 from untrain.core.data import Split
@@ -53,6 +55,14 @@ def test_the_audits_that_need_no_forget_set_are_asked_and_the_others_say_what_th
     assert "relearn" in lacking
     assert said.startswith("no training image is of 3")
     assert lacking <= set(said.rpartition(": ")[2].split(", "))
+
+
+def test_a_hold_out_is_no_hindrance_where_nothing_of_the_class_is_left(digits, gone):
+    """With one the audit ended in "a batch of no samples"."""
+    data, model = digits
+    half = len(data.test) // 2
+    found = audit(model, gone.replaced(test=data.test[:half], holdout=data.test[half:]), [Accuracy(), Membership()])
+    assert [entry["skipped"] for entry in found] == [None, "needs forget, which is not at hand"]
 
 
 def test_a_method_that_needs_the_forget_set_is_refused(digits, gone):

@@ -22,7 +22,7 @@ def places(samples: Samples) -> list[tuple[int, int]]:
 
 def digests(samples: Samples) -> list[bytes]:
     """Hash of each sample's inputs, as the network reads them."""
-    return [one for x, _ in samples.stream((rows, None) for rows in torch.split(torch.arange(len(samples)), 500)) for one in _hashes(x)]
+    return [one for x, _ in samples.stream((rows, None) for rows in torch.split(torch.arange(len(samples)), 500) if len(rows)) for one in _hashes(x)]
 
 
 def raw_digests(samples: Samples) -> list[bytes]:
