@@ -126,7 +126,9 @@ def chance(distance: Distance, groups: Sequence[tuple[Tensor, Tensor]], *, draws
         groups: Pairs of answers p [n, C] and q [k, C]; none goes from one pair to another.
         draws: Orders drawn.
     """
-    given, as_far = float(apart(distance, groups)), 1
+    groups = [(p.double(), q.double()) for p, q in groups]
+    # An order that mixes nothing lies as far apart but for the order of its sums.
+    given, as_far = float(apart(distance, groups)) - 1e-9, 1
     for _ in range(draws):
         mixed = []
         for p, q in groups:
