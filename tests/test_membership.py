@@ -29,6 +29,7 @@ from untrain.core.data import Split
 from untrain.core.errors import BadData
 from untrain.evidence import listed
 from untrain.evidence.equivalence import equivalences
+from untrain.metrics import twosample
 from untrain.metrics.membership import calibrated, modified_entropy, plausibility, scaled_confidence, sharpness, swap_advantage
 from untrain.metrics.ranked import caught, ranked
 from untrain.report import sections
@@ -112,6 +113,14 @@ def test_a_class_that_only_one_side_has_is_left_out():
     assert ranked(x, y, (torch.tensor([2, 2, 2]), torch.tensor([0, 0]))) is None
 
 
+def test_a_score_that_is_no_number_has_no_rank():
+    """It stood above all others."""
+    for x, y in itertools.permutations((torch.tensor([1.0, math.nan]), torch.tensor([0.0, 2.0]))):
+        with pytest.raises(BadData, match="1 of 4 scores are no numbers"):
+            ranked(x, y)
+    assert ranked(torch.tensor([1.0, math.inf]), torch.tensor([0.0, -math.inf])).auc == 1
+
+
 def test_scores_that_are_all_alike_tell_nothing():
     for n in (3, 50):
         found = ranked(torch.zeros(n), torch.zeros(n + 1))
@@ -131,6 +140,16 @@ def test_plausibility_is_what_others_would_have_to_pay_for_these_answers(seed, c
 
 def test_what_others_rule_out_is_a_number_still():
     assert torch.isfinite(plausibility(torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))).all()
+
+
+@pytest.mark.parametrize("distance", twosample.APART)
+def test_an_order_that_mixes_nothing_lies_as_far_apart_as_the_given_one(distance, monkeypatch):
+    """In another order a sum has other last bits, and of few answers up to a half of the orders that count was lost."""
+    orders = itertools.cycle([*itertools.permutations(range(3))])
+    monkeypatch.setattr(torch, "randperm", lambda _: torch.tensor([*next(orders), *(3 + i for i in next(orders))]))
+    for seed in range(8):
+        p, q = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed)).softmax(2)
+        assert twosample.chance(distance, [(p, q)], draws=20) == 1
 
 
 @law
@@ -243,6 +262,23 @@ def test_calibration_takes_off_a_straight_line_and_nothing_else(seed, a, b):
     assert np.allclose(got, a + b * d + rest - wanted.intercept - wanted.slope * d)
     assert np.allclose(got, calibrated(torch.tensor(rest), torch.tensor(d)).numpy())
     assert np.allclose(calibrated(torch.tensor(rest), torch.ones(30)).numpy(), rest - rest.mean())
+
+
+@law
+@given(seed=seeds, lost=st.integers(1, 12))
+def test_calibration_leaves_infinite_scores_where_they_are_and_draws_its_line_through_the_others(seed, lost):
+    """One class masked with minus infinity made all scores NaN, all ranks alike and the p of the calibrated test 1."""
+    rng = np.random.default_rng(seed)
+    d, s = rng.normal(size=30), rng.normal(size=30)
+    masked = np.where(np.arange(30) < lost, -np.inf, s)
+    found = calibrated(torch.tensor(masked), torch.tensor(d)).numpy()
+    assert (found[:lost] == -np.inf).all()
+    assert np.allclose(found[lost:], calibrated(torch.tensor(s[lost:]), torch.tensor(d[lost:])).numpy())
+    hard = np.where(np.arange(30) < lost, np.inf, d)
+    found = calibrated(torch.tensor(s), torch.tensor(hard)).numpy()
+    assert np.allclose(found[lost:], calibrated(torch.tensor(s[lost:]), torch.tensor(d[lost:])).numpy())
+    assert np.isinf(found[:lost]).all()
+    assert calibrated(torch.full((3,), -torch.inf), torch.zeros(3)).tolist() == [-math.inf] * 3
 
 
 @law

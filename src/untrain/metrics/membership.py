@@ -49,17 +49,20 @@ def calibrated(scores: Tensor, difficulty: Tensor) -> Tensor:
     """Scores less what a straight line through their difficulty explains of them: s - (a + b d), by least squares over all of them.
 
     The line is drawn through forgotten and never seen samples alike, so that a rank test of the two stays exact; its
-    slope takes out a temperature.
+    slope takes out a temperature. Infinite scores stay as they are, and the line is drawn through the others.
 
     Args:
         scores: Scores [n] of the model that is looked at.
         difficulty: The same scores [n] of models that never saw any of them, their mean.
     """
     s, d = scores.double(), difficulty.double()
-    centred = d - d.mean()
-    square = centred.square().sum()
-    slope = (centred * (s - s.mean())).sum() / square if float(square) > 0 else torch.zeros((), dtype=torch.float64)
-    return s - s.mean() - slope * centred
+    finite = s.isfinite() & d.isfinite()
+    middle, centre = (v[finite].mean().nan_to_num() for v in (s, d))
+    above, centred = s - middle, d - centre
+    square = centred[finite].square().sum()
+    slope = (centred * above)[finite].sum() / square if float(square) > 0 else torch.zeros((), dtype=torch.float64)
+    # A class that a model masks with minus infinity lies below all others, and no line goes through it.
+    return torch.where(s.isinf(), s, above - torch.where(slope == 0, 0.0, slope * centred))
 
 
 def plausibility(logits: Tensor, others: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from scipy import special
 from torch import Tensor
 
 from untrain.core.counting import interval
+from untrain.core.errors import BadData
 
 Numbers = np.ndarray[Any, Any]
 
@@ -76,11 +77,16 @@ def ranked(mine: Tensor, others: Tensor, strata: tuple[Tensor, Tensor] | None = 
     Returns:
         None where there is nothing to compare.
 
+    Raises:
+        BadData: a score is no number: it would stand above all others.
+
     >>> found = ranked(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([0.0, 1.0, 2.0]))
     >>> found.auc, round(found.p, 6)
     (1.0, 0.1)
     """
     a, b = mine.double().numpy(), others.double().numpy()
+    if lost := int(np.isnan(a).sum() + np.isnan(b).sum()):
+        raise BadData(f"{lost} of {len(a) + len(b)} scores are no numbers (NaN), and have no rank; look at a model whose answers are finite")
     one, two = (torch.zeros(len(a)), torch.zeros(len(b))) if strata is None else strata
     parts = [(a[(one == c).numpy()], b[(two == c).numpy()]) for c in torch.unique(one).tolist()]
     made = [_Part.of(x, y) for x, y in parts if len(x) and len(y)]
