@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +20,10 @@ from torch import nn
 import ranks_main
 from untrain.cli import main
 from untrain.core import steps
-from untrain.core.engine import Engine, join_ranks
-from untrain.core.errors import Resources
+from untrain.core.data import Samples
+from untrain.core.engine import Engine, join_ranks, seeded
+from untrain.core.errors import BadData, Resources
+from untrain.core.train import minimize
 from untrain.verbs.ranks import joined
 
 
@@ -216,6 +219,73 @@ def test_statistics_that_stand_alike_on_three_ranks_stay_to_the_bit():
 
     steps._agree(SimpleNamespace(engine=SimpleNamespace(world=3, rank=0, sum=summed), saved=lambda: [module]))
     assert torch.equal(module.running_mean, before)
+
+
+@pytest.fixture
+def as_two_ranks(monkeypatch):
+    """Runs work as two ranks would, each in a thread of its own; what each ends with."""
+
+    def run(work):
+        own, meet, sent, ended = threading.local(), threading.Barrier(2, timeout=20), [[], []], [None, None]
+
+        def added(_, values):
+            sent[own.rank] = [v.clone() for v in values]
+            meet.wait()
+            both = [a + b for a, b in zip(*sent, strict=True)]
+            meet.wait()
+            for value, total in zip(values, both, strict=True):
+                value.copy_(total)
+
+        monkeypatch.setattr(Engine, "world", 2)
+        monkeypatch.setattr(Engine, "rank", property(lambda _: own.rank))
+        monkeypatch.setattr(Engine, "sum", added)
+
+        def begin(rank):
+            own.rank = rank
+            try:
+                ended[rank] = work()
+            except Exception as error:
+                ended[rank] = error
+
+        threads = [threading.Thread(target=begin, args=(rank,)) for rank in (0, 1)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        return ended
+
+    return run
+
+
+def test_a_rank_without_a_row_adds_nothing_to_each_of_several_losses(as_two_ranks):
+    """At the first step it sent one where the other sent two, and both waited for each other or failed."""
+
+    def taken():
+        weight = torch.ones(2, dtype=torch.float64, requires_grad=True)
+        batches = Samples(torch.tensor([[1.0, 2.0], [3.0, 5.0], [4.0, 0.0]], dtype=torch.float64), [0, 1, 0]).batches(3, epochs=2)
+        with seeded(0):
+            done = minimize(lambda x, y: ((x @ weight).square().mean(), weight.sum()), [weight], batches, phase="p", lr=0.01, optimizer="sgd")
+        return weight.detach(), done.losses, done.curves
+
+    alone, ranks = taken(), as_two_ranks(taken)
+    for weight, losses, curves in ranks:
+        torch.testing.assert_close(weight, alone[0])
+        assert losses == pytest.approx(alone[1])
+        assert curves == [pytest.approx(curve) for curve in alone[2]]
+
+
+def test_a_stream_too_short_for_the_ranks_is_refused_by_all_of_them(as_two_ranks):
+    """The one that had rows waited for the other, which had ended."""
+
+    def taken():
+        weight = torch.ones(2, requires_grad=True)
+        some = Samples(torch.ones(6, 2), [0, 1] * 3)
+        with seeded(0):
+            minimize(lambda x, y: (x[0] @ weight).mean() + (x[1] @ weight).mean(), [weight], some.batches(6).beside(some[:3].batches(3)), phase="p", lr=0.01)
+
+    errors = as_two_ranks(taken)
+    assert [type(error) for error in errors] == [BadData, BadData]
+    assert str(errors[0]) == str(errors[1]) == "p: a batch of 3 samples gives none to one of 2 ranks; take larger batches"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from untrain.core.data import Plan, mix
+from untrain.core.data import Plan, everywhere, mix
 from untrain.core.engine import Engine, Run, current, own_stream
 from untrain.core.errors import BadArgument, BadData, Diverged
 from untrain.core.lean import lean
@@ -177,12 +177,10 @@ class Taker:
     def _gradients(self, run: Run, x: Any, y: Any, whole: int | tuple[int, ...]) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Each loss and its gradient, of the whole batch; where memory runs out, of twice as many pieces of it, down to two samples each."""
         engine, turn, several = run.engine, self.turn, isinstance(whole, tuple)
-        if not several and x is None:
-            count = max(1, len(self.curves))
-            values = [torch.zeros((), device=engine.device) for _ in range(count)]
-            found = [[torch.zeros_like(p) for p in self.moved] for _ in range(count)]
-        else:
-            if isinstance(whole, tuple) and any(part is None for part in x):
+        values: list[Tensor] = []
+        found: list[list[Tensor]] = []
+        if several or x is not None:
+            if isinstance(whole, tuple) and not all(everywhere(n, engine.world) for n in whole):
                 raise BadData(f"{turn.phase}: a batch of {min(whole)} samples gives none to one of {engine.world} ranks; take larger batches")
             if run.watch is not None:
                 for part, label in zip(x, y, strict=True) if several else ((x, y),):
@@ -193,6 +191,11 @@ class Taker:
                 logging.getLogger("untrain").warning("untrain: memory ran out; each batch is taken in %d pieces from here on, and of them BatchNorm sees one at a time", run.pieces)
             values, found = got
         if engine.world > 1:
+            if not isinstance(whole, tuple) and not everywhere(whole, engine.world):
+                # A rank that has no row does not know how many losses there are.
+                lacks = range(engine.most(len(values)) - len(values))
+                values += [torch.zeros((), device=engine.device) for _ in lacks]
+                found += [[torch.zeros_like(p) for p in self.moved] for _ in lacks]
             engine.sum([*(g for gradients in found for g in gradients), *values])
         return values, found
 

@@ -4,6 +4,7 @@ from untrain.core.data.batches import Batches as Batches
 from untrain.core.data.batches import Beside as Beside
 from untrain.core.data.batches import Inputs as Inputs
 from untrain.core.data.batches import Plan as Plan
+from untrain.core.data.batches import everywhere as everywhere
 from untrain.core.data.batches import moved as moved
 from untrain.core.data.batches import spread as spread
 from untrain.core.data.batches import take as take

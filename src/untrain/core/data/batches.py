@@ -68,6 +68,15 @@ def share(n: int, rank: int, world: int) -> Tensor:
     return parts[rank] if rank < len(parts) else torch.arange(0)
 
 
+def everywhere(n: int, world: int) -> bool:
+    """Whether each rank has places in a batch of n.
+
+    >>> everywhere(4, 2), everywhere(3, 2), everywhere(1, 1)
+    (True, False, True)
+    """
+    return world <= max(1, n // 2)
+
+
 @dataclass(frozen=True, eq=False)
 class Batches:
     """A sized, seedable plan of batches that can start at any step.
