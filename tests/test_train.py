@@ -544,6 +544,21 @@ def test_optimizers_do_torchs_own_arithmetic_to_the_bit() -> None:
         assert torch.equal(*ended)
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "all at once, as on a GPU"])
+def test_weights_that_are_added_move_alike_and_as_far_as_each_alone(at_once, monkeypatch):
+    """Their gradient is one tensor, which on a GPU Nesterov's momentum was added to once for each of them."""
+    monkeypatch.setattr(sys.modules["torch.optim.sgd"], "_default_to_fused_or_foreach", lambda *_, **__: (False, at_once))
+    ends = []
+    for number in (1, 2):
+        weights = [torch.ones(3, requires_grad=True) for _ in range(number)]
+        with seeded(0):
+            batches = Samples(torch.arange(12.0)[:, None].expand(12, 3), [0] * 12).batches(4)
+            minimize(lambda x, y, weights=weights: (x * sum(weights)).sum(1).mean(), weights, batches, phase="p", lr=0.1, optimizer="sgd")
+        ends += weights
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[1], ends[2])
+
+
 def test_a_run_does_not_import_the_compiler() -> None:
     """Fault 53: 824 modules at the first step, and as much time as torch itself takes."""
     code = """

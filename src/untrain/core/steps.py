@@ -161,6 +161,9 @@ class Taker:
         if turn.clip is not None:
             norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in step]))
             step = [g * (turn.clip / (norm + 1e-6)).clamp(max=1.0) for g in step]
+        if len({g.data_ptr() for g in step}) < len(step):
+            # Weights that are added have one gradient between them, to which an optimizer would add the momentum of each.
+            step = [g.clone() for g in step]
         for parameter, gradient in zip(self.moved, step, strict=True):
             parameter.grad = gradient
         self.stepper.step()
