@@ -140,6 +140,8 @@ BREAKS = {
     "an accuracy is rounded where it decides": ["RoundsTheAccuracy"],
     "gradients are never cleared": ["NeverClearsItsGradients"],
     "an attack goes the other way": ["DescendsInsteadOfClimbing", "StepsAwayFromTheOther"],
+    "a batch is divided by the size that others have": ["DividesByTheSizeOfWholeBatches", "WeighsASmallBatchLess"],
+    "the first samples are taken for some of each class": ["TakesTheFirst"],
     "one forgotten class of two is masked": ["MasksOneClassOfTwo", "ProjectsOneClassOfTwo"],
 }
 """What goes wrong in code for unlearning, most of it met in public packages, and the mutants that do it: that each is caught is tested above."""

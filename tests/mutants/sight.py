@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mutants.breaking import breaks
@@ -123,6 +123,20 @@ def looks_at_a_copy_of_the_test(case: Case) -> Method:
             return super().__call__(model, forget=forget)
 
     return Mutated()
+
+
+@breaks(checks.check_it_takes_as_many_of_each_class_as_a_field_says)
+@dataclass(frozen=True)
+class TakesTheFirst(FineTune):
+    def __call__(self, model: Network, *, retain: Samples) -> Trace:
+        return super().__call__(model, retain=retain[: self.samples])
+
+
+@breaks(checks.check_it_takes_as_many_of_each_class_as_a_field_says)
+@dataclass(frozen=True)
+class TakesOneSampleMore(FineTune):
+    def __call__(self, model: Network, *, retain: Samples) -> Trace:
+        return replace(FineTune(), samples=10**9)(model, retain=retain.at_most(self.samples) + retain[-1:])
 
 
 @breaks(checks.check_each_part_that_it_names_matters)

@@ -39,6 +39,7 @@ from untrain.checks.running import Law, LawBroken, ask, sentence
 from untrain.checks.sight import (
     check_each_part_that_it_names_matters,
     check_it_sees_only_what_it_names,
+    check_it_takes_as_many_of_each_class_as_a_field_says,
     check_no_image_that_it_does_not_name_passes_through_a_network,
     check_the_order_of_classes_is_nothing_to_it,
 )
@@ -83,6 +84,7 @@ LAWS: tuple[Law, ...] = (
     check_it_sees_only_what_it_names,
     check_no_image_that_it_does_not_name_passes_through_a_network,
     check_each_part_that_it_names_matters,
+    check_it_takes_as_many_of_each_class_as_a_field_says,
     check_the_same_seed_gives_the_same_bits,
     check_another_seed_gives_other_bits,
     check_the_random_state_of_the_caller_is_neither_used_nor_moved,

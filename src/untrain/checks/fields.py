@@ -22,7 +22,7 @@ from untrain.verbs.inputs import Inputs
 
 def check_every_field_is_documented(method: Method, case: Case | None = None) -> None:
     """Every field has an entry under `Args:` in its class's docstring, and every entry there is a field."""
-    names, told = [f.name for f in fields(method)], _documented(type(method))
+    names, told = [f.name for f in fields(method)], documented(type(method))
     missing = [n for n in names if not told.get(n)]
     if missing:
         raise LawBroken(check_every_field_is_documented, method, f"does not say what {', '.join(missing)} is, under Args: in its docstring")
@@ -62,7 +62,8 @@ def hold_knobs(law: Law, method: Any, case: Case) -> None:
                 raise LawBroken(law, method, f"advises to {'raise' if way > 0 else 'lower'} {name} where it is {failure}, and {turned} for {value} changes nothing")
 
 
-def _documented(cls: type[Any]) -> dict[str, str]:
+def documented(cls: type[Any]) -> dict[str, str]:
+    """What stands under `Args:` in the docstrings of a class and those that it is made from, by field: the first line of each entry."""
     out: dict[str, str] = {}
     for base in cls.__mro__:
         _, _, args = (base.__dict__.get("__doc__") or "").partition("Args:\n")
