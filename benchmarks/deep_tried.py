@@ -115,6 +115,19 @@ class Aimed(UNSIR):
 
 
 @dataclass(frozen=True)
+class Momentum(UNSIR):
+    """The repair by labels is of sgd with Nesterov momentum and decay of the weights, as the network was trained, in place of Adam."""
+
+    weight_decay: float = 5e-4
+
+    def repair_on(self, model: Network, teacher: Network, kept: Samples, classes: tuple[int, ...]) -> Phase:
+        """Train on the retained samples, as the zoo trains."""
+        epochs, batch = self.passes(len(kept), self.repair_epochs, self.floor)
+        how = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": self.weight_decay}
+        return fit(model, kept, phase="repair", lr=self.repair_lr, epochs=epochs, batch=batch, augment=self.augment, schedule=self.schedule, **how)
+
+
+@dataclass(frozen=True)
 class Twice(UNSIR):
     """C8: all of it twice over, the second time from what the first left."""
 
@@ -124,4 +137,4 @@ class Twice(UNSIR):
         return Trace.of(*(done for trace in rounds for done in trace.values()))
 
 
-TRIED = {"distorted": Distorted, "scored": Scored, "away": Away, "aimed": Aimed, "twice": Twice}
+TRIED = {"distorted": Distorted, "scored": Scored, "away": Away, "aimed": Aimed, "momentum": Momentum, "twice": Twice}
