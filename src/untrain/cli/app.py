@@ -207,6 +207,7 @@ def audit(
 ) -> int:
     """Ask the audits of a run's model, or of any two checkpoints, and judge. Exits 0 where no trace is found, 3 where one is, 4 where nothing can be said."""
     from untrain.evidence.equivalence import in_words
+    from untrain.evidence.kept import kept
     from untrain.evidence.verdict import EXIT
     from untrain.verbs.auditing import audit
     from untrain.verbs.elsewhere import audit_file
@@ -243,7 +244,7 @@ def audit(
         show.draw(show.side_by_side(record))
         for exit in record.get("exits", ()):
             show.say(f"{exit['name']}: {exit['verdict']['sentence']}")
-        for line in filter(None, (record["verdict"]["sentence"], in_words(record), "" if out is None else str(out / PAGE))):
+        for line in filter(None, (record["verdict"]["sentence"], in_words(record), kept(record), "" if out is None else str(out / PAGE))):
             show.say(line)
     return EXIT[record["verdict"]["code"]]
 

@@ -136,7 +136,8 @@ def _bars(raw: dict[str, Any], series: dict[str, list[Any]], slots: dict[str, st
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"height": 130 * len(series) + 70 if crowded else 330, "barmode": "group", "bargap": 0.25, "bargroupgap": 0.08}
     layout["xaxis"] = {"title": {"text": label(raw["x"])}, "type": "linear"}
-    top = max((v for bars in series.values() for b in bars for v in b.values() if v is not None), default=1.0)
+    every = [v for bars in series.values() for b in bars for v in b.values() if v is not None]
+    ends = [1.08 * end([*every, 0.0]) for end in (min, max)]
     for number, (column, bars) in enumerate(series.items()):
         heights = [_mean([b.get(k) for b in bars]) for k in labels]
         trace = _trace(number, column, slots) | {"type": "bar", "x": list(range(len(labels))), "y": heights, "text": [label(k) for k in labels], "textposition": "none"}
@@ -149,7 +150,7 @@ def _bars(raw: dict[str, Any], series: dict[str, list[Any]], slots: dict[str, st
         if crowded:
             trace["yaxis"] = "y" if number == 0 else f"y{number + 1}"
             share = 1 / len(series)
-            place = {"domain": [1 - (number + 0.86) * share, 1 - number * share], "range": [0, top * 1.08 or 1], "nticks": 3, "title": {"text": label(column, 18)}}
+            place = {"domain": [1 - (number + 0.86) * share, 1 - number * share], "range": ends if any(ends) else [0, 1], "nticks": 3, "title": {"text": label(column, 18)}}
             layout["yaxis" if number == 0 else f"yaxis{number + 1}"] = _y(raw) | place
         else:
             layout["yaxis"] = _y(raw) | {"rangemode": "tozero"}

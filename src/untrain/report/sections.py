@@ -14,6 +14,7 @@ from untrain.core.counting import interval
 from untrain.evidence import record as records
 from untrain.evidence.control import FOUND, in_turn, reaches
 from untrain.evidence.equivalence import equivalences
+from untrain.evidence.kept import kept
 from untrain.evidence.listed import MARGIN, answers, judged_exit
 from untrain.evidence.seal import EDITED, SENTENCE, chained
 from untrain.evidence.verdict import SENTENCES, in_tests, what
@@ -43,7 +44,8 @@ def verdict(record: dict[str, Any]) -> Markup:
     # Of a bias no retrained model and no test of a row stands behind the verdict.
     judged = None if in_its_place(record) or "bias" in record["request"] else record["verdict"]
     advice = record["run"].get("advice") if record["run"]["marks"] else None
-    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=in_tests(judged) if judged else 0, advice=advice, not_claimed=record["not_claimed"])
+    seeing = in_tests(judged) if judged else 0
+    return draw("verdict", code=code, sentence=sentence, judged=judged, seeing=seeing, kept=kept(record), advice=advice, not_claimed=record["not_claimed"])
 
 
 def certificate(record: dict[str, Any]) -> Markup:
@@ -55,7 +57,7 @@ def certificate(record: dict[str, Any]) -> Markup:
 def altered(record: dict[str, Any], facts: Sequence[str]) -> Markup:
     """What stands in the verdict's place where a record is not as it was made: no number of it is repeated there."""
     sentence = Markup(SENTENCE).format(facts=Markup("; ").join(name(fact) for fact in facts), what=name(what(record["request"])))
-    return draw("verdict", code=EDITED, sentence=sentence, judged=None, seeing=0, advice=None, not_claimed=records.NOT_CLAIMED)
+    return draw("verdict", code=EDITED, sentence=sentence, judged=None, seeing=0, kept="", advice=None, not_claimed=records.NOT_CLAIMED)
 
 
 def before(record: dict[str, Any]) -> Markup:
