@@ -16,7 +16,7 @@ from untrain.core.audit import audit
 from untrain.core.canary import draw_canaries
 from untrain.core.data.overlap import places
 from untrain.core.errors import BadArgument
-from untrain.metrics.coins import coin_p, epsilon_at_least, guesses, least_share
+from untrain.metrics.coins import GUESSED, coin_p, epsilon_at_least, epsilon_between, guesses, least_share
 
 law = settings(max_examples=40, deadline=None)
 
@@ -56,6 +56,74 @@ def test_p_and_the_bound_are_scipys(right, more):
         assert coin_p(right, n) == pytest.approx(stats.binomtest(right, n).pvalue, rel=1e-9)
         low = stats.binomtest(right, n, alternative="greater").proportion_ci(0.95).low
         assert epsilon_at_least(right, n) == pytest.approx(max(0.0, np.log(low / (1 - low)) if low > 0 else 0.0), rel=1e-6, abs=1e-9)
+
+
+@law
+@given(seed=st.integers(0, 2**16), n=st.integers(1, 150), shift=st.sampled_from([0.0, 1.0, 4.0]))
+def test_the_bound_between_two_groups_is_the_best_of_several_numbers_of_guesses_each_at_its_share_of_the_level(seed, n, shift):
+    """By scipy's binomial and a search for the largest epsilon that is refused; scores are all different, and as many on either side, so that nothing is drawn."""
+    rng = np.random.default_rng(seed)
+    mine, others = shift + rng.normal(size=n), rng.normal(size=n)
+    ranked = sorted([*((v, True) for v in mine), *((v, False) for v in others)], reverse=True)
+    numbers = {r for r in GUESSED if r < 2 * n} | {2 * n}
+    best = 0.0
+    for r in numbers:
+        right = sum(inside for _, inside in ranked[: r // 2]) + sum(not inside for _, inside in ranked[len(ranked) - r // 2 :])
+        eps = np.linspace(0, 6, 1201)
+        best = max([best, *eps[stats.binom.sf(right - 1, r, np.exp(eps) / (1 + np.exp(eps))) < 0.05 / len(numbers)]])
+    label = torch.zeros(n)
+    found, drawn = epsilon_between(torch.tensor(mine), torch.tensor(others), (label, label))
+    assert drawn == 2 * n
+    assert found == pytest.approx(best, abs=0.006)
+
+
+@pytest.mark.parametrize("counts", [(40, 40), (15, 300), (300, 15)])
+def test_groups_that_are_alike_have_a_bound_above_nothing_no_oftener_than_is_said(counts):
+    """Two classes whose scores differ, and scores that are often the same; binomial bound of 99.9 %."""
+    g, draws = torch.Generator().manual_seed(0), 1000
+    labels = [torch.arange(n) % 3 == 0 for n in counts]
+    torch.manual_seed(0)
+    above = 0
+    for _ in range(draws):
+        scores = [torch.randn(n, generator=g).mul(2).round() + 5 * label for n, label in zip(counts, labels, strict=True)]
+        above += epsilon_between(*scores, tuple(labels))[0] > 0
+    assert above <= stats.binom.ppf(0.9995, draws, 0.05)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
+def test_where_answers_are_randomised_the_bound_lies_below_their_epsilon_and_not_far(epsilon):
+    """Randomised response: each sample tells the truth of itself with chance e^eps / (1 + e^eps), and so no attack has more than eps. Binomial bound of 99.9 %."""
+    rng, draws, n = np.random.default_rng(0), 400, 400
+    label = torch.zeros(n)
+    torch.manual_seed(0)
+    truth = np.arange(2 * n) < n
+    found = []
+    for _ in range(draws):
+        said = truth == (rng.random(2 * n) < np.exp(epsilon) / (1 + np.exp(epsilon)))
+        score = torch.tensor(said + 0.01 * rng.normal(size=2 * n))
+        found.append(epsilon_between(score[:n], score[n:], (label, label))[0])
+    assert sum(e > epsilon for e in found) <= stats.binom.ppf(0.9995, draws, 0.05)
+    assert np.median(found) > 0.5 * epsilon
+
+
+def test_a_draw_and_a_tie_hang_neither_on_the_order_of_samples_nor_on_who_comes_first():
+    g = torch.Generator().manual_seed(0)
+    mine, others = torch.randn(30, generator=g).round() + 1, torch.randn(200, generator=g).round()
+    one, other = torch.arange(30) % 2, torch.arange(200) % 2
+
+    def bound(first, second):
+        torch.manual_seed(1)
+        return epsilon_between(mine[first], others[second], (one[first], other[second]))
+
+    plain = bound(torch.arange(30), torch.arange(200))
+    # As many of either side in each of both classes.
+    assert plain[1] == 60
+    assert epsilon_between(mine, others, (one, (torch.arange(200) >= 3).long()))[1] == 2 * (3 + 15)
+    assert {bound(torch.randperm(30, generator=g), torch.randperm(200, generator=g)) for _ in range(10)} == {plain}
+    torch.manual_seed(0)
+    assert epsilon_between(torch.ones(200), torch.ones(200), (torch.zeros(200), torch.zeros(200)))[0] == 0
+    # A label that one side alone has compares nobody.
+    assert epsilon_between(torch.ones(5), torch.zeros(5), (torch.zeros(5), torch.ones(5))) == (0.0, 0)
 
 
 @pytest.mark.parametrize("n", [20, 100, 200, 1000])

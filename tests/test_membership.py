@@ -25,7 +25,7 @@ from untrain.audits.membership import Membership
 from untrain.audits.weights import Weights
 from untrain.core.audit import audit
 from untrain.core.counting import difference
-from untrain.core.data import Split
+from untrain.core.data import Samples, Split
 from untrain.core.errors import BadData
 from untrain.evidence import listed
 from untrain.evidence.equivalence import equivalences
@@ -411,6 +411,73 @@ def test_false_alarms_are_those_of_the_forgotten_classes_alone(split, original):
     assert name not in rows(audit(original, one, [Membership(enough=len(known) + 1)]))
     every, alone = (rows(audit(original, s, [Membership(alarms=0.3, enough=len(known))]))[name]["unlearned"][0] for s in (one, one.replaced(holdout=known)))
     assert every == alone
+
+
+class Says:
+    """A model whose score of each sample, a number of class 0, is the one that stands in a list."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def on(self, samples):
+        phi = self.scores[samples.batch(torch.arange(len(samples)))[0][:, 0].long()] / 2
+        return torch.stack([phi, -phi], 1), samples.y, None
+
+
+def numbered(begin, end):
+    return Samples(torch.arange(begin, end)[:, None].float(), torch.zeros(end - begin, dtype=torch.long))
+
+
+def test_at_a_tenth_of_the_false_alarms_it_takes_ten_times_the_hold_out_and_as_many_may_be_called():
+    """2,000 forgotten and 5,000 never seen, normal scores 2 apart: of both rates theory knows the share that is caught."""
+    scores = torch.randn(7000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    scores[:2000] += 2
+    values = Membership()(Says(scores), forget=numbered(0, 2000), holdout=numbered(2000, 7000)).values
+    unseen = np.sort(scores[2000:].numpy())
+    for name, rate, allowed in (("1 %", 0.01, 50), (".1 %", 0.001, 5)):
+        value = values[f"caught at {name} false alarms"]
+        hits = int((scores[:2000].numpy() > unseen[-1 - allowed]).sum())
+        low, high = stats.binomtest(hits, 2000).proportion_ci(0.95)
+        assert (value.value, value.low, value.high, value.n) == pytest.approx((hits / 2000, low, high, 2000))
+        assert value.value == pytest.approx(stats.norm.sf(stats.norm.isf(rate) - 2), abs=0.15)
+    fewer = Membership()(Says(scores), forget=numbered(0, 2000), holdout=numbered(2000, 6999)).values
+    assert "caught at .1 % false alarms" not in fewer
+    assert "caught at 1 % false alarms" in fewer
+
+
+def test_single_samples_are_told_by_the_calibrated_score_where_there_is_one(split, original, retrained, table):
+    def scores(model, samples):
+        x, y = samples.batch(torch.arange(len(samples)))
+        with torch.no_grad():
+            p = model(x).double().softmax(1)[torch.arange(len(y)), y].numpy()
+        return np.log(p / (1 - p))
+
+    held = split.parts["holdout"]
+    own = np.concatenate([scores(original, part) for part in (split.forget, held)])
+    hard = np.concatenate([np.mean([scores(r, part) for r in retrained[1:]], 0) for part in (split.forget, held)])
+    left = own - np.polyval(np.polyfit(hard, own, 1), hard)
+    n = len(split.forget)
+    p = [(1 + ((left[n:] >= v) & (held.y.numpy() == c)).sum()) / ((held.y == c).sum().item() + 1) for v, c in zip(left[:n], split.forget.y.tolist(), strict=True)]
+    name = "told one by one, without shadows"
+    assert table[name]["original"][0]["value"] == (stats.false_discovery_control(p) <= 0.1).sum() > 0
+    assert max(v["value"] for column in ("unlearned", "retrained") for v in table[name][column]) <= 1
+    epsilon = table["epsilon at least, approximate"]
+    assert epsilon["original"][0]["value"] > 0.3
+    # Four honest models: each above nothing in 5 % of cases at most, so that two are in 1.4 %.
+    assert sum(v["value"] > 0 for column in ("unlearned", "retrained") for v in epsilon[column]) <= 1
+
+
+def test_no_place_is_written_where_none_is_asked_for(split, original, retrained):
+    (silent,) = audit(original, split, [Membership()], retrained=retrained)
+    assert silent["figures"] == []
+    (entry,) = audit(original, split, [Membership(shown=5)], retrained=retrained)
+    (figure,) = entry["figures"]
+    (mine,) = figure["series"]["unlearned"]
+    assert list(mine.values()) == sorted(mine.values(), reverse=True)
+    assert len(mine) == 5
+    assert all(0 <= int(place) < 60 for place in mine)
+    assert all(list(bar) == list(mine) for bar in figure["series"]["retrained"])
+    assert entry["rows"] == silent["rows"]
 
 
 def test_without_a_hold_out_it_is_skipped_and_says_what_it_needs(split, original):

@@ -178,6 +178,17 @@ def test_what_is_told_apart_is_what_scipys_procedure_finds(seed, n, k):
     assert told_apart(torch.tensor(x), torch.tensor(y)).tolist() == (stats.false_discovery_control(p) <= 0.1).tolist()
 
 
+@law
+@given(seed=seeds, n=st.integers(1, 30), k=st.integers(1, 60))
+def test_within_labels_each_is_compared_with_its_own_and_the_rule_is_asked_of_all_together(seed, n, k):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=n) + 2 * (rng.random(n) < 0.5), rng.normal(size=k)
+    one, two = rng.integers(0, 3, n), rng.integers(1, 4, k)
+    p = np.array([(1 + (y[two == c] >= v).sum()) / ((two == c).sum() + 1) for v, c in zip(x, one, strict=True)])
+    got = told_apart(*map(torch.tensor, (x, y)), strata=(torch.tensor(one), torch.tensor(two)))
+    assert got.tolist() == (stats.false_discovery_control(p) <= 0.1).tolist()
+
+
 def test_who_lies_exactly_as_high_as_those_never_seen_is_not_told_apart():
     assert not told_apart(torch.ones(5), torch.ones(40)).any()
     assert told_apart(torch.ones(5) + 1e-6, torch.ones(40)).all()

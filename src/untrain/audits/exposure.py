@@ -12,6 +12,7 @@ from untrain.core.audit import Audit, Finding, Row, Shadow, Subject, Value
 from untrain.core.counting import interval
 from untrain.core.data import Samples
 from untrain.core.data.overlap import places
+from untrain.core.exposed import leave_most
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.ranked import caught, ranked
 from untrain.metrics.shadow import interpolated, kernel_ratio, lira, rmia, told_apart
@@ -116,14 +117,7 @@ class Exposure(Audit):
 
     def beside(self, findings: dict[str, list[Finding]]) -> None:
         """Leave the places that are most exposed in the unlearned model, and the others' scores at these."""
-        name = "most exposed"
-        bars = [finding.bars[name] for found in findings.values() for finding in found]
-        mine = findings["unlearned"][0].bars[name]
-        top = sorted(mine, key=lambda place: -mine[place])[: self.shown]
-        for bar in bars:
-            kept = {place: bar[place] for place in top}
-            bar.clear()
-            bar.update(kept)
+        leave_most(findings, "most exposed", self.shown)
 
 
 def _scores(model: Subject, samples: Samples) -> Tensor:

@@ -48,6 +48,10 @@ def least_share(guessed: int, power: float = 0.8) -> float | None:
     return None if needed > guessed else float(special.betaincinv(needed, guessed - needed + 1, power)) - 0.5
 
 
+GUESSED = (20, 50, 100, 200, 400)
+"""How many guesses are tried where no coin says beforehand, besides all."""
+
+
 def epsilon_at_least(right: int, guessed: int, level: float = 0.05) -> float:
     """A lower bound of the epsilon of differential privacy: where guesses of (epsilon, 0)-private coins are so often right in this share of cases.
 
@@ -61,3 +65,32 @@ def epsilon_at_least(right: int, guessed: int, level: float = 0.05) -> float:
         return 0.0
     chance = float(special.betaincinv(right, guessed - right + 1, level))
     return max(0.0, math.log(chance / (1 - chance)))
+
+
+def epsilon_between(mine: Tensor, others: Tensor, strata: tuple[Tensor, Tensor], level: float = 0.05) -> tuple[float, int]:
+    """The same bound for two groups that no coin parted, and of how many samples: approximate, since which are inside is then no throw for each of them.
+
+    As many of either group are drawn in each stratum, and the best of several numbers of guesses is told, each at its share of the level.
+
+    Args:
+        mine: Scores [n] of what was inside, higher for what the model seems to know.
+        others: Scores [k] of what was not.
+        strata: Labels [n] and [k].
+        level: The chance that the bound lies too high.
+
+    >>> apart = torch.arange(100.0)
+    >>> y = torch.zeros(50)
+    >>> round(epsilon_between(apart[50:], apart[:50], (y, y))[0], 2), epsilon_between(apart[:50], apart[50:], (y, y))
+    (3.18, (0.0, 100))
+    """
+    drawn: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for c in torch.unique(strata[0]):
+        # In order, so that neither the draw nor a tie hangs on how the samples were given.
+        parts = [scores[labels == c].sort().values for scores, labels in zip((mine, others), strata, strict=True)]
+        for side, part in zip(drawn, parts, strict=True):
+            side.append(part[torch.randperm(len(part))[: min(map(len, parts))]])
+    n = sum(map(len, drawn[0]))
+    order = torch.randperm(2 * n)
+    scores, inside = torch.cat([*drawn[0], *drawn[1]])[order], (torch.arange(2 * n) < n)[order]
+    numbers = sorted({min(guessed, 2 * n) for guessed in (*GUESSED, 2 * n)})
+    return max(epsilon_at_least(*guesses(scores, inside, guessed), level / len(numbers)) for guessed in numbers), 2 * n

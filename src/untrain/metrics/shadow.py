@@ -74,17 +74,26 @@ def rmia(own: Tensor, shadows: Tensor, member: Tensor, population: Tensor, popul
     return torch.searchsorted(z_ratio, ratio / gamma, right=True).double() / len(z_ratio)
 
 
-def told_apart(mine: Tensor, others: Tensor, share: float = 0.1) -> Tensor:
+def told_apart(mine: Tensor, others: Tensor, share: float = 0.1, strata: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Which of the first group [n] no sample of the second explains, of which this share at most is by chance.
 
     Benjamini's and Hochberg's rule on p = (1 + samples of the second group that lie as high) / (k + 1), which is exact for a sample that is like the second group
     (Bates et al., Testing for Outliers with Conformal p-values, 2023, arXiv:2104.08279).
 
+    Args:
+        mine: Scores [n].
+        others: Scores [k].
+        share: The share.
+        strata: Labels [n] and [k]; a sample is compared with those of its label alone.
+
     >>> told_apart(torch.tensor([9.0, 0.5]), torch.arange(20.0) / 20).tolist()
     [True, False]
     """
-    ordered = torch.sort(others.double()).values
-    p = (1 + len(ordered) - torch.searchsorted(ordered, mine.double())).double() / (len(ordered) + 1)
+    one, two = (torch.zeros(len(side)) for side in (mine, others)) if strata is None else strata
+    p = torch.ones(len(mine), dtype=torch.float64)
+    for c in torch.unique(one):
+        ordered = torch.sort(others[two == c].double()).values
+        p[one == c] = (1 + len(ordered) - torch.searchsorted(ordered, mine[one == c].double())).double() / (len(ordered) + 1)
     line = share * torch.arange(1, len(p) + 1).double() / len(p)
     below = (torch.sort(p).values <= line).nonzero()
     return p <= line[below[-1]] if len(below) else torch.zeros(len(p), dtype=torch.bool)
@@ -163,7 +172,7 @@ def _epsilon(a: Numbers, b: Numbers, delta: float) -> float:
 
 
 def forgetting_quality(eps: Tensor, models: int) -> float:
-    """The competition's F: mean over samples of 2^-floor(eps / .5), 0 where eps is beyond what so many models can show; to be multiplied by the ratios of accuracies.
+    """The competition's F: mean over samples of 2^-floor(eps / .5), 0 where eps is beyond what so many models can show; `summary.competition` counts accuracies in.
 
     Args:
         eps: Epsilons [n].
