@@ -97,7 +97,7 @@ def told(split: Split) -> dict[str, Any]:
             "rows": values(entries, "unlearned"),
             "few": values(few, "unlearned"),
             "retrained": honest,
-            "left": {k: v for k, v in left_by(shadows, split.forget, None).items() if k != "chance"},
+            "left": {k: v for k, v in left_by(shadows, split.forget, None, kept=(split.retain, split.test)).items() if k != "chance"},
             "most exposed": entries[-1]["figures"][0]["series"]["unlearned"][0],
         }
         print(name, {k: v["value"] for k, v in found["methods"][name]["rows"].items()}, found["methods"][name]["left"], flush=True)

@@ -62,6 +62,7 @@ def test_shadows_are_told_of_beforehand_and_what_the_method_leaves_of_them_after
     assert said.index(first) < said.index(next(line for line in said if "4 shadows: 2 saw each sample and 2 did not" in line))
     assert told["method"]["models"] == 2
     assert said[-1].startswith("finetune leaves a median epsilon of")
+    assert f"(final score {told['method']['final']:.2f}, what it cost in accuracy counted in)" in said[-1]
     assert "2 models of each kind that do not differ show" in said[-1]
 
 
@@ -96,6 +97,28 @@ def test_what_a_method_leaves_is_that_of_models_which_forgot_a_sample_beside_tho
     assert told["klom"] != pytest.approx(float(klom(never, forgot).quantile(0.95)), rel=0.01)
 
 
+def test_the_final_score_is_the_quality_times_both_ratios_of_accuracies():
+    """Rows of a unit matrix, named by the larger weight: after the method so many of ten are right on either set, before it so many."""
+    g = torch.Generator().manual_seed(0)
+
+    def says(right):
+        made = nn.Linear(30, 2, bias=False)
+        made.weight.data = torch.stack([torch.cat([torch.randn(10, generator=g), *(torch.where(torch.arange(10) < n, 1.0, -1.0) for n in right)]), torch.zeros(30)])
+        return made
+
+    whole = Samples(torch.eye(30), torch.zeros(30, dtype=torch.long))
+    forget, retain, test = (whole[torch.arange(10) + 10 * i] for i in range(3))
+    counts = [((8, 6), (10, 9)), ((6, 6), (10, 7)), ((7, 3), (9, 8)), ((7, 5), (9, 8))]
+    shadows = [Shadow(says(before), forget[torch.arange(5) + 5 * (i % 2)], says(after)) for i, (after, before) in enumerate(counts)]
+    told = left_by(shadows, forget, None, kept=(retain, test))
+    assert told["quality"] > 0
+    assert told["final"] == pytest.approx(told["quality"] * (28 / 38) * (20 / 32))
+    same = [Shadow(s.after, s.seen, s.after) for s in shadows]
+    alike = left_by(same, forget, None, kept=(retain, test))
+    assert alike["final"] == alike["quality"] == told["quality"]
+    assert "final" not in left_by(shadows, forget, None)
+
+
 class Twice(nn.Module):
     """Answers with nothing first, and then with what another says."""
 
@@ -115,7 +138,8 @@ def test_of_several_answers_what_a_method_leaves_is_read_off_the_head_that_is_na
         after.weight.data = torch.randn(2, 4, generator=g)
         shadows.append(Shadow(after, half, after))
         twice.append(Shadow(Twice(after), half, Twice(after)))
-    assert left_by(twice, forget, None, "told") == left_by(shadows, forget, None) != left_by(twice, forget, None, "mute")
+    named = (left_by(twice, forget, None, head, kept=(forget, forget)) for head in ("told", "mute"))
+    assert next(named) == left_by(shadows, forget, None, kept=(forget, forget)) != next(named)
 
 
 class Killed(KeyboardInterrupt):

@@ -48,6 +48,22 @@ def aus(test: float, original: float, forgotten: float, *, classes: bool) -> flo
     return (1 - (original - test)) / (1 + (forgotten if classes else abs(test - forgotten)))
 
 
+def competition(quality: float, mine: Sequence[float], retrained: Sequence[float]) -> float:
+    """The 2023 competition's final score: F (RA_u / RA_r) (TA_u / TA_r), its forgetting quality and accuracies on retained and test set.
+
+    Triantafillou et al., Are we making progress in unlearning?, 2024, arXiv:2406.09073. Who is more accurate than the retrained gains by it, as there.
+
+    Args:
+        quality: F, of `shadow.forgetting_quality`.
+        mine: Mean accuracies of the models that forgot, on each set.
+        retrained: Those of the models that were trained from nothing; none is 0.
+
+    >>> competition(0.5, [1.0, 0.9], [1.0, 0.9]), competition(0.5, [0.5, 0.9], [1.0, 0.9])
+    (0.5, 0.25)
+    """
+    return quality * math.prod(a / b for a, b in zip(mine, retrained, strict=True))
+
+
 def interclass_confusion(said: Tensor, labels: Tensor, pair: tuple[int, int]) -> tuple[int, int]:
     """How many test samples of two classes are called the other, and of how many.
 

@@ -142,7 +142,8 @@ def reference(
         say(f"they are less accurate than the original on what is retained ({mean:.1%} against {before:.1%}): what is found beside them describes, and does not prove")
     done: dict[str, Any] = {"folder": str(folder), "seconds_each": each, "claims": claims, "models": made, "busy": busy}
     if method is not None and len(made) == models:
-        done["method"] = left_by(shadows_in(folder, inputs.model, source.classes, split, method)[0], ready.forget, given.norm, inputs.head)
+        made_to_forget = shadows_in(folder, inputs.model, source.classes, split, method)[0]
+        done["method"] = left_by(made_to_forget, ready.forget, given.norm, inputs.head, kept=(ready.retain, ready.test))
         say(said_of_a_method(name_of(method), done["method"]))
     return done
 

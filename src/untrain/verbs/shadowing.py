@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from untrain.core.audit import Shadow, halves
 from untrain.core.data import Prepare, Samples, Split
 from untrain.core.discover import lookup, name_of
 from untrain.core.errors import BadArgument, BadData, wall
+from untrain.core.marks import correct
 from untrain.core.method import Method
 from untrain.core.network import Network
 from untrain.core.train import predict
@@ -24,6 +26,7 @@ from untrain.core.wording import called
 from untrain.evidence import record as records
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.shadow import epsilons, forgetting_quality, klom
+from untrain.metrics.summary import competition
 from untrain.sources import request as forgetting
 from untrain.verbs.folder import read_record
 from untrain.verbs.given import given_model
@@ -102,7 +105,11 @@ def shadows_in(folder: Path, model: str, classes: int, split: Split, method: Met
     return made, {"models": len(made), "after": whole, "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
 
 
-def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare | None, head: str | None = None) -> dict[str, Any]:
+MOST = 5000
+"""Samples of each set that the accuracies behind the competition's final score are counted on, at most."""
+
+
+def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare | None, head: str | None = None, kept: Sequence[Samples] = ()) -> dict[str, Any]:
     """What a method leaves of the forgotten samples, told by the shadows that it made forget their half: those that forgot each sample beside those that never saw it.
 
     Args:
@@ -110,10 +117,12 @@ def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare
         forget: The samples.
         norm: Preparation of raw pixels, where a network has none of its own.
         head: Name of the head's layer, where it is not the last linear layer or convolution.
+        kept: Retained and test samples, for the competition's final score.
 
     Returns:
         `models` of each kind; `klom`, of which 95 % of the samples have less; `epsilon`, the competition's, their median; `quality`, its F without the
-        ratios of accuracies; and `chance`, the same of models that do not differ.
+        ratios of accuracies; `final`, its score with them, where something is kept: its retrained models are the shadows as they were trained; and
+        `chance`, the same of models that do not differ, whose ratios are 1.
     """
     both: tuple[list[list[float]], list[list[float]]] = ([[] for _ in forget.index], [[] for _ in forget.index])
     for shadow in shadows:
@@ -126,7 +135,16 @@ def left_by(shadows: Sequence[Shadow[nn.Module]], forget: Samples, norm: Prepare
             both[0 if saw else 1][i].append(phi)
     few = min(len(scores) for side in both for scores in side)
     forgot, never = (torch.tensor([scores[:few] for scores in side]).T for side in both)
-    return _measured(forgot, never) | {"chance": by_chance(few)}
+    found = _measured(forgot, never)
+    if kept:
+        mine, trained = ([_accuracy(models, part, norm, head) for part in kept] for models in ([s.after for s in shadows], [s.model for s in shadows]))
+        found["final"] = competition(found["quality"], mine, trained)
+    return found | {"chance": by_chance(few)}
+
+
+def _accuracy(models: Sequence[nn.Module | None], part: Samples, norm: Prepare | None, head: str | None) -> float:
+    """Their mean accuracy on some of the samples, the same number of each class."""
+    return statistics.fmean(correct(model, part.at_most(MOST).prepared(getattr(model, "norm", norm)), head) for model in models if model is not None)
 
 
 def by_chance(models: int, draws: int = 400) -> dict[str, Any]:
@@ -149,7 +167,8 @@ def _measured(forgot: Tensor, never: Tensor) -> dict[str, Any]:
 def said_of_a_method(name: str, left: Mapping[str, Any]) -> str:
     """The same in a sentence."""
     chance = left["chance"]
+    quality = f"{left['quality']:.2f}" + (f" (final score {left['final']:.2f}, what it cost in accuracy counted in)" if "final" in left else "")
     return (
-        f"{name} leaves a median epsilon of {left['epsilon']:.2f}, a forgetting quality of {left['quality']:.2f}, and KLoM below {left['klom']:.2f} for 95 % of the samples; "
+        f"{name} leaves a median epsilon of {left['epsilon']:.2f}, a forgetting quality of {quality}, and KLoM below {left['klom']:.2f} for 95 % of the samples; "
         f"{left['models']} models of each kind that do not differ show {chance['epsilon']:.2f}, {chance['quality']:.2f} and {chance['klom']:.2f}"
     )
