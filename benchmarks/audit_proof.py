@@ -4,8 +4,9 @@
     python benchmarks/audit_proof.py --page        # draws the table from the record that is there
 
 A hundred networks of the digits are trained without each of two classes, and forty on all; every audit that a verdict looks at is asked of each
-(relearn, which takes longest by far, of one class alone). An honest model is judged beside eight of the other ninety-nine and an original. The same eight
-then stand beside that original, of which nothing was forgotten, and beside another one in its place, which no comparison of weights or answers takes for it.
+(relearn, which takes longest by far, of one class alone; splitrelearn, which needs a hold-out, of none). An honest model is judged beside eight of the
+other ninety-nine and an original. The same eight then stand beside that original, of which nothing was forgotten, and beside another one in its place,
+which no comparison of weights or answers takes for it.
 WORK keeps each network under the hash of its recipe, its samples and its seed, and each answer under that of all that it hangs on, so that what was killed goes on.
 """
 
@@ -23,7 +24,9 @@ import audit_truth as truth
 from torch import nn
 
 from untrain.audits.accuracy import Accuracy
+from untrain.audits.classinstance import ClassInstance
 from untrain.audits.descent import Descent
+from untrain.audits.graft import Graft
 from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
@@ -55,10 +58,10 @@ OFTEN = f"retrained, {DRAWS} draws of {BESIDE[-1]}"
 MOST = {200: 21}
 """Of so many honest models, how many may be found at most: the 99.9 % bound of a binomial at 5 %."""
 
-ALONE: tuple[Audit, ...] = (Predictions(), Prototype(), Strangeness())
+ALONE: tuple[Audit, ...] = (Predictions(), Prototype(), Strangeness(), ClassInstance())
 """Asked of a model by itself; where it is asked of a class, relearn too."""
 
-PAIRED: tuple[Audit, ...] = (Accuracy(), Weights(), Descent())
+PAIRED: tuple[Audit, ...] = (Accuracy(), Weights(), Descent(), Graft())
 """Asked beside an original."""
 
 

@@ -19,7 +19,9 @@ import audit_truth as truth
 import torch
 
 from untrain.audits.accuracy import Accuracy
+from untrain.audits.classinstance import ClassInstance
 from untrain.audits.descent import Descent
+from untrain.audits.graft import Graft
 from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.strangeness import Strangeness
@@ -47,6 +49,8 @@ COLUMNS = {
     "strangeness": "strangeness",
     "distance of answers": "distance of answers (UNLIKE)",
     "unlike the original, halfway": "original halfway (no finding)",
+    "graft, forgotten": "graft",
+    "instances by any signal": "instances",
 }
 
 
@@ -66,7 +70,7 @@ def run(work: Path, each: int) -> dict[str, Any]:
     honest = [truth.kept(work / f"without-{LABEL}-{seed}.safetensors", rest, seed) for seed in range(400, 400 + REFERENCES + TEACHERS)]
     references, teachers = honest[:REFERENCES], honest[REFERENCES:]
     setting = truth.Setting(LABEL, data, originals, [teachers[i % TEACHERS] for i in range(each)])
-    looks, most = truth.Looks(setting), (Accuracy(), Predictions(), Prototype(), Strangeness(), Weights())
+    looks, most = truth.Looks(setting), (Accuracy(), Predictions(), Prototype(), Strangeness(), Weights(), ClassInstance())
     file = work / "matrix.json"
     told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"honest": [], "fakes": {}}
     kinds = {name: make for name, (make, _) in truth.kinds(work).items() if not name.startswith(LEFT_OUT)}
@@ -75,16 +79,16 @@ def run(work: Path, each: int) -> dict[str, Any]:
         if all(len(told["fakes"].get(name, [])) > i for name in kinds):
             continue
         drawn = random.Random(i).sample(range(REFERENCES), BESIDE)
-        beside = [{**alone[j], **looks.at(references[j], original, Descent())} for j in drawn]
-        before = looks.at(original, original, *most, Descent())
+        beside = [{**alone[j], **looks.at(references[j], original, Descent(), Graft())} for j in drawn]
+        before = looks.at(original, original, *most, Descent(), Graft())
         if i < len(honest):
             others = random.Random(100 + i).sample([j for j in range(len(honest)) if j != i], BESIDE)
-            one, *company = [{**alone[j], **looks.at(honest[j], original, Descent())} for j in (i, *others)]
+            one, *company = [{**alone[j], **looks.at(honest[j], original, Descent(), Graft())} for j in (i, *others)]
             found = truth.judged(one, before, company)
             told["honest"] = [*told["honest"][:i], {"code": found["code"], "seen": seen(found)}]
         for name, make in kinds.items():
             torch.manual_seed(i)
-            found = truth.judged(looks.at(make(setting, i).eval(), original, *most, Descent()), before, beside)
+            found = truth.judged(looks.at(make(setting, i).eval(), original, *most, Descent(), Graft()), before, beside)
             told["fakes"][name] = [*told["fakes"].get(name, [])[:i], {"code": found["code"], "seen": seen(found)}]
         file.write_text(json.dumps(told), encoding="utf-8")
         print(i, flush=True)
@@ -117,12 +121,13 @@ def caught(cell: dict[str, Any]) -> int:
 
 def table(found: dict[str, Any]) -> str:
     """The matrix: of so many, how many each row sees and how many the verdict finds."""
-    lines = ["| model | verdict: a finding | " + " | ".join(COLUMNS.values()) + " | said |", "|---" * (len(COLUMNS) + 3) + "|"]
+    columns = [row for row in COLUMNS if row in found["honest"]["seen"]]
+    lines = ["| model | verdict: a finding | " + " | ".join(COLUMNS[row] for row in columns) + " | said |", "|---" * (len(columns) + 3) + "|"]
     for name, cell in {**found["fakes"], "*retrained, held out*": found["honest"]}.items():
         said = ", ".join(f"{code} {n}" for code, n in sorted(cell["codes"].items(), key=lambda item: -item[1]))
         hits = caught(cell)
         mark = f"**{hits}**" if name in found["fakes"] and hits < WANTED * cell["n"] else str(hits)
-        lines.append("| " + " | ".join([name, f"{mark} of {cell['n']}", *(str(cell["seen"][row]) for row in COLUMNS), said]) + " |")
+        lines.append("| " + " | ".join([name, f"{mark} of {cell['n']}", *(str(cell["seen"][row]) for row in columns), said]) + " |")
     low, high = interval(caught(found["honest"]), found["honest"]["n"])
     reached = sum(caught(cell) >= WANTED * cell["n"] for cell in found["fakes"].values())
     return "\n".join(lines) + (

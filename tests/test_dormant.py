@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
 import untrain
-from blobs import CLASSES, blobs, taught
+from blobs import CLASSES, blobs, masked_at, taught
 from untrain.audits import splitrelearn
 from untrain.audits.dormant import Dormant, plausible
 from untrain.audits.graft import Graft
@@ -28,6 +29,7 @@ from untrain.core.relearning import by_size
 from untrain.core.train import predict
 from untrain.core.unlearn import unlearn
 from untrain.evidence import listed
+from untrain.evidence.verdict import judge
 from untrain.methods.randomlabel import RandomLabel
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.ranked import ranked
@@ -201,6 +203,15 @@ def test_half_brings_back_the_other_half_of_what_was_hidden_and_not_of_what_was_
     assert min(v["p"] for column in ("unlearned", "retrained") for v in table[HALF][column]) > 0.05 / 4
 
 
+def test_half_of_it_joins_the_verdict_on_a_list_and_on_classes_once(split, original, retrained, relabelled):
+    entries = audit(original, split, [SplitRelearn()], original=original, retrained=retrained)
+    found, clean = listed.judge_list(entries, 60), listed.judge_list(audit(retrained[0], split, [SplitRelearn()], original=original, retrained=retrained[1:]), 60)
+    assert (found["code"], found["flagged"], found["retrained"], len(found["reasons"])) == ("RESIDUE", [HALF], 4, 1)
+    assert (clean["code"], list(clean["tests"]), clean["retrained"]) == ("INCONCLUSIVE", [HALF], 3)
+    of_class = judge(entries, [], "it")
+    assert (of_class["code"], of_class["flagged"]) == ("RESIDUE", [HALF])
+
+
 def test_the_half_that_is_ranked_is_not_the_half_that_is_shown(split, original, monkeypatch):
     shown, ranked_ = [], []
     reminded = SplitRelearn.reminded
@@ -292,6 +303,79 @@ def test_a_mask_is_seen_through_by_the_head_that_was_there_before(digit):
         assert found[name]["unlearned"] == found[name]["original"]
         assert found[name]["unlearned"][0]["value"] == pytest.approx(np.mean(right[here]))
     assert found["graft, retained"]["anew"][0]["value"] < 0.5
+
+
+GRAFT = "graft, forgotten"
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    return Split.by_class(blobs(1000, 0), blobs(1000, 1), forget=[2])
+
+
+@pytest.fixture(scope="module")
+def knows(kinds):
+    return taught(kinds.forget + kinds.retain, 0, steps=30)
+
+
+@pytest.fixture(scope="module")
+def honest(kinds):
+    return [taught(kinds.retain, 10 + i, steps=30) for i in range(20)]
+
+
+@pytest.fixture(scope="module")
+def distilled(kinds, knows, honest):
+    """The original's body under a head that says what a retrained model says."""
+    made, (x, _) = copy.deepcopy(knows), (kinds.forget + kinds.retain).batch(torch.arange(len(kinds.forget) + len(kinds.retain)))
+    with torch.no_grad():
+        wanted = honest[-1](x).softmax(1)
+    optimizer = torch.optim.Adam(made[-1].parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        F.cross_entropy(made(x), wanted).backward()
+        optimizer.step()
+    return made
+
+
+def grafted(model, split, original, retrained):
+    entries = audit(model, split, [Graft()], original=original, retrained=retrained)
+    return rows(entries)[GRAFT], judge(entries, [], "it")
+
+
+def test_the_original_head_finds_a_mask_and_a_head_taught_by_a_retrained_model(kinds, knows, honest, distilled):
+    for fake in (masked_at(knows, 2), distilled):
+        assert float((predict(Network(fake), kinds.test)[0].argmax(1) == 2).double().mean()) < 0.02
+        _, found = grafted(fake, kinds, knows, honest[:1])
+        assert (found["code"], found["flagged"], found["without_power"]) == ("RESIDUE", [GRAFT], [])
+
+
+def test_twenty_retrained_models_are_found_by_it_no_oftener_than_by_chance(kinds, knows, honest):
+    found = [grafted(one, kinds, knows, [honest[i - 1]])[1]["flagged"] for i, one in enumerate(honest)]
+    assert sum(map(bool, found)) <= stats.binom.ppf(0.9995, 20, 0.01)
+
+
+def test_a_head_that_works_on_features_of_models_that_never_saw_the_class_says_nothing(kinds, knows):
+    """As on a pretrained body that was frozen for all: the original's head names the class on each."""
+    anew = []
+    for seed in (1, 2):
+        model = copy.deepcopy(knows)
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(model[-1].weight)
+        anew.append(model)
+    values, found = grafted(anew[0], kinds, knows, anew[1:])
+    assert values["unlearned"][0]["p"] < 1e-6
+    assert (found["code"], found["tests"], found["without_power"]) == ("INCONCLUSIVE", {}, [GRAFT])
+
+
+@pytest.mark.parametrize(("share", "chance"), [(0.2, 2 / CLASSES), (0.7, 0.7)])
+def test_it_tells_scipys_binomial_p_where_the_head_still_names_half_of_what_is_retained(kinds, knows, honest, share, chance):
+    found = rows(audit(masked_at(knows, 2), kinds, [Graft(share=share)], original=knows, retrained=honest[:1]))
+    value, retained = found[GRAFT]["unlearned"][0], {column: values[0]["value"] for column, values in found["graft, retained"].items()}
+    p = stats.binomtest(round(value["value"] * value["n"]), value["n"], chance, alternative="greater").pvalue
+    assert value["p"] == pytest.approx(min(1.0, 2 * p), rel=1e-9)
+    assert (value["p"] <= 0.05) == (value["low"] > chance)
+    assert retained["retrained"] < retained["original"] / 2
+    assert "p" not in found[GRAFT]["retrained"][0]
 
 
 def test_heads_that_read_other_features_are_not_set_upon_each_other(digit):

@@ -13,7 +13,8 @@ from scipy import special, stats
 from blobs import blobs, masked_at, taught
 from untrain.audits.classinstance import NAMES, ClassInstance
 from untrain.core.audit import audit
-from untrain.core.data import Split
+from untrain.core.data import Samples, Split
+from untrain.evidence.verdict import judge
 
 GONE, ANY = 2, "instances by any signal"
 
@@ -152,9 +153,42 @@ def test_images_of_two_classes_are_ranked_each_within_its_own(retrained):
     assert values["instances by energy"]["value"] == pytest.approx(above / (2 * many * few), abs=2e-3)
 
 
-def test_it_is_told_where_it_is_named_and_judged_by_no_verdict(split, original):
+def said(module, split, original, retrained):
+    entries = audit(module, split, [ClassInstance()], original=original, retrained=retrained)
+    return judge(entries, [], "it")
+
+
+def test_the_verdict_finds_a_mask_on_what_was_learned_by_heart_and_no_retrained_model(split, original, retrained, masked):
+    found = said(masked, split, original, retrained)
+    assert (found["code"], found["flagged"], found["without_power"]) == ("RESIDUE", [ANY], [])
+    honest = said(retrained[0], split, original, retrained[1:])
+    assert (honest["code"], list(honest["tests"]), honest["without_power"]) == ("INCONCLUSIVE", [ANY], [])
+    alone = said(masked, split, original, [])
+    assert (alone["code"], alone["tests"]) == ("INCONCLUSIVE", {})
+    assert any(reason.startswith(ANY) and "none is at hand" in reason for reason in alone["reasons"])
+
+
+def test_twenty_retrained_models_are_found_no_oftener_than_by_chance(split, original):
+    honest = [taught(split.retain, 30 + i, steps=40) for i in range(20)]
+    found = [said(one, split, original, [honest[i - 1]])["flagged"] for i, one in enumerate(honest)]
+    assert sum(map(bool, found)) <= stats.binom.ppf(0.9995, 20, 0.01)
+
+
+def test_test_images_of_another_kind_are_a_difference_in_every_model_and_no_finding(split, retrained):
+    """All that was trained on is brighter than what is tested: whoever never saw the class tells both apart."""
+    shifted = split.replaced(test=Samples(split.test.batch(torch.arange(len(split.test)))[0] + 0.8, split.test.y, names=split.test.names))
+    original = taught(split.forget + split.retain, 0)
+    for beside in ([retrained[1]], []):
+        entries = audit(retrained[0], shifted, [ClassInstance()], original=original, retrained=beside)
+        row = next(row["values"] for row in entries[0]["rows"] if row["name"] == ANY)
+        assert row["unlearned"][0]["p"] < 1e-3
+        assert judge(entries, [], "it")["code"] == "INCONCLUSIVE"
+    assert said(retrained[0], shifted, original, [retrained[1]])["without_power"] == [ANY]
+
+
+def test_it_is_told_where_it_is_named_and_one_row_of_it_is_judged(split, original):
     assert ClassInstance.by_name
-    assert not any(row.judged for row in ClassInstance.rows.values())
+    assert [name for name, row in ClassInstance.rows.items() if row.judged] == [ANY]
     (entry,) = audit(original, split, [ClassInstance()])
     assert {row["name"] for row in entry["rows"]} == {*(f"instances by {name}" for name in NAMES), ANY}
     bare = split.replaced(test=split.test[split.test.y != GONE])

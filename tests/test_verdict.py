@@ -14,6 +14,7 @@ from scipy import stats
 from untrain.core.discover import found
 from untrain.core.errors import FAILED
 from untrain.evidence import verdict
+from untrain.evidence.compared import ALARMING
 from untrain.evidence.record import finite
 from untrain.evidence.rows import FEWEST
 from untrain.evidence.statistics import beyond, floor_of, holm, interval, limit, limit_counted, more_counted
@@ -100,7 +101,7 @@ def test_the_family_is_what_the_audits_say_is_judged():
     assert {key for key, about in rows.items() if about.judged} == {key for family in FAMILIES.values() for key in family.rows}
     assert {rows[key].looks for key in RECOVERY} == {"features", "relearning"}
     assert {rows[key].looks for key in ANSWERS} == {"answers"}
-    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.0851
+    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.0951
 
 
 @law
@@ -425,6 +426,74 @@ def test_answers_of_honest_models_alarm_as_often_as_is_said(m):
         mine, rest = models[0], models[1:]
         alarms += said(company(far(mine, rest), retrained=[far(one, np.delete(rest, i, 0)) for i, one in enumerate(rest)]))["code"] == "UNLIKE"
     assert alarms <= stats.binom.ppf(0.9995, tries, 0.02)
+
+
+# What has a chance of its own
+
+
+EXACT = FAMILIES["exact"].rows
+
+
+told = st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=3, max_size=3)
+
+
+def exact(key, p, retrained, value=0.7, original=1e-9):
+    """A row whose models tell a p; None where one tells none."""
+    made = row(key, value, 0.8, [0.5] * len(retrained))
+    for column, ps in (("unlearned", [p]), ("original", [original]), ("retrained", retrained)):
+        for one, told in zip(made[1]["values"][column], ps, strict=True):
+            one |= {} if told is None else {"p": told}
+    return made
+
+
+@law
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0, 1), st.integers(1, 6))
+def test_what_has_a_chance_of_its_own_is_found_by_holms_procedure_beside_one_retrained_model_on_whichever_side(ps, value, m):
+    found = set(holm(dict(zip(EXACT, ps, strict=True)), 0.01))
+    got = said(*(exact(key, p, [1.0] * m, value) for key, p in zip(EXACT, ps, strict=True)))
+    assert set(got["flagged"]) == {name for _, name in found}
+    assert got["code"] == ("RESIDUE" if found else "INCONCLUSIVE")
+    assert got["without_power"] == []
+
+
+@law
+@given(st.sampled_from(EXACT), st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=6))
+def test_a_chance_that_finds_a_retrained_model_too_finds_no_other(key, retrained):
+    told = [p for p in retrained if p is not None]
+    alarms = sum(p * len(told) <= ALARMING for p in told)
+    got = said(*recovery(0.45), *silent(), exact(key, 1e-30, retrained))
+    assert (got["code"], key[1] in got["tests"]) == (("NO_RESIDUE", False) if alarms else ("RESIDUE", True))
+    assert (f"{key[1]} finds {alarms} of {len(told)} retrained models too, so that it says nothing here" in got["reasons"]) == (key[1] in got["without_power"]) == bool(alarms)
+
+
+@law
+@given(told, told, told, st.floats(0, 1), st.floats(0, 1), st.integers(0, 6))
+def test_a_chance_of_its_own_makes_nothing_cleaner(mine, before, theirs, value, known, m):
+    rows = [*recovery(value), *silent()] if known > 0.3 else silent()
+    further = [exact(key, p, [q] * m, value, original=o) for key, p, o, q in zip(EXACT, mine, before, theirs, strict=True)]
+    plain, got = said(*rows), said(*rows, *further)
+    order = ("INCONCLUSIVE", "UNLIKE", "RESIDUE") if plain["code"] != "NO_RESIDUE" else ("NO_RESIDUE", "RESIDUE")
+    assert order.index(got["code"]) >= order.index(plain["code"])
+
+
+def test_without_a_retrained_model_it_is_a_hint_and_no_finding():
+    got = said(exact(EXACT[0], 1e-30, []), exact(EXACT[1], 0.5, []))
+    assert (got["code"], got["flagged"], got["tests"]) == ("INCONCLUSIVE", [], {})
+    assert f"{EXACT[0][1]} 70.0% would be a trace if a retrained model showed none by it, and none is at hand" in got["reasons"]
+    assert not any(EXACT[1][1] in reason for reason in got["reasons"])
+
+
+def test_a_chance_that_does_not_find_the_original_is_named_as_without_power():
+    got = said(*recovery(0.45), *silent(), exact(EXACT[2], 0.6, [1.0] * 5, original=0.4))
+    assert (got["code"], got["without_power"]) == ("NO_RESIDUE", [EXACT[2][1]])
+    assert in_tests(got) == in_tests(said(*recovery(0.45), *silent()))
+    assert said(exact(EXACT[2], 0.6, [1.0] * 5))["code"] == "INCONCLUSIVE"
+
+
+def test_a_record_from_before_it_told_a_chance_is_judged_as_it_was():
+    own = [*recovery(0.45), *silent()]
+    assert said(*own, exact(EXACT[2], None, [None] * 5, original=None)) == said(*own)
+    assert said(*own, skipped=[("classinstance", "needs test, which is not at hand")]) == said(*own)
 
 
 # What is still named, as counts

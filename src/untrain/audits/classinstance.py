@@ -30,7 +30,7 @@ def _named(signal: str) -> str:
 
 @dataclass(frozen=True)
 class ClassInstance(Audit):
-    """Rank tests of a class's training images against its test images, by five signals; told, and judged by no verdict.
+    """Rank tests of a class's training images against its test images, by five signals.
 
     A model that was trained without the class has met neither, so that they are alike to it, whatever is measured on them, and the chance of a rank
     sum is exact: no retrained model is needed and no hold-out but the test images. No signal asks the original, which has met the training images: by its head
@@ -39,6 +39,8 @@ class ClassInstance(Audit):
 
     It sees what was learned by heart. Where the original is no surer of its training images than of others, as on easy data, it sees nothing in any model:
     read a row only where the original's own p is small. Training and test images have to be of one kind, since a difference between them is a finding in every model.
+    So the verdict looks at the last row beside retrained models alone, and not where it finds one of them too. A model that never met them tells them
+    from others on neither side, so either is a trace.
 
     Args:
         most: Training images looked at, the same number of each class.
@@ -52,7 +54,7 @@ class ClassInstance(Audit):
             _named(name): Row("as retrained", "share", +1, f"chance that a training image lies above an unseen one of its class (AUC) by {what}", "membership")
             for name, what in NAMES.items()
         },
-        "instances by any signal": Row("as retrained", "share", +1, "the AUC whose p is smallest; its p is that one times the number of signals", "membership"),
+        "instances by any signal": Row("as retrained", "share", +1, "the AUC whose p is smallest; its p is that one times the number of signals", "membership", True),
     }
 
     most: int = 2000

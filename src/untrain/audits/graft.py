@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, counted
+from untrain.core.counting import above
 from untrain.core.data import Samples
 
 
@@ -18,15 +19,23 @@ class Graft(Audit):
 
     Where the features are still those that the head was trained on it names the retained classes as before, and the forgotten ones
     too: what was learned is one transplant away. Features of a retrained model mean something else in each unit, so that the
-    head names hardly anything there. Read the first row where the second is high: where the head no longer names
-    what is retained it says nothing of what was forgotten, and a model whose units were put in another order is not seen through. No verdict looks at it.
+    head names hardly anything there. Where the head no longer names what is retained it says nothing of what was forgotten,
+    and a model whose units were put in another order is not seen through.
+
+    So the first row has a p only where the second is above half of the original's retained accuracy: that of so many being named by a head that names as much by
+    chance as `share` says. On a body that all share, as a pretrained one that was frozen, the head works on retrained models too, and the verdict leaves the row out.
+
+    Args:
+        share: Share of the forgotten above which more are named than by chance; twice that of one class where that is more.
     """
 
     question = "Does the original's head still work on its features?"
     rows: ClassVar = {
-        "graft, forgotten": Row("as retrained", "share", +1, "forgotten test images that the original's head names rightly on these features", "features"),
+        "graft, forgotten": Row("as retrained", "share", +1, "forgotten test images that the original's head names rightly on these features", "features", True),
         "graft, retained": Row("as retrained", "share", 0, "retained test images that it names rightly; where few, the row above says nothing", "features"),
     }
+
+    share: float = 0.2
 
     def __call__(self, model: Subject, *, test: Samples, classes: tuple[int, ...], original: Subject) -> Finding:
         """Transplant."""
@@ -41,4 +50,9 @@ class Graft(Audit):
         right = logits[:, : model.width].argmax(1) == labels
         gone = torch.isin(labels, torch.tensor(classes))
         sides = {"graft, forgotten": right[gone], "graft, retained": right[~gone]}
-        return Finding({name: counted(hits) for name, hits in sides.items() if len(hits)})
+        values = {name: counted(hits) for name, hits in sides.items() if len(hits)}
+        known = (original.on(test)[0].argmax(1) == labels)[~gone]
+        if len(values) == 2 and int(right[~gone].sum()) > int(known.sum()) / 2:
+            chance = max(self.share, 2 / logits[:, : model.width].shape[1])
+            values["graft, forgotten"] = replace(values["graft, forgotten"], p=above(int(right[gone].sum()), int(gone.sum()), chance))
+        return Finding(values)

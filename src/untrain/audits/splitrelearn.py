@@ -40,7 +40,12 @@ class SplitRelearn(Audit):
     by_name: ClassVar = True
     rows: ClassVar = {
         "membership after relearning half": Row(
-            "as retrained", "share", +1, "chance that a forgotten sample of the half not shown is surer than one never seen, of its class (AUC); .5 means no trace", "membership"
+            "as retrained",
+            "share",
+            +1,
+            "chance that a forgotten sample of the half not shown is surer than one never seen, of its class (AUC); .5 means no trace",
+            "membership",
+            True,
         ),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.special import betaincinv, ndtri
+from scipy.special import bdtrc, betaincinv, ndtri
 
 from untrain.core.errors import BadArgument
 
@@ -20,6 +20,15 @@ def interval(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
     low = betaincinv(correct, n - correct + 1, tail) if correct else 0.0
     high = betaincinv(correct + 1, n - correct, 1 - tail) if correct < n else 1.0
     return float(low), float(high)
+
+
+def above(correct: int, n: int, share: float) -> float:
+    """Two-sided binomial p that a share is no larger than this, of which only the side above is told: 5 % or less where the interval lies above it.
+
+    >>> [round(above(k, 50, 0.2), 3) for k in (5, 17, 18)]
+    [1.0, 0.029, 0.013]
+    """
+    return min(1.0, 2 * float(bdtrc(correct - 1, n, share))) if correct else 1.0
 
 
 def difference(hits: int, n: int, others: int, of: int, level: float = 0.95) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How a row tells a model from retrained ones: by their spread, by counts, or as a distance from them. Imports no torch.
+"""How a row tells a model from retrained ones: by their spread, by counts, as a distance from them, or by a chance of its own. Imports no torch.
 
 scipy only where something is compared, as in the verdict.
 """
@@ -6,7 +6,7 @@ scipy only where something is compared, as in the verdict.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,7 +36,7 @@ class Comparison(ABC):
 
     @abstractmethod
     def limit(self, table: Table, key: Key, level: float) -> float | None:
-        """From where on a value would have been found whatever the other rows say."""
+        """From where on a value would have been found whatever the other rows say; None where that is not told."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,42 @@ class Distance(Comparison):
         from untrain.evidence.statistics import limit
 
         return limit(table.numbers(key, "retrained"), +1, level, floor(table, key))
+
+
+class Exact(Comparison):
+    """By the chance that each value itself tells, which holds however retrained models are spread; on either side of it lies a trace, since who never met the samples is on none.
+
+    It holds where nothing but what was learned tells forgotten samples from others. A retrained model shows that it does: at least one has to be at hand, and none to be found.
+    """
+
+    sides = ("more",)
+
+    def fits(self, table: Table, key: Key) -> bool:
+        """Where the model has a p, and no retrained one is found."""
+        theirs = table.values(key, "retrained")
+        return self._p(table, key, "unlearned") is not None and bool(theirs) and not honest(theirs)[0]
+
+    def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
+        """As it is told."""
+        told = self._p(table, key, column)
+        return (1.0 if told is None else told,)
+
+    def limit(self, table: Table, key: Key, level: float) -> float | None:
+        """Not told: the chance is the audit's own."""
+        return None
+
+    def _p(self, table: Table, key: Key, column: str) -> float | None:
+        return (table.value(key, column) or {}).get("p")
+
+
+ALARMING = 0.05
+"""The chance that a test whose null holds finds one of the retrained models all the same."""
+
+
+def honest(values: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """How many of these retrained models a test finds, by Bonferroni's correction over them, and of how many that have a p."""
+    ps = [value["p"] for value in values if value.get("p") is not None]
+    return sum(p <= ALARMING / len(ps) for p in ps), len(ps)
 
 
 def mean_of(table: Table, key: Key) -> float:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from untrain.evidence.listed import of_a_list
+from untrain.evidence.listed import TESTS, of_a_list
 from untrain.evidence.rows import Table
 from untrain.evidence.statistics import at_most, floor_of, seen_from
 from untrain.evidence.verdict import ENOUGH, FAMILIES, judge
@@ -82,7 +82,7 @@ def in_turn(audits: list[dict[str, Any]], of: int = 1, count: int | None = None)
         return []
 
     def said(beside: list[dict[str, Any]]) -> str:
-        found = judge(beside, (), "it", of)
+        found = judge(beside, (), "it", of, () if count is None else TESTS)
         if count is not None:
             found = of_a_list(found, beside, {"forget": "it", "classes": [], "names": [], "count": count}, of)
         return str(found["code"])

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from untrain.evidence.biased import of_a_bias
+from untrain.evidence.compared import honest
 from untrain.evidence.verdict import SENTENCES, in_tests, judge, what
 
 TESTS = (
@@ -18,6 +19,7 @@ TESTS = (
     ("membership", "membership, calibrated"),
     ("dormant", "membership after training on the retained"),
     ("dormant", "plausibility after training on the retained"),
+    ("splitrelearn", "membership after relearning half"),
     ("exposure", "LiRA"),
     ("exposure", "U-LiRA"),
     ("canary", "coins guessed"),
@@ -70,8 +72,9 @@ def _judged(audits: list[dict[str, Any]], record: Mapping[str, Any], of: int) ->
     request = record["request"]
     if "bias" in request:
         return of_a_bias(audits, record["run"]["marks"], request)
-    found = judge(audits, record["run"]["marks"], what(request), of)
-    return found if request["classes"] else of_a_list(found, audits, request, of)
+    if request["classes"]:
+        return judge(audits, record["run"]["marks"], what(request), of)
+    return of_a_list(judge(audits, record["run"]["marks"], what(request), of, TESTS), audits, request, of)
 
 
 def judge_list(audits: list[dict[str, Any]], count: int, marks: Sequence[str] = (), name: str = "a list") -> dict[str, Any]:
@@ -87,7 +90,7 @@ def judge_list(audits: list[dict[str, Any]], count: int, marks: Sequence[str] = 
     'membership was not asked; bring 75 samples or more of the same kind that no model was trained on (--holdout)'
     """
     request = {"forget": name, "classes": [], "names": [], "count": count}
-    return of_a_list(judge(audits, marks, what(request)), audits, request)
+    return of_a_list(judge(audits, marks, what(request), aside=TESTS), audits, request)
 
 
 def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapping[str, Any], of: int = 1) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
     how many samples a statement takes.
 
     Args:
-        found: The verdict of `judge`.
+        found: The verdict of `judge`, the rank tests set aside.
         audits: The `audits` of a record.
         request: Its `request`.
         of: How many exits are judged beside each other, and share the level.
@@ -145,9 +148,7 @@ def _rows(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _honest(values: Mapping[str, Any]) -> tuple[int, int]:
-    """How many retrained models a row's test finds, and of how many; by Bonferroni's correction, so that of those that never saw either group one is found in 5 % of cases."""
-    ps = [value["p"] for value in values.get("retrained", ()) if value.get("p") is not None]
-    return sum(p <= LEVEL / len(ps) for p in ps), len(ps)
+    return honest(values.get("retrained", ()))
 
 
 def differing_in_list(tests: Mapping[str, Mapping[str, Any]], of: int = 1) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 FEWEST = 6
@@ -24,15 +24,18 @@ def too_few(value: Mapping[str, Any] | None) -> list[str]:
 
 
 class Table:
-    """The rows of a record's audits, by audit and name."""
+    """The rows of a record's audits, by audit and name.
 
-    def __init__(self, audits: list[dict[str, Any]]) -> None:
-        self.rows = {(entry.get("name", ""), row["name"]): row for entry in audits for row in entry["rows"]}
+    Args:
+        audits: The audits.
+        aside: Rows that are left out.
+    """
 
-    @property
-    def retrained(self) -> int:
+    def __init__(self, audits: list[dict[str, Any]], aside: Collection[tuple[str, str]] = ()) -> None:
+        rows = {(entry.get("name", ""), row["name"]): row for entry in audits for row in entry["rows"]}
+        self.retrained = max((len(row["values"].get("retrained", ())) for row in rows.values()), default=0)
         """How many retrained models there are."""
-        return max((len(row["values"].get("retrained", ())) for row in self.rows.values()), default=0)
+        self.rows = {key: row for key, row in rows.items() if key not in aside}
 
     def values(self, key: tuple[str, str], column: str) -> list[dict[str, Any]]:
         """A row's values of a column, where it has a number."""

@@ -5,12 +5,12 @@ Imports no torch, and scipy only where something is judged: sentences and exit c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from untrain.core.errors import FAILED
-from untrain.evidence.compared import Comparison, Counts, Distance, Spread, mean_of
+from untrain.evidence.compared import Comparison, Counts, Distance, Exact, Spread, honest, mean_of
 from untrain.evidence.rows import Table, numbered, too_few
 from untrain.evidence.weighed import UNMOVED, same_answers, strange_weights, unmoved
 
@@ -61,6 +61,13 @@ FAMILIES = {
     "relearning": Family((("relearn", "relearning recall"),), 0.005, Spread(least=0.1), clears=False),
     "answers": Family((("accuracy", "forgotten, test"), ("accuracy", "forgotten, training")), 0.01, Counts(), clears=False),
     "company": Family((("predictions", "distance of answers"),), 0.02, Distance(), clears=False, expected=False),
+    "exact": Family(
+        (("classinstance", "instances by any signal"), ("splitrelearn", "membership after relearning half"), ("graft", "graft, forgotten")),
+        0.01,
+        Exact(),
+        clears=False,
+        expected=False,
+    ),
     "descent": Family((("descent", "unlike the original, halfway"),), 0.01, Spread(), clears=False, caps=True),
 }
 """What is judged, and nothing else is: the row of another audit joins by being written here.
@@ -69,9 +76,10 @@ None of the rows of recovery reads the forgotten rows of the head, so a mask on 
 the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none. Nearly all retrained models relearn nothing with the head as it is
 and a few some of it, so that five that agree look surer than they are: on the digits 3 to 4 % of honest models were found at .005 by that row alone. So it must also go a
 tenth of the way to the original. How images of the class are answered, its own rows aside, tells models that were pushed off from those that never learned, and not
-what is left in them: that is being unlike, and no trace. A model whose lower half is the original's far more than any retrained model's is may hide the class above it,
-where the last layer shows none; that is no trace, but forbids to say that there is none. Relearning times are told and not judged, since one that ran out of steps is no
-value.
+what is left in them: that is being unlike, and no trace. What has a chance of its own needs no spread of retrained models, and one of them at least to show that it
+holds here: that a class's training and test images are of one kind, and that the original's head does not work on features of any model. A model whose lower half is the
+original's far more than any retrained model's is may hide the class above it, where the last layer shows none; that is no trace, but forbids to say that there is none.
+Relearning times are told and not judged, since one that ran out of steps is no value.
 """
 
 ANSWERED = "forgotten, test"
@@ -91,24 +99,26 @@ first weights, leave .45 to .63 of what these do (n = 8); fakes and cheats that 
 """
 
 
-def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int = 1) -> dict[str, Any]:
+def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int = 1, aside: Collection[tuple[str, str]] = ()) -> dict[str, Any]:
     """A verdict from the audits of a record.
 
     The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with Holm's correction within each
-    family. What knows more than they do is RESIDUE; what knows less, answers otherwise or has what training does not leave in its weights is UNLIKE. NO_RESIDUE needs five of
-    them, six test images, a row that is not about answers and that sees the original by the very same procedure, and a model that is not still the original in its lower
-    half. A forgotten class that is plainly still named is residue whatever stands beside it: a model that was trained without a class has no sample to learn its name from.
+    family, or found by a chance of their own. What knows more than they do is RESIDUE; what knows less, answers otherwise or has what training does not leave
+    in its weights is UNLIKE. NO_RESIDUE needs five of them, six test images, a row that is not about answers and that sees the original by the very same
+    procedure, and a model that is not still the original in its lower half. A forgotten class that is plainly still named is residue whatever stands beside
+    it: a model that was trained without a class has no sample to learn its name from.
 
     Args:
         audits: The `audits` of a record.
         marks: `unchanged` or `collapsed`, where the run was.
         what: What was to be forgotten, for the sentence.
         of: How many exits of the network are judged beside each other: each family's level is shared among them.
+        aside: Rows that are judged elsewhere.
     """
-    table = Table(audits)
+    table = Table(audits, aside)
     tests, more, less, seeing = tested(table, of)
     m, doubtful, capped = table.retrained, _doubtful(table), _capped(table, tests, of)
-    unmeasured, left_out = _unmeasured(table, audits), _left_out(audits)
+    unmeasured, unfit, left_out = _unmeasured(table, audits), _unfit(table), _left_out(audits)
     named = _named(table.value(("accuracy", ANSWERED), "unlearned"))
     hidden = unmoved(table, marks)
     answers = [n for n in more if n in _names("answers")]
@@ -133,10 +143,11 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
         reasons = [_said(table, tests, name, "only ") for name in less] + strange
     elif m >= ENOUGH and not doubtful and not unmeasured and not capped and any(n in _clearing() for n in seeing):
         code = "NO_RESIDUE"
-        reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + left_out
+        reasons = [_would(table, tests, name) for name in seeing if name in _clearing()] + [*unfit.values(), *left_out]
     else:
-        code, reasons = "INCONCLUSIVE", [*capped, *_too_little(table, seeing, tests), *doubtful, *unmeasured, *left_out]
-    found = {"code": code, "reasons": reasons, "flagged": flagged, "retrained": m, "tests": tests, "without_power": sorted(n for n in tests if n not in seeing)}
+        code, reasons = "INCONCLUSIVE", [*capped, *_too_little(table, seeing, tests), *_alone(table, of), *doubtful, *unmeasured, *unfit.values(), *left_out]
+    blind = sorted({*unfit, *(n for n in tests if n not in seeing)})
+    found = {"code": code, "reasons": reasons, "flagged": flagged, "retrained": m, "tests": tests, "without_power": blind}
     return found | {"sentence": SENTENCES[code].format(what=what, reasons="; ".join(reasons), m=m, tests=in_tests(found))}
 
 
@@ -265,6 +276,23 @@ def _doubtful(table: Table) -> list[str]:
         if gaps and all(gaps):
             out.append(f"retrained model {i + 1} recovers it as the original does, so it may have seen it")
     return out
+
+
+def _unfit(table: Table) -> dict[str, str]:
+    """Rows whose own chance does not hold here, since retrained models are found by it too, each in words."""
+    found = {key[1]: honest(table.values(key, "retrained")) for key in FAMILIES["exact"].rows}
+    return {name: f"{name} finds {k} of {m} retrained models too, so that it says nothing here" for name, (k, m) in found.items() if k}
+
+
+def _alone(table: Table, of: int) -> list[str]:
+    """What would be found by its own chance, were there a retrained model to show that it holds here."""
+    from untrain.evidence.statistics import holm
+
+    family = FAMILIES["exact"]
+    own = {key: table.value(key, "unlearned") or {} for key in family.rows if not table.values(key, "retrained")}
+    hits = holm({key[1]: value["p"] for key, value in own.items() if value.get("p") is not None}, family.level / of)
+    told = {key[1]: _amount(value["value"], table.rows[key]["unit"]) for key, value in own.items() if key[1] in hits}
+    return [f"{name} {told[name]} would be a trace if a retrained model showed none by it, and none is at hand" for name in hits]
 
 
 def _unmeasured(table: Table, audits: list[dict[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from untrain.evidence.verdict import ENOUGH
+from untrain.evidence.verdict import ENOUGH, FAMILIES
 from untrain.report.figures import figure, slots
 from untrain.report.markup import draw, name
 from untrain.report.questions.asked import BASE, PLAIN, Answer, Evidence, Picture
@@ -170,7 +170,9 @@ def _standard_told(record: dict[str, Any]) -> list[Markup]:
             place = "within" if low <= mine[0]["value"] <= high else "above" if mine[0]["value"] > high else "below"
             words = {"row": row, "r": spread(theirs, unit), "o": spread(before, unit), "u": spread(mine, unit), "p": place}
             out.append(sentence("{row}: retrained {r}, original {o}, unlearned {u}, which lies {p} their range.", **words))
-    tests = record["verdict"]["tests"] if record["verdict"] else {}
+    # A row that has a chance of its own is not told from others by how far these lie apart.
+    own = {row for _, row in FAMILIES["exact"].rows}
+    tests = {row: test for row, test in record["verdict"]["tests"].items() if row not in own} if record["verdict"] else {}
     parts = [Markup("{} {} ({})").format(row, said(t["p"], "p"), said(t["p_original"], "p")) for row, t in tests.items() if t.get("p_original") is not None]
     if parts:
         chance = "The chance that a retrained model lies so far from the others, on either side, for the unlearned and in brackets for the original: {t}."
