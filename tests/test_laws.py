@@ -142,6 +142,12 @@ BREAKS = {
     "an attack goes the other way": ["DescendsInsteadOfClimbing", "StepsAwayFromTheOther"],
     "a batch is divided by the size that others have": ["DividesByTheSizeOfWholeBatches", "WeighsASmallBatchLess"],
     "the first samples are taken for some of each class": ["TakesTheFirst"],
+    "what the model says is taken for the label, or the other way about": [
+        "RulesOutWhatTheOriginalSays",
+        "LeavesOutWhatTheModelSays",
+        "TakesTheShareOffTheLabel",
+        "SureOfAnyClass",
+    ],
     "one forgotten class of two is masked": ["MasksOneClassOfTwo", "ProjectsOneClassOfTwo"],
 }
 """What goes wrong in code for unlearning, most of it met in public packages, and the mutants that do it: that each is caught is tested above."""

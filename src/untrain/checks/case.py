@@ -154,6 +154,11 @@ class Case:
             self.model = copy.deepcopy(_BEGUN[named]).train()
         return self
 
+    def misnamed(self) -> Case:
+        """The same with every fifth forgotten and retained sample under the label of another class of its part, so that a label is one thing and what the model says another."""
+        self.split = self.split.replaced(**{name: _turned(self.split.parts[name]) for name in ("forget", "retain")})
+        return self
+
     @property
     def prepared(self) -> Split:
         """The split as `unlearn` hands it out: pixels normalised as the network wants them."""
@@ -209,6 +214,12 @@ def asking(method: Method) -> Iterator[None]:
         yield
     finally:
         _asked.reset(token)
+
+
+def _turned(part: Samples) -> Samples:
+    y, classes = part.y, torch.tensor(part.classes)
+    y[::5] = classes[(torch.searchsorted(classes, y) + 1) % len(classes)][::5]
+    return part.labelled(y)
 
 
 def _samples(x: Tensor, y: Tensor, lazy: bool) -> Samples:

@@ -62,3 +62,10 @@ class LeavesItsNeighboursOut(AMUN):
         real = amun.fit
         with mock.patch.object(amun, "fit", lambda model, samples, **how: real(model, samples[torch.isin(samples.y, torch.tensor(retain.classes))][:48], **how)):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_each_neighbour_is_misnamed_and_none_nearer_was_found)
+@dataclass(frozen=True)
+class DoublesOnceLess(AMUN):
+    def attacked(self, model: Network, x: Inputs, y: Tensor) -> tuple[Tensor, Tensor]:
+        return AMUN.attacked(replace(self, doublings=self.doublings - 1), model, x, y)

@@ -7,11 +7,11 @@ from unittest import mock
 
 from torch import Tensor
 
-from mutants.breaking import breaks
+from mutants.breaking import bent, breaks
 from untrain.checks.of import duck as laws
 from untrain.core.data import Samples
 from untrain.core.network import Network
-from untrain.core.train import Trace
+from untrain.core.train import Trace, predict
 from untrain.methods import duck
 from untrain.methods.duck import DUCK
 
@@ -76,3 +76,18 @@ class MovesInEvaluationMode(DUCK):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         with mock.patch.object(model, "train", model.eval):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_nearest_centroid_is_so_by_its_angle)
+@dataclass(frozen=True)
+class NearestByTheirProduct(DUCK):
+    def goals(self, model: Network, forget: Samples, retain: Samples) -> Tensor:
+        with bent("normalize", lambda real: lambda x, dim: x):
+            return super().goals(model, forget, retain)
+
+
+@breaks(laws.check_no_sample_goes_to_its_own_class)
+@dataclass(frozen=True)
+class LeavesOutTheClassThatTheModelNames(DUCK):
+    def goals(self, model: Network, forget: Samples, retain: Samples) -> Tensor:
+        return super().goals(model, forget.labelled(predict(model, forget)[0].argmax(1)), retain)

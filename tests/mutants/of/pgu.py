@@ -66,3 +66,10 @@ class UnlearnsWithMomentum(PGU):
         real = pgu.minimize
         with mock.patch.object(pgu, "minimize", lambda *args, momentum, **how: real(*args, momentum=0.5, **how)):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_unlearning_is_the_naive_loop)
+@dataclass(frozen=True)
+class WeighsASmallBatchLessThanOthers(PGU):
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return super().loss(logits, y) * len(y) / self.batch

@@ -12,7 +12,7 @@ from untrain.core.data import Samples
 from untrain.core.discover import settings
 from untrain.core.method import Method
 from untrain.core.network import Network
-from untrain.core.train import Trace
+from untrain.core.train import Trace, predict
 from untrain.methods.rum import RUM
 
 
@@ -87,3 +87,10 @@ class TakesAnyMethod(RUM):
     def method(self, part: str) -> Method:
         name: str = getattr(self, part)
         return settings(name) if name == "unsir" else super().method(part)
+
+
+@breaks(laws.check_the_parts_are_the_forget_set_from_the_surest_to_the_least_sure)
+@dataclass(frozen=True)
+class SureOfAnyClass(RUM):
+    def memorised(self, model: Network, forget: Samples) -> Tensor:
+        return 1 - predict(model, forget)[0].double().softmax(1).amax(1)

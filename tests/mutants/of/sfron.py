@@ -90,3 +90,12 @@ class AscendsUnclipped(SFRon):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         with _ascent(clip=None):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_turns_are_a_plain_loop)
+@dataclass(frozen=True)
+class LeavesOutAStartedTurn(SFRon):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real = sfron.alternate
+        with mock.patch.object(sfron, "alternate", lambda *turns, rounds: real(*turns, rounds=self.epochs * len(turns[1].batches) // self.every)):
+            return super().__call__(model, forget=forget, retain=retain)

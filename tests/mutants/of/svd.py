@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
 import torch
@@ -95,4 +97,18 @@ class TakesGroupsTogether(SVD):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         own = svd.directions
         with mock.patch.object(svd, "directions", lambda moments: own(moments.mean(0, keepdim=True).expand_as(moments))):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_what_is_highest_is_the_product)
+@dataclass(frozen=True)
+class CountsTheRetainedForNothing(SVD):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real, calls = svd.predict, itertools.count()
+
+        def right(*args: Any) -> Any:
+            out, y, read = real(*args)
+            return (torch.eye(2)[y.long()] if next(calls) % 2 else out), y, read
+
+        with mock.patch.object(svd, "predict", right):
             return super().__call__(model, forget=forget, retain=retain)

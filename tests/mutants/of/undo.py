@@ -77,3 +77,11 @@ class DistilsUnclipped(UNDO):
         real = undo.minimize
         with mock.patch.object(undo, "minimize", lambda *args, **how: real(*args, **how | {"clip": None})):
             return super().__call__(model, retain=retain, classes=classes)
+
+
+@breaks(laws.check_alpha_says_how_much_is_replaced)
+@dataclass(frozen=True)
+class KeepsTheOldStatistics(UNDO):
+    def __call__(self, model: Network, *, retain: Samples, classes: tuple[int, ...]) -> Trace:
+        with mock.patch.object(UNDO, "renew"):
+            return super().__call__(model, retain=retain, classes=classes)

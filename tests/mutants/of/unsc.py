@@ -9,12 +9,12 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from mutants.breaking import breaks
+from mutants.breaking import bent, breaks
 from untrain.checks.of import unsc as laws
 from untrain.core.data import Samples
 from untrain.core.network import Network
 from untrain.core.subspace import Spared
-from untrain.core.train import Trace
+from untrain.core.train import Trace, predict
 from untrain.methods import unsc
 from untrain.methods.unsc import UNSC
 
@@ -92,3 +92,18 @@ class TeachesWhatStandsOnIt(UNSC):
     def next_best(self, model: Network, forget: Samples, retain: Samples) -> Tensor:
         with mock.patch.object(torch.Tensor, "scatter", lambda allowed, *args: allowed):
             return super().next_best(model, forget, retain)
+
+
+@breaks(laws.check_the_calibration_is_the_naive_loop)
+@dataclass(frozen=True)
+class CalibratesBySumsOverBatches(UNSC):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        with bent("cross_entropy", lambda real: lambda out, y: real(out, y, reduction="sum") / self.batch):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_label_is_the_next_best_that_stays)
+@dataclass(frozen=True)
+class LeavesOutWhatTheModelSays(UNSC):
+    def next_best(self, model: Network, forget: Samples, retain: Samples) -> Tensor:
+        return super().next_best(model, forget.labelled(predict(model, forget)[0].argmax(1)), retain)

@@ -18,8 +18,17 @@ from untrain.core.network import Network
 
 
 def check_each_neighbour_is_misnamed_and_none_nearer_was_found(method: Any, case: Case | None = None) -> None:
-    """The original misnames each neighbour, as the label says; it lies within the radius at which a plain climb first gets there, and is that climb's end."""
-    law, case = check_each_neighbour_is_misnamed_and_none_nearer_was_found, case or Case.fresh()
+    """The original misnames each neighbour, as the label says; it lies within the radius at which a plain climb first gets there, and is that climb's end.
+
+    So it is where the radius is doubled once, by which some have none.
+    """
+    case = (case or Case.fresh()).misnamed()
+    for doublings in (method.doublings, min(1, method.doublings)):
+        _hold_neighbours(replace(method, doublings=doublings), case)
+
+
+def _hold_neighbours(method: Any, case: Case) -> None:
+    law = check_each_neighbour_is_misnamed_and_none_nearer_was_found
     module, forget = copy.deepcopy(case.model).double().eval(), case.prepared.forget
     with seeded(0):
         near = method.neighbours(Network(copy.deepcopy(case.model).double()), forget)

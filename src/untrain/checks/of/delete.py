@@ -32,7 +32,7 @@ def check_the_target_is_what_is_left_of_the_answer(method: Any, case: Case | Non
 
 def check_it_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
     """A plain loop in training mode, whose teacher was copied before the run and answers in evaluation mode, comes to the same weights and buffers."""
-    law, case = check_it_is_the_naive_loop, case or Case.fresh()
+    law, case = check_it_is_the_naive_loop, (case or Case.fresh()).misnamed()
     module, method = copy.deepcopy(case.model).double(), several_batches(method)
     teacher, student = copy.deepcopy(module).eval(), copy.deepcopy(module).train()
     left, _, run = watched(method, case, module=module)

@@ -72,7 +72,7 @@ def check_the_moving_is_the_naive_loop_towards_the_nearest_other_centroid(method
 
 def check_no_sample_goes_to_its_own_class(method: Any, case: Case | None = None) -> None:
     """Of single samples whose class is retained, none is moved to the centroid of its own class."""
-    law, case = check_no_sample_goes_to_its_own_class, case or Case.fresh()
+    law, case = check_no_sample_goes_to_its_own_class, (case or Case.fresh()).misnamed()
     some = torch.arange(len(case.split.retain)) % 4 == 0
     case.split = case.split.replaced(forget=case.split.retain[some], retain=case.split.retain[~some])
     network = Network(copy.deepcopy(case.model))
@@ -81,6 +81,17 @@ def check_no_sample_goes_to_its_own_class(method: Any, case: Case | None = None)
     due = _goals(case.model, case)
     if found.shape != due.shape or not torch.allclose(found.double(), due, rtol=1e-4, atol=1e-5):
         raise LawBroken(law, method, "moves samples to a centroid that is not the nearest of the other classes")
+
+
+def check_the_nearest_centroid_is_so_by_its_angle(method: Any, case: Case | None = None) -> None:
+    """Of what is read as it is, a sample is moved to the class in whose direction it lies, and not to one that is far out, or close by on another side."""
+    law, network = check_the_nearest_centroid_is_so_by_its_angle, Network(nn.Linear(2, 3))
+    kept = Samples(torch.tensor([[8.0, 0.0], [12.0, 0.0], [0.2, 0.2], [0.4, 0.4]]), torch.tensor([0, 0, 1, 1]))
+    gone = Samples(torch.tensor([[5.0, 4.0], [0.3, 0.02]]), torch.tensor([2, 2]))
+    with seeded(0, network=network):
+        found = method.goals(network, gone, kept)
+    if not torch.allclose(found, torch.tensor([[0.3, 0.3], [10.0, 0.0]])):
+        raise LawBroken(law, method, f"moves what is read as (5, 4) and (.3, .02) to {found.tolist()}, where (.3, .3) and (10, 0) lie in their directions")
 
 
 def check_it_ends_when_the_forgotten_are_named_no_more(method: Any, case: Case | None = None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from untrain.checks.case import Case
 from untrain.checks.plain import cross_entropy, hold, stepped, stepper_of, steps_of
-from untrain.checks.running import LawBroken
+from untrain.checks.running import LawBroken, several_batches
 from untrain.core.engine import seeded
 from untrain.core.network import Network
 
@@ -60,7 +60,7 @@ def check_the_unlearning_is_the_naive_loop(method: Any, case: Case | None = None
     """On the same images in each epoch a plain loop in evaluation mode, with weights found sample by sample, comes to the same weights and buffers, to 1e-5 of each norm."""
     law, case = check_the_unlearning_is_the_naive_loop, case or Case.fresh()
     # At a rate by which the first of two epochs leaves some of the forgotten named.
-    method = replace(method, epochs=2, lr=method.lr / 4, hold=2.0)
+    method = replace(several_batches(method), epochs=2, lr=method.lr / 4, hold=2.0)
     student = copy.deepcopy(case.model).double()
     left, steps, _ = steps_of(method, case, module=student, streams=2)
     each = len(steps) // 2

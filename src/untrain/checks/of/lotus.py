@@ -38,7 +38,7 @@ def check_it_ends_where_it_says(method: Any, case: Case | None = None) -> None:
 
 def check_the_targets_are_those_of_a_plain_loop(method: Any, case: Case | None = None) -> None:
     """An epoch is a plain loop whose targets are the original's answers with the same noise at the same temperature, and its likeliest class for retained images, to 1e-5."""
-    law, case = check_the_targets_are_those_of_a_plain_loop, case or Case.fresh()
+    law, case = check_the_targets_are_those_of_a_plain_loop, (case or Case.fresh()).misnamed()
     module, method = copy.deepcopy(case.model).double(), replace(several_batches(method), epochs=1, augment=False)
     drawn: list[Tensor] = []
     real = Tensor.exponential_

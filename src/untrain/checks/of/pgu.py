@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case
 from untrain.checks.plain import hold, hold_spared, projected, spans, steps_of
-from untrain.checks.running import LawBroken
+from untrain.checks.running import LawBroken, several_batches
 
 
 def _loss(method: Any, logits: Tensor, y: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def check_its_loss_is_bounded_and_its_slope_too(method: Any, case: Case | None =
 def check_the_unlearning_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
     """A plain loop in evaluation mode, at rates that fall in equal ratios and off singular vectors found by hand, comes to the same weights, to 1e-4 of each norm."""
     law, case = check_the_unlearning_is_the_naive_loop, case or Case.fresh()
-    method = replace(method, epochs=4)
+    method = replace(several_batches(method), epochs=4)
     student = copy.deepcopy(case.model).double()
     left, steps, _ = steps_of(method, case, module=student)
     held = spans(method, case)

@@ -42,7 +42,7 @@ def _images(samples: Samples) -> list[bytes | None]:
 
 def check_the_parts_are_the_forget_set_from_the_surest_to_the_least_sure(method: Any, case: Case | None = None) -> None:
     """Its methods are given parts that have no sample in common and are the whole together, each of its share, and no sample of a later part is surer than one of an earlier."""
-    law, case = check_the_parts_are_the_forget_set_from_the_surest_to_the_least_sure, case or Case.fresh()
+    law, case = check_the_parts_are_the_forget_set_from_the_surest_to_the_least_sure, (case or Case.fresh()).misnamed()
     forget = case.prepared.forget
     place, sure = {image: at for at, image in enumerate(_images(forget))}, _sure(case.model, forget)
     seen: list[list[int]] = []

@@ -49,7 +49,7 @@ def check_it_is_held_more_the_closer_to_the_input(method: Any, case: Case | None
 
 def check_the_distillation_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
     """A plain loop in training mode, whose top class is that of a copy made before the run, comes to the same weights and buffers, to 1e-5 of each tensor's norm."""
-    law, case = check_the_distillation_is_the_naive_loop, case or Case.fresh()
+    law, case = check_the_distillation_is_the_naive_loop, (case or Case.fresh()).misnamed()
     method = replace(several_batches(method), steps=12)
     student, left, steps = shown(method, case)
     original = copy.deepcopy(student).eval()

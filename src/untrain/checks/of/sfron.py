@@ -80,7 +80,8 @@ def check_a_sample_weighs_less_the_higher_its_loss(method: Any, case: Case | Non
 def check_the_turns_are_a_plain_loop(method: Any, case: Case | None = None) -> None:
     """One ascending step, then `every` descending ones, and so on, each kind with an optimizer of its own and falling rates: a plain loop comes to the same weights, to 1e-5."""
     case = case or Case.fresh()
-    short = replace(several_batches(method), epochs=3, every=2)
+    # Three passes that are no whole number of turns.
+    short = replace(several_batches(method), epochs=3, every=5)
     # Where steps are cut to one length all along, how alpha falls is not seen.
     for asked in (short, replace(short, alpha=0.1, clip=1e6)):
         _loop(asked, case)

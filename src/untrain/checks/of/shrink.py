@@ -30,7 +30,7 @@ def _nearest(module: nn.Module, x: Tensor, y: Tensor, bound: float) -> list[int]
 
 def check_the_label_is_the_nearest_wrong_class(method: Any, case: Case | None = None) -> None:
     """It is the best answer but the true one a signed step up the loss, by a plain loop over single images; so it is where no step leaves the class, or a large one does."""
-    law, case = check_the_label_is_the_nearest_wrong_class, case or Case.fresh()
+    law, case = check_the_label_is_the_nearest_wrong_class, (case or Case.fresh()).misnamed()
     module = copy.deepcopy(case.model).double().eval()
     x, y = case.prepared.forget.batch(torch.arange(len(case.split.forget)))
     assert isinstance(x, Tensor)
@@ -45,7 +45,7 @@ def check_the_label_is_the_nearest_wrong_class(method: Any, case: Case | None = 
 
 def check_the_shrinking_is_a_plain_loop(method: Any, case: Case | None = None) -> None:
     """A plain loop in training mode over the labels that the original gives, as it was before the run, comes to the same weights, to 1e-5 of each tensor's norm."""
-    law, case, method = check_the_shrinking_is_a_plain_loop, case or Case.fresh(), replace(several_batches(method), epochs=2)
+    law, case, method = check_the_shrinking_is_a_plain_loop, (case or Case.fresh()).misnamed(), replace(several_batches(method), epochs=2)
     module = copy.deepcopy(case.model).double()
     left, steps, _ = steps_of(method, case, module=module)
     teacher, student = copy.deepcopy(module).eval(), module.train()

@@ -33,7 +33,13 @@ def check_a_weight_is_dampened_by_what_its_importances_say(method: Any, case: Ca
     n, k = len(case.split.forget), len(case.split.retain)
     everything = {name: (n * important[name] + k * others[name]) / (n + k) for name in others}
     # Over all data no alpha of (n + k) / n or more selects a weight.
-    for asked, usual in ((replace(method, over="retain"), others), (replace(method, over="all", alpha=min(method.alpha, 2.0)), everything)):
+    tried = (
+        (replace(method, over="retain"), others),
+        (replace(method, over="all", alpha=min(method.alpha, 2.0)), everything),
+        # With a lambda above alpha some would grow.
+        (replace(method, over="retain", alpha=0.5, times=1.0, dampening=2.0), others),
+    )
+    for asked, usual in tried:
         ratios = np.concatenate([(important[name] / usual[name]).flatten().numpy() for name in usual])
         alpha = asked.times * (asked.alpha or float(np.percentile(ratios[np.isfinite(ratios)], 100 - np.log(1 + 100 * n / (n + k)))))
         left = dict(watched(asked, case, module=module)[0].named_parameters())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -136,6 +137,22 @@ def check_no_pair_that_it_tries_scores_higher(method: Any, case: Case | None = N
         raise LawBroken(law, method, "leaves what no pair of the published grid leaves")
     if scores[own] < max(scores.values()):
         raise LawBroken(law, method, f"keeps a pair that scores {scores[own]:.3f}, where another scores {max(scores.values()):.3f}")
+
+
+def check_what_is_highest_is_the_product(method: Any, case: Case | None = None) -> None:
+    """Told accuracies by which another pair has the highest sum, it leaves what the pair with the highest product leaves."""
+    law, case = check_what_is_highest_is_the_product, case or Case.fresh()
+    method = replace(method, alpha_r=30.0)
+    # Of the forgotten and of the retained, in hundredths, for each alpha_f.
+    told = iter([n for pair in ((10, 20), (0, 58), (30, 85), (100, 100), (60, 90)) for n in pair])
+
+    def said(model: Network, part: Samples) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.eye(2)[(torch.arange(100) >= next(told)).long()], torch.zeros(100), torch.empty(0)
+
+    with mock.patch("untrain.methods.svd.predict", said):
+        own = _bytes(left_by(law, replace(method, alpha_f=0.0), case))
+    if own != _bytes(left_by(law, replace(method, alpha_f=10.0), case)):
+        raise LawBroken(law, method, "does not keep the pair whose (accuracy on the retained) x (1 - accuracy on the forgotten) is highest")
 
 
 def _bytes(module: nn.Module) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
@@ -18,7 +19,10 @@ from untrain.core.train import rate
 
 
 def check_alpha_says_how_much_is_replaced(method: Any, case: Case | None = None) -> None:
-    """Without steps: at alpha 0 every bit stays; at alpha 1 nothing is left of the old weights; between, the part beside them has the size of a new layer's, alpha beta times."""
+    """Without steps: at alpha 0 every bit stays; at alpha 1 nothing is left of the old weights; between, the part beside them has the size of a new layer's, alpha beta times.
+
+    BatchNorm's statistics are then those of the new weights.
+    """
     law, case = check_alpha_says_how_much_is_replaced, case or Case.fresh()
     before = case.model.state_dict()
     left = left_by(law, replace(method, epochs=0, alpha=0.0), case).state_dict()
@@ -27,9 +31,14 @@ def check_alpha_says_how_much_is_replaced(method: Any, case: Case | None = None)
         raise LawBroken(law, method, f"moves {odd[0]} at alpha 0")
     names = [name for name, p in case.model.named_parameters() if p.ndim > 1]
     whole = left_by(law, replace(method, epochs=0, alpha=1.0, beta=1.0), case).state_dict()
-    half = left_by(law, replace(method, epochs=0, alpha=0.5, beta=1.0), case).state_dict()
+    # All the retained in batches of one size, so that a mean over batches is one over images.
+    half = left_by(law, replace(method, epochs=0, alpha=0.5, beta=1.0, samples=len(case.split.retain), batch=16), case).state_dict()
     hold_replaced(law, method, before, whole, names, 1.0)
     hold_replaced(law, method, before, half, names, 0.5)
+    x, _ = case.prepared.retain.batch(torch.arange(len(case.split.retain)))
+    assert isinstance(x, Tensor)
+    if not torch.allclose(half["bn1.running_mean"], F.conv2d(x, half["conv1.weight"], padding=1).mean((0, 2, 3)), rtol=1e-3, atol=1e-4):
+        raise LawBroken(law, method, "leaves BatchNorm statistics that are not those of the damaged weights on the retained")
     quiet = left_by(law, replace(method, epochs=0, alpha=0.5, beta=0.3), case).state_dict()
     hold_replaced(law, method, before, quiet, names, 0.5, 0.3)
     for vectors, scale in ((False, 1.0), (True, 0.5)):

@@ -11,7 +11,7 @@ from torch import nn
 
 from untrain.checks.case import GONE, Case
 from untrain.checks.plain import cross_entropy, hold, hold_spared, projected, spans, stepper_of, steps_of
-from untrain.checks.running import LawBroken
+from untrain.checks.running import LawBroken, several_batches
 
 
 def check_what_the_retained_excite_stays(method: Any, case: Case | None = None) -> None:
@@ -21,7 +21,7 @@ def check_what_the_retained_excite_stays(method: Any, case: Case | None = None) 
 
 def check_the_label_is_the_next_best_that_stays(method: Any, case: Case | None = None) -> None:
     """Each forgotten sample is taught the class that the original thinks likeliest of those that are retained, but its own."""
-    law, case = check_the_label_is_the_next_best_that_stays, case or Case.fresh()
+    law, case = check_the_label_is_the_next_best_that_stays, (case or Case.fresh()).misnamed()
     original, some = copy.deepcopy(case.model).eval(), torch.arange(len(case.split.retain)) % 4 == 0
     for split in (case.split, case.split.replaced(forget=case.split.retain[some], retain=case.split.retain[~some])):
         case.split = split
@@ -42,7 +42,7 @@ def check_the_label_is_the_next_best_that_stays(method: Any, case: Case | None =
 def check_the_calibration_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
     """A plain loop in evaluation mode, whose gradients lose what lies along singular vectors found by hand, comes to the same weights, to 1e-4 of each norm."""
     law, case = check_the_calibration_is_the_naive_loop, case or Case.fresh()
-    method = replace(method, epochs=3)
+    method = replace(several_batches(method), epochs=3)
     student = copy.deepcopy(case.model).double()
     left, steps, _ = steps_of(method, case, module=student)
     held = spans(method, case)
