@@ -159,7 +159,9 @@ def test_an_audit_fills_the_record_and_renews_it(run: Path, retrained: list[Path
     assert 8 <= len(second["pictures"]) <= 16
     assert set(second["pictures"][0]["said"]) == {"original", "unlearned", "retrained"}
     assert ran("audit", run, "--retrained", *retrained) in (3, 4)
-    assert "not at hand" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "not at hand" not in told
+    assert "what it was to keep is" in " ".join(told.split())
     assert records.read(run)["pictures"] is None
     assert records.read(run)["audits"] == second["audits"]
 
