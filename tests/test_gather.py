@@ -143,6 +143,37 @@ def test_the_hessians_product_is_that_of_the_whole_matrix():
     torch.testing.assert_close(torch.cat([f.reshape(-1) for f in found]), H @ v)
 
 
+class Attending(nn.Module):
+    """Fused attention over six places."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.three, self.head = nn.Linear(1, 12), nn.Linear(4, 3)
+
+    def forward(self, x):
+        q, k, v = self.three(x[:, :, None]).unsqueeze(1).chunk(3, -1)
+        return self.head(F.scaled_dot_product_attention(q, k, v).mean((1, 2)))
+
+
+def test_the_hessians_product_of_fused_attention_is_a_difference_of_slopes():
+    """It has no second derivative of its own."""
+    module, samples = Attending().double().eval(), blobs(9)
+    samples = Samples(samples.batch(torch.arange(9))[0].double(), samples.y)
+    with seeded(0):
+        network = Network(module)
+        start, way = [w.detach().clone() for w in network.trainable()], [torch.randn(w.shape, generator=torch.Generator().manual_seed(1)).to(w) for w in network.trainable()]
+        found, _ = hvp(network, loss_of(network), samples, way, phase="p", batch=4)
+        ends = []
+        for step in (1e-5, -1e-5):
+            with torch.no_grad():
+                for weight, at, along in zip(network.trainable(), start, way, strict=True):
+                    weight.copy_(at + step * along)
+            ends.append(gradients(network, loss_of(network), samples, phase="p", batch=4)[0])
+    for product, up, down in zip(found, *ends, strict=True):
+        torch.testing.assert_close(product, (up - down) / 2e-5, atol=1e-7, rtol=1e-5)
+
+
 def test_layers_are_shown_with_what_goes_in_and_out():
     module, samples = convnet().train(), images()
     before = {n: p.training for n, p in module.named_modules()}

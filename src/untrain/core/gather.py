@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from untrain.core.data import Plan, Samples, mix
 from untrain.core.engine import Run, current, own_stream
@@ -92,7 +93,8 @@ def hvp(model: Network, loss: Loss, samples: Samples, vector: Sequence[Tensor], 
     weights = model.trainable()
 
     def product(x: Any, y: Tensor, n: int) -> list[Tensor]:
-        with uncounted():
+        # Fused attention has no second derivative.
+        with uncounted(), sdpa_kernel(SDPBackend.MATH):
             first = torch.autograd.grad(loss(x, y), weights, create_graph=True, allow_unused=True, materialize_grads=True)
             found = torch.autograd.grad(along_them(first, vector), weights, allow_unused=True, materialize_grads=True)
         current().passes += 7 * len(y)
