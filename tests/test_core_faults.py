@@ -304,6 +304,17 @@ def test_data_that_are_normalised_are_not_normalised_again():
         unlearn(model, Split.by_class(done, done, forget=[1]), FineTune(epochs=1), norm=Norm((0.5,), (0.5,)))
 
 
+def test_an_audit_does_not_normalise_again_either_nor_ask_probabilities():
+    """It told the numbers of both as it tells others'."""
+    model, split = convnet(), images()
+    done = Samples((split.sources[0].x - 0.5) / 0.5, split.y)
+    with pytest.raises(BadData, match=r"these floats run from -.* and are no pixels from 0 to 1"):
+        audit(model, Split.by_class(done, done, forget=[1]), [Accuracy()], norm=Norm((0.5,), (0.5,)))
+    with pytest.raises(BadData, match="answers with probabilities, as after a softmax"):
+        audit(model, Split.by_class(split, split, forget=[1]), [Accuracy()], original=nn.Sequential(model, nn.Softmax(1)))
+    assert not audit(model, Split.by_class(split, split, forget=[1]), [Accuracy()], norm=Norm((0.5,), (0.5,)))[0]["skipped"]
+
+
 def test_labels_belong_to_rows_and_not_to_their_source():
     """Fault 16: of a row that occurs twice, both got the last label."""
     s = blobs(6)[[0, 0, 1, 1]].labelled(torch.tensor([5, 6, 7, 8]))

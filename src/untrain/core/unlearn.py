@@ -249,7 +249,7 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
     parts = [v for v in given.values() if isinstance(v, Samples) and len(v)]
     samples = next(iter(parts or [part for part in split.parts.values() if len(part)]))
     for part in parts:
-        _refuse_normalised(part)
+        refuse_normalised(part)
     try:
         width = width_on(view, samples)
     except UntrainError:
@@ -260,7 +260,7 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
         # What no part of is named may be out of reach: then the head is the last layer, or the one that is named.
         width = view.head.width
     if parts:
-        _refuse_probabilities(view, samples)
+        refuse_probabilities(view, samples)
     for part in parts:
         labels = part.y
         if int(labels.max()) >= width or int(labels.min()) < 0:
@@ -298,7 +298,7 @@ def width_on(view: Network, samples: Samples) -> int:
         raise BadData(f"the model does not take inputs of shape {shape}: {fact}; name another model or other data") from error
 
 
-def _refuse_probabilities(view: Network, samples: Samples) -> None:
+def refuse_probabilities(view: Network, samples: Samples) -> None:
     """Refuse a model whose last step makes probabilities: cross-entropy takes logits, and would train on them all the same (a look at 32 samples).
 
     Logarithms of probabilities pass: they are logits, and their cross-entropy is the same.
@@ -314,7 +314,7 @@ def _refuse_probabilities(view: Network, samples: Samples) -> None:
             raise BadData(f"the model answers with probabilities, as after {kind}, and logits are needed: cross-entropy on these would train it wrongly; give it without that step")
 
 
-def _refuse_normalised(samples: Samples) -> None:
+def refuse_normalised(samples: Samples) -> None:
     """Refuse floats that a normalisation would be applied to a second time (a look at the first few)."""
     for number, source in enumerate(samples.sources):
         rows = samples.index[samples.which == number][:16]
