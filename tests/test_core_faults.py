@@ -315,6 +315,22 @@ def test_an_audit_does_not_normalise_again_either_nor_ask_probabilities():
     assert not audit(model, Split.by_class(split, split, forget=[1]), [Accuracy()], norm=Norm((0.5,), (0.5,)))[0]["skipped"]
 
 
+def test_a_compiled_module_is_run_as_the_one_within():
+    """What torch.compile makes looks past the hooks that layers are read by: no head was found, and what looks at features was skipped."""
+    split, method = small_split(), FineTune(epochs=1)
+    model = mlp().eval()
+    compiled = torch.compile(copy.deepcopy(model), backend="eager")
+    compiled(split.test.batch(torch.arange(2))[0])
+    plain, made = unlearn(model, split, method).model, unlearn(compiled, split, method)
+    assert type(made.model) is type(compiled)
+    assert same(plain, made.model._orig_mod)
+    assert unlearn(compiled, split, Nothing()).marks == ("unchanged",)
+    answers, others = ([part.clone() for part in Subject(m).on(split.test)] for m in (plain, made.model))
+    assert all(torch.equal(a, b) for a, b in zip(answers, others, strict=True))
+    assert answers[2].numel()
+    torch.testing.assert_close(made.model(split.test.batch(torch.arange(5))[0]), answers[0][:5])
+
+
 def test_labels_belong_to_rows_and_not_to_their_source():
     """Fault 16: of a row that occurs twice, both got the last label."""
     s = blobs(6)[[0, 0, 1, 1]].labelled(torch.tensor([5, 6, 7, 8]))

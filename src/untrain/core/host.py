@@ -72,7 +72,7 @@ class Host:
         if not isinstance(model, nn.Module):
             raise BadData(f"the model is a {type(model).__name__}, not a torch.nn.Module")
         inside = bare(model)
-        if inside is not model and self.trainer is None and not isinstance(model, nn.DataParallel):
+        if inside is not model and self.trainer is None and not (isinstance(model, nn.DataParallel) or _compiled(model)):
             raise BadData(f"the model is wrapped in {type(model).__name__}; give the module inside, or the trainer that wrapped it as fabric= or accelerator=")
         return inside if self.trainer is not None else model
 
@@ -95,10 +95,15 @@ def _of_accelerate(accelerator: Any) -> tuple[str, Precision | None, str | None,
 
 
 def bare(module: nn.Module) -> nn.Module:
-    """The user's own module inside DataParallel, DistributedDataParallel or Fabric's wrapper; the module itself where there is none."""
-    while isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel) or type(module).__name__ == "_FabricModule":
-        module = cast(nn.Module, module.module)
+    """The user's own module inside DataParallel, DistributedDataParallel, torch.compile's or Fabric's wrapper; the module itself where there is none."""
+    while (compiled := _compiled(module)) or isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel) or type(module).__name__ == "_FabricModule":
+        module = cast(nn.Module, module._orig_mod if compiled else module.module)
     return module
+
+
+def _compiled(module: nn.Module) -> bool:
+    """Whether it is what `torch.compile` made of another, and looks past the hooks that layers are read by; its class is not imported, which takes as long as torch."""
+    return type(module).__name__ == "OptimizedModule"
 
 
 def home(model: Any) -> torch.device | None:
