@@ -331,6 +331,14 @@ def test_a_compiled_module_is_run_as_the_one_within():
     torch.testing.assert_close(made.model(split.test.batch(torch.arange(5))[0]), answers[0][:5])
 
 
+def test_a_run_that_is_shown_no_retained_sample_is_marked_by_what_there_is():
+    """Asked for its marks it ended in a batch of no samples."""
+    whole = small_split()
+    split = Split(whole.forget, whole.retain[:0], whole.test, whole.classes)
+    assert unlearn(mlp(), split, NegGrad(epochs=0)).marks == ("unchanged",)
+    assert "collapsed" not in unlearn(mlp(), split, NegGrad(epochs=1)).marks
+
+
 def test_labels_belong_to_rows_and_not_to_their_source():
     """Fault 16: of a row that occurs twice, both got the last label."""
     s = blobs(6)[[0, 0, 1, 1]].labelled(torch.tensor([5, 6, 7, 8]))

@@ -18,6 +18,8 @@ def marked(original: nn.Module, changed: nn.Module, retain: Samples, head: str |
     before, after = _values(original), _values(changed)
     if before.keys() == after.keys() and all(torch.equal(value.cpu(), after[name].cpu()) for name, value in before.items()):
         return ("unchanged",)
+    if not len(retain):
+        return ()
     was, now = (correct(m, retain.at_most(2000), head) for m in (original, changed))
     return ("collapsed",) if now < was / 2 else ()
 
