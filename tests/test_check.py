@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,13 @@ def test_what_the_text_says_is_not_found_is_not_found():
     x = scenes(20)
     split, _ = planted(x.transpose(-1, -2), x, scenes(200, seed=5))
     assert copies(split)["near"] == 0
+
+
+def test_copies_of_floats_are_those_of_bytes():
+    """All pictures in 0..1 were taken for flat ones, and none of them was near to any."""
+    split, places = planted(TRANSFORMS["mirrored and moved"](scenes(20)), scenes(20), scenes(200, seed=5))
+    floats = split.replaced(**{name: part.changed(lambda source: replace(source, x=source.x / 255)) for name, part in split.parts.items()})
+    assert {(p["kind"], p["forget"]["at"], p["other"]["at"]) for p in copies(floats)["pairs"]} == {("near", i, place) for i, place in enumerate(places)}
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,12 @@ KEPT = 6
 
 
 def grey(x: Tensor, side: int | None = None) -> Tensor:
-    """Grey pictures [n, s, s] in floats of images [n, c, h, w], areas averaged; s = min(32, h, w) where no side is named.
+    """Grey pictures [n, s, s] in 0..255 of images [n, c, h, w], bytes or floats in 0..1, areas averaged; s = min(32, h, w) where no side is named.
 
     >>> grey(torch.zeros(2, 3, 64, 48, dtype=torch.uint8)).shape
     torch.Size([2, 32, 32])
     """
-    x = x.float()
+    x = x.float() * (255 if x.is_floating_point() else 1)
     light = x[:, :3].mul(x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1) if x.shape[1] >= 3 else x[:, 0]
     return F.adaptive_avg_pool2d(light[:, None], side or min(SIDE, *light.shape[-2:]))[:, 0]
 
