@@ -96,6 +96,15 @@ def test_by_batch_the_power_is_of_the_batchs_mean():
         torch.testing.assert_close(ours, theirs)
 
 
+def test_in_batches_of_one_the_power_is_of_each_sample():
+    """The last two were one batch, so that the square of their mean stood for two squares."""
+    with seeded(0):
+        network = evaluated(mlp())
+        found, each = (gradients(network, loss_of(network), blobs(7), phase="p", power=2, **how)[0] for how in ({"batch": 1}, {"batch": 7, "each": True}))
+    for ours, theirs in zip(found, each, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_gradients_are_those_of_what_may_move_and_leave_no_trace():
     module = mlp().eval()
     module[0].requires_grad_(False)

@@ -153,8 +153,7 @@ class Rehearsal:
     def _drawn_out(self, name: str, timed: Callable[[int, int], Look], full: int, steps: int, rows: int, shown: int | None = None) -> Piece:
         began, token = time.perf_counter(), _rehearsal.set(None)
         try:
-            # Of batches of one, two steps would be cut as one batch: no batch is left with a single row where it can be otherwise.
-            looks = [timed(min(full, FIRST), 1 if full > 1 else 2)]
+            looks = [timed(min(full, FIRST), 1)]
             # Two looks at the least: one alone cannot tell what a batch takes from what a row takes.
             while looks[-1].rows < full and (len(looks) == 1 or looks[-1].seconds < self.pause):
                 last = looks[-1]

@@ -97,10 +97,10 @@ class Batches:
 
     @property
     def cuts(self) -> list[int]:
-        """Where an epoch is cut. A last batch of one would have no variance for BatchNorm, so it joins the one before."""
+        """Where an epoch is cut. A last batch of one would have no variance for BatchNorm, so it joins the one before, but where all are of one."""
         n = len(self.samples)
         cuts = [*range(0, n, self.size), n]
-        if len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+        if self.size > 1 and len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
             del cuts[-2]
         return cuts
 

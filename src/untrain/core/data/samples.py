@@ -321,7 +321,7 @@ class Samples:
         """A plan of batches; the seed comes from the work that runs it.
 
         Args:
-            size: Samples in a batch, over all ranks; a remainder of one joins the batch before it.
+            size: Samples in a batch, over all ranks; a remainder of one joins the batch before it, but where all are of one.
             epochs: Passes over the samples.
             shuffle: Whether each epoch has an order of its own.
             augment: Whether to use the random change that the data carries.
