@@ -312,6 +312,9 @@ def test_an_audit_does_not_normalise_again_either_nor_ask_probabilities():
         audit(model, Split.by_class(done, done, forget=[1]), [Accuracy()], norm=Norm((0.5,), (0.5,)))
     with pytest.raises(BadData, match="answers with probabilities, as after a softmax"):
         audit(model, Split.by_class(split, split, forget=[1]), [Accuracy()], original=nn.Sequential(model, nn.Softmax(1)))
+    more = Samples(split.sources[0].x, split.y + 5)
+    with pytest.raises(BadData, match="labels run from 5 to"):
+        audit(model, Split.by_class(more, more, forget=[6]), [Relearn()], original=convnet(2))
     assert not audit(model, Split.by_class(split, split, forget=[1]), [Accuracy()], norm=Norm((0.5,), (0.5,)))[0]["skipped"]
 
 

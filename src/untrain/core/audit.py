@@ -20,7 +20,7 @@ from untrain.core.files import weights_hash
 from untrain.core.host import bare, copied, home, own_copy
 from untrain.core.network import Network
 from untrain.core.train import predict
-from untrain.core.unlearn import prepared, refuse_normalised, refuse_probabilities
+from untrain.core.unlearn import prepared, refuse_unfit
 from untrain.core.wording import said
 
 Ideal = Literal["high", "low", "as retrained"]
@@ -273,27 +273,22 @@ def audit(
 
     Raises:
         BadArgument: a retrained model twice, the unlearned one among them, or one that carries the original's weights.
-        BadData: the hold-out holds samples that are to be forgotten, or that are retained; data that are normalised already, or a model that answers with probabilities.
+        BadData: the hold-out holds samples that are to be forgotten, or that are retained; data that do not fit a model.
     """
     engine = Engine.of(device if device is not None else home(unlearned))
     split = prepared(bare(unlearned), split, norm)
-    # Not of every part: a trigger may leave the range of pixels.
-    for part in (split.forget, split.retain, split.test):
-        refuse_normalised(part)
     audits = [lookup("audits", name)() for name in usual()] if audits is None else audits
     if len(split.parts.get("holdout", ())) and any("holdout" in (*asked.needs, *asked.wants) for asked in audits):
         refuse_shared(split.parts["holdout"], forget=split.forget, retain=split.retain)
         if len(split.parts.get("unseen", ())):
             # A method may have been shown what is in the part `unseen`, and matched it.
             refuse_shared(split.parts["holdout"], unseen=split.parts["unseen"])
-    probe = next(part for part in split.parts.values() if len(part))
     made: dict[int, Subject] = {} if subjects is None else subjects
 
     def subject(module: nn.Module) -> Subject:
         if id(module) not in made:
             made[id(module)] = Subject(module, head=head, engine=engine, width=len(split.test.names) or None)
-            made[id(module)].network.locate(probe.batch(torch.arange(min(2, len(probe))), device=engine.device)[0])
-            refuse_probabilities(made[id(module)].network, probe)
+            refuse_unfit(made[id(module)].network, split)
         return made[id(module)]
 
     columns = {"original": [original] if original is not None else [], "unlearned": [unlearned], "retrained": list(retrained)}

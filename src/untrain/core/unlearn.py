@@ -249,7 +249,7 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
     parts = [v for v in given.values() if isinstance(v, Samples) and len(v)]
     samples = next(iter(parts or [part for part in split.parts.values() if len(part)]))
     for part in parts:
-        refuse_normalised(part)
+        _refuse_normalised(part)
     try:
         width = width_on(view, samples)
     except UntrainError:
@@ -260,13 +260,9 @@ def refuse_misfits(model: nn.Module, split: Split, given: dict[str, Any], head: 
         # What no part of is named may be out of reach: then the head is the last layer, or the one that is named.
         width = view.head.width
     if parts:
-        refuse_probabilities(view, samples)
+        _refuse_probabilities(view, samples)
     for part in parts:
-        labels = part.y
-        if int(labels.max()) >= width or int(labels.min()) < 0:
-            raise BadData(
-                f"labels run from {int(labels.min())} to {int(labels.max())}, the model's head answers with {width} classes; give the model that was trained on this data"
-            )
+        _refuse_labels(part.y, width)
     names = split.test.names
     if names and len(names) != width:
         raise BadData(f"the model's head answers with {width} classes, the data has {len(names)}; give the model that was trained on this data")
@@ -298,7 +294,32 @@ def width_on(view: Network, samples: Samples) -> int:
         raise BadData(f"the model does not take inputs of shape {shape}: {fact}; name another model or other data") from error
 
 
-def refuse_probabilities(view: Network, samples: Samples) -> None:
+def refuse_unfit(view: Network, split: Split) -> None:
+    """Refuse data that do not fit a model, where an audit would tell numbers of them that look like any others; its head is found.
+
+    Raises:
+        BadArgument: the head cannot be told, or is not the one that answers.
+        BadData: the data are normalised already, are of other shapes or of more classes than it has, or it answers with probabilities.
+    """
+    # Not of every part: a trigger may leave the range of pixels.
+    parts = (split.forget, split.retain, split.test)
+    for part in parts:
+        _refuse_normalised(part)
+    samples = next(part for part in split.parts.values() if len(part))
+    width = width_on(view, samples)
+    _refuse_probabilities(view, samples)
+    labels = torch.cat([part.y for part in parts])
+    # A row that is gone is one way to forget its class.
+    _refuse_labels(labels[~torch.isin(labels, torch.tensor(split.classes, dtype=torch.long))], width)
+
+
+def _refuse_labels(labels: Tensor, width: int) -> None:
+    """Refuse labels of classes that a head has no row for."""
+    if len(labels) and (int(labels.max()) >= width or int(labels.min()) < 0):
+        raise BadData(f"labels run from {int(labels.min())} to {int(labels.max())}, the model's head answers with {width} classes; give the model that was trained on this data")
+
+
+def _refuse_probabilities(view: Network, samples: Samples) -> None:
     """Refuse a model whose last step makes probabilities: cross-entropy takes logits, and would train on them all the same (a look at 32 samples).
 
     Logarithms of probabilities pass: they are logits, and their cross-entropy is the same.
@@ -314,7 +335,7 @@ def refuse_probabilities(view: Network, samples: Samples) -> None:
             raise BadData(f"the model answers with probabilities, as after {kind}, and logits are needed: cross-entropy on these would train it wrongly; give it without that step")
 
 
-def refuse_normalised(samples: Samples) -> None:
+def _refuse_normalised(samples: Samples) -> None:
     """Refuse floats that a normalisation would be applied to a second time (a look at the first few)."""
     for number, source in enumerate(samples.sources):
         rows = samples.index[samples.which == number][:16]
