@@ -93,6 +93,23 @@ class Stream(torch.utils.data.IterableDataset):
         return iter([])
 
 
+class Folder(Counted):
+    """What reads folders of images: classes are numbered in the order of those that are there."""
+
+    def __init__(self, *classes):
+        super().__init__()
+        self.classes, self.targets = classes, [y % len(classes) for y in self.targets]
+
+
+@pytest.mark.parametrize(("test", "said"), [("acd", "class 1 is 'c' in test and 'b' in retain"), ("bacd", "class 0 is 'b' in test and 'a' in retain")])
+def test_parts_that_number_their_classes_otherwise_are_refused(test, said):
+    """Where the test folder has no image of a class, the next one's were counted in its place."""
+    with pytest.raises(BadData, match=said):
+        Split.by_class(Folder(*"abcd"), Folder(*test), forget=["b"])
+    for alike in (Folder(*"abc"), Folder(*"abcde"), Samples(X, Y)):
+        Split.by_class(Folder(*"abcd"), alike, forget=["b"])
+
+
 class Pictures(Counted):
     def __getitem__(self, i):
         from PIL import Image

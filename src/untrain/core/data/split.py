@@ -12,7 +12,7 @@ from untrain.core.data.naming import class_numbers, places_drawn, places_of_file
 from untrain.core.data.pixels import Prepare
 from untrain.core.data.samples import Samples
 from untrain.core.datasets import dataset_of, names_of, refuse_no_dataset
-from untrain.core.errors import BadArgument
+from untrain.core.errors import BadArgument, BadData
 
 Given = Samples | Dataset[Any] | DataLoader[Any]
 """What a part may be given as."""
@@ -51,12 +51,21 @@ class Split:
         test: Samples that no method is handed.
         classes: Class numbers to forget; empty where single samples are.
         **parts: Further named parts (`valid`, `holdout`, ...).
+
+    Raises:
+        BadData: two parts name their classes otherwise, so that one number means two classes.
     """
 
     def __init__(self, forget: Samples, retain: Samples, test: Samples, classes: Sequence[int] = (), **parts: Samples) -> None:
         self.forget, self.retain, self.test = forget, retain, test
         self.classes = tuple(sorted(classes))
         self.parts: dict[str, Samples] = {"forget": forget, "retain": retain, "test": test, **parts}
+        called = {part.names: name for name, part in self.parts.items() if part.names}
+        longest = max(called, key=len, default=())
+        for names, name in called.items():
+            for place, (mine, theirs) in enumerate(zip(names, longest, strict=False)):
+                if mine != theirs:
+                    raise BadData(f"class {place} is {mine!r} in {name} and {theirs!r} in {called[longest]}; number them alike, as untrain.load((train, test)) does by their names")
 
     @classmethod
     def by_class(cls, train: Given, test: Given, *, forget: Sequence[int | str], **parts: Given) -> Split:
