@@ -153,6 +153,23 @@ def test_images_of_two_classes_are_ranked_each_within_its_own(retrained):
     assert values["instances by energy"]["value"] == pytest.approx(above / (2 * many * few), abs=2e-3)
 
 
+class Times(torch.nn.Module):
+    """Half as much again of what another answers, so that no layer gives the answers."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return 1.5 * self.inner(x)
+
+
+def test_of_a_model_of_which_no_layer_gives_the_answers_the_answers_are_ranked_alone(split, original, masked):
+    (entry,) = audit(Times(masked), split, [ClassInstance()], original=original)
+    told = {row["name"] for row in entry["rows"] if row["values"]["unlearned"]}
+    assert told == {"instances by confidence", "instances by best other class", "instances by energy", ANY}
+
+
 def said(module, split, original, retrained):
     entries = audit(module, split, [ClassInstance()], original=original, retrained=retrained)
     return judge(entries, [], "it")

@@ -66,12 +66,11 @@ class ClassInstance(Audit):
         if not bool(unseen.any()):
             return Finding(skipped="there is no test image of what was to be forgotten")
         gone = forget.at_most(self.most)
-        logits, features = (torch.cat([model.on(gone)[i], model.on(test)[i][unseen]]) for i in (0, 2))
-        labels = torch.cat([gone.y, test.y[unseen]])
-        signals = _of_answers(logits, labels)
+        met, unmet, labels = model.on(gone), model.on(test), torch.cat([gone.y, test.y[unseen]])
+        signals = _of_answers(torch.cat([met[0], unmet[0][unseen]]), labels)
         if model.headed:
             _, known_y, known = model.on(retain.first(500).at_most(self.pool))
-            signals |= _of_features(features, known, known_y)
+            signals |= _of_features(torch.cat([met[2], unmet[2][unseen]]), known, known_y)
         found = {name: ranked(values[: len(gone)], values[len(gone) :], (labels[: len(gone)], labels[len(gone) :])) for name, values in signals.items()}
         told = {_named(name): Value(**r.told) for name, r in found.items() if r is not None}
         if not told:
