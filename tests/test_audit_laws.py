@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import random
 import tempfile
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -20,13 +21,15 @@ from untrain.checks import asking
 from untrain.checks.asking import AUDIT_LAWS, Questioned, check_audit, excuses
 from untrain.checks.own import rooms
 from untrain.checks.running import LawBroken
+from untrain.checks.truth import GONE, check_it_raises_no_alarm_at_models_that_never_saw, check_it_sees_what_was_learned
 from untrain.core import train
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.discover import found, lookup
+from untrain.core.files import weights_hash
 
 FEW = {
-    "relearn": {"steps": 4, "every": 2, "forgotten": 20, "retained": 10, "probes": 20},
-    "attack": {"steps": 3, "every": 3, "rates": 1, "sgd": 0.1, "forgotten": 20, "retained": 20, "probes": 20, "points": 2},
+    "relearn": {"steps": 6, "every": 3, "lr": 0.1, "forgotten": 40, "retained": 20, "probes": 40},
+    "attack": {"steps": 6, "every": 3, "rates": 1, "sgd": 0.2, "forgotten": 40, "retained": 20, "probes": 40, "points": 2},
     "dormant": {"steps": 2, "epochs": 2, "batch": 50},
     "splitrelearn": {"epochs": 1, "retained": 60, "batch": 50},
     "prototype": {"repeats": 4},
@@ -141,13 +144,78 @@ def test_an_audit_that_draws_from_its_callers_stream_is_caught(monkeypatch):
         law(Prototype(repeats=2))
 
 
+class Turned(Prototype):
+    rows: ClassVar = {name: replace(row, knows=-row.knows) for name, row in Prototype.rows.items()}
+
+
+class Claims(Says):
+    """Says one number, and that more of it is a trace."""
+
+    rows: ClassVar = {"it": Row("as retrained", "share", +1, "a share", "features")}
+
+
+class Noise(Claims):
+    def number(self, model, test):
+        return random.Random(weights_hash(model.state())).random()
+
+
+class Answers(Claims):
+    def number(self, model, test):
+        logits, labels, _ = model.on(test)
+        return (logits.argmax(1) == labels)[labels == GONE].double().mean()
+
+
+class Everything(Claims):
+    def __call__(self, model, *, test):
+        return Finding({"it": Value(1.0, p=1e-9)})
+
+
+class Favours(Claims):
+    """Looks at who is called retrained."""
+
+    def __call__(self, model, *, retrained):
+        return Finding({"it": Value(float(model not in retrained))})
+
+
+class Guesses(Claims):
+    """A p that is no chance: small nine times in ten."""
+
+    def __call__(self, model, *, test):
+        return Finding({"it": Value(0.5, p=0.01 if Noise.number(self, model, test) < 0.9 else 0.5)})
+
+
+SEES, ALARMS = check_it_sees_what_was_learned, check_it_raises_no_alarm_at_models_that_never_saw
+
+
+@pytest.mark.parametrize(
+    ("broken", "law", "said"),
+    [
+        (Turned, SEES, "does not tell a model that learned it from 9"),
+        (Noise, SEES, "does not tell"),
+        (Claims, SEES, "does not tell a model that learned it"),
+        (Answers, SEES, "does not tell one that learned it and has a mask on its head"),
+        (Everything, SEES, "does not tell a model that learned it"),
+        (Everything, ALARMS, "finds 9 of 9 models that never saw it by 'it', each at 5%"),
+        (Favours, ALARMS, "finds 9 of 9 models"),
+        (Guesses, ALARMS, "of 9 models that never saw it"),
+    ],
+)
+def test_an_audit_that_is_blind_or_cries_wolf_is_caught(broken, law, said):
+    with pytest.raises(LawBroken, match=said):
+        law(broken())
+    law(Prototype(repeats=4))
+    # Of what only describes nothing of the kind is asked.
+    law(Says())
+
+
 def test_each_law_has_an_audit_that_breaks_it():
-    tested = {mark.args[1][i][1] for mark in test_a_law_catches_an_audit_that_breaks_it.pytestmark for i in range(len(mark.args[1]))}
+    tests = (test_a_law_catches_an_audit_that_breaks_it, test_an_audit_that_is_blind_or_cries_wolf_is_caught)
+    tested = {law for test in tests for mark in test.pytestmark for _, law, _ in mark.args[1]}
     assert tested | {asking.check_it_moves_no_random_state} == set(AUDIT_LAWS)
 
 
 def test_an_exception_must_be_made_use_of_and_a_law_of_ones_own_is_run(monkeypatch):
-    assert set(excuses(Graft())) == {asking.check_how_the_network_is_written_is_nothing_to_it}
+    assert set(excuses(Graft())) == {asking.check_how_the_network_is_written_is_nothing_to_it, SEES}
     assert excuses(Says()) == {}
     monkeypatch.setattr(asking, "AUDIT_LAWS", (asking.check_every_row_and_field_is_told_of,))
     monkeypatch.setattr(rooms()["graft"], "AUDIT_EXCEPTIONS", {asking.check_every_row_and_field_is_told_of: "for no reason"})

@@ -1,6 +1,7 @@
 """The laws that every audit keeps, and `check_audit`, which holds one to all of them.
 
 An audit is asked of a digits' network that knows a class, of one that was fine-tuned without it and of two that never saw it, all trained in a second.
+What it has to say of models whose truth is known stands in `truth`.
 Where it breaks a law, `LawBroken` names the law, the audit and the fact.
 
 >>> from untrain.audits.accuracy import Accuracy
@@ -21,10 +22,11 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from untrain.checks.own import rooms
 from untrain.checks.running import LawBroken, manners, unequal, values
+from untrain.checks.truth import GONE, check_it_raises_no_alarm_at_models_that_never_saw, check_it_sees_what_was_learned, with_a_spot
 from untrain.checks.verdicts import renumbered, rewritten
 from untrain.core.audit import Audit, Shadow, audit, halves
 from untrain.core.data import Split
@@ -42,7 +44,6 @@ from untrain.zoo.trained import load_model
 AuditLaw = Callable[..., None]
 """`(asked, case=None)`: a law makes a case of its own where none is given."""
 
-GONE = 3
 SEEDS = (0, 1, 2)
 """Seeds that tell how far an audit's own draws move it."""
 
@@ -95,11 +96,6 @@ class Questioned:
         return self.shadows or _shadows()
 
 
-def _with_a_spot(x: Tensor) -> Tensor:
-    x[:, :, -2:, -2:] = 255
-    return x
-
-
 @cache
 def _made() -> tuple[Split, tuple[nn.Module, ...]]:
     data = digits()
@@ -107,7 +103,7 @@ def _made() -> tuple[Split, tuple[nn.Module, ...]]:
     test = data.test[even]
     # Pairs: each test image beside itself upside down.
     pairs = Pairs.of(test, lambda x: x.flip(-2))
-    parts = {"holdout": data.test[~even], "triggered": triggered(test, _with_a_spot, GONE), "pairs": pairs.one, "twins": pairs.other}
+    parts = {"holdout": data.test[~even], "triggered": triggered(test, with_a_spot, GONE), "pairs": pairs.one, "twins": pairs.other}
     split = Split.by_class(data.train.first(20), test, forget=[GONE], **parts)
     both = split.forget + split.parts["holdout"][:20]
     split = split.replaced(canaries=both.labelled((both.y + 1) % 10))
@@ -310,6 +306,8 @@ AUDIT_LAWS: tuple[AuditLaw, ...] = (
     check_the_number_of_threads_is_nothing_to_it,
     check_how_the_network_is_written_is_nothing_to_it,
     check_the_numbers_of_classes_are_nothing_to_it,
+    check_it_sees_what_was_learned,
+    check_it_raises_no_alarm_at_models_that_never_saw,
 )
 """The laws of all audits, the quick ones first."""
 
