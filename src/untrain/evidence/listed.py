@@ -30,7 +30,7 @@ COINS = "coins guessed"
 """The row that compares with coins, and with no hold-out."""
 
 LEVEL = 0.05
-"""The chance that one of them is found in a model that never saw the samples; Holm's correction keeps it, over both sides."""
+"""The chance that one of them is found in a model that never saw the samples; Holm's correction keeps it, half of it on each side."""
 
 MARGIN = 0.05
 """How near to one half an AUC has to lie for a trace to be called small."""
@@ -105,13 +105,13 @@ def of_a_list(found: dict[str, Any], audits: list[dict[str, Any]], request: Mapp
         request: Its `request`.
         of: How many exits are judged beside each other, and share the level.
     """
-    from untrain.evidence.statistics import holm
+    from untrain.evidence.statistics import holm_on_side
 
     rows = _rows(audits)
     tests = tested_list(audits)
     unfit = [] if COINS in tests else [name for name, values in rows.items() if _honest(values)[0]]
     hit = differing_in_list(tests, of)
-    sees = [n for n in holm({n: t["p_original"] for n, t in tests.items() if t["p_original"] is not None}, LEVEL / of) if tests[n]["original"] > 0.5]
+    sees = holm_on_side({n: (t["p_original"], "more" if t["original"] > 0.5 else "less") for n, t in tests.items() if t["p_original"] is not None}, "more", LEVEL / of)
     more, less = ([n for n in hit if tests[n]["side"] == side] for side in ("more", "less"))
     code, reasons, flagged = found["code"], list(found["reasons"]), list(found["flagged"])
     if code in ("RESIDUE", "UNLIKE", "INCONCLUSIVE", "NO_RESIDUE") and more:
@@ -153,9 +153,10 @@ def _honest(values: Mapping[str, Any]) -> tuple[int, int]:
 
 def differing_in_list(tests: Mapping[str, Mapping[str, Any]], of: int = 1) -> list[str]:
     """Which of them find something, on either side, by Holm's correction."""
-    from untrain.evidence.statistics import holm
+    from untrain.evidence.statistics import holm_on_side
 
-    return holm({name: test["p"] for name, test in tests.items()}, LEVEL / of)
+    sided = {name: (test["p"], test["side"]) for name, test in tests.items()}
+    return holm_on_side(sided, "more", LEVEL / of) + holm_on_side(sided, "less", LEVEL / of)
 
 
 def _test(values: Mapping[str, Any]) -> dict[str, Any] | None:

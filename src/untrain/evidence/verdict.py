@@ -39,7 +39,7 @@ class Family:
 
     Args:
         rows: The rows, each as the audit's name and its own.
-        level: The chance that one of them is found in a model that never saw what is asked after; Holm's correction keeps it, over both sides.
+        level: The chance that one of them is found in a model that never saw what is asked after; Holm's correction keeps it, half of it on each side.
         by: How a model is told from the retrained ones.
         clears: Whether that they find nothing can say that no trace is left: not where a mask on the head is enough for that.
         caps: Whether what they find is no finding by itself and only forbids NO_RESIDUE.
@@ -103,7 +103,7 @@ def judge(audits: list[dict[str, Any]], marks: Sequence[str], what: str, of: int
     """A verdict from the audits of a record.
 
     The rows of `FAMILIES`, and no others, are compared with a prediction from the retrained models, on both sides, with Holm's correction within each
-    family, or found by a chance of their own. What knows more than they do is RESIDUE; what knows less, answers otherwise or has what training does not leave
+    family and side, or found by a chance of their own. What knows more than they do is RESIDUE; what knows less, answers otherwise or has what training does not leave
     in its weights is UNLIKE. NO_RESIDUE needs five of them, six test images, a row that is not about answers and that sees the original by the very same
     procedure, and a model that is not still the original in its lower half. A forgotten class that is plainly still named is residue whatever stands beside
     it: a model that was trained without a class has no sample to learn its name from.
@@ -187,7 +187,7 @@ def _clearing() -> set[str]:
 
 def tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str], list[str], list[str]]:
     """Each judged row's test; the rows found to know more, and less, than the retrained models; and those that would find the original."""
-    from untrain.evidence.statistics import holm
+    from untrain.evidence.statistics import holm_on_side
 
     tests: dict[str, dict[str, Any]] = {}
     more: list[str] = []
@@ -196,21 +196,19 @@ def tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str],
     for family in FAMILIES.values():
         level, by = family.level / of, family.by
         whole = {key[1]: key for key in family.rows if table.value(key, "unlearned") and by.fits(table, key)}
-        mine = {name: by.ps(table, key, "unlearned") for name, key in whole.items()}
-        before = {name: by.ps(table, key, "original") for name, key in whole.items() if table.value(key, "original")}
-        sides = {name: by.sides[ps.index(min(ps))] for name, ps in mine.items()}
-        found = [] if family.caps else holm({n: _all(ps) for n, ps in mine.items()}, level)
-        more += [n for n in found if sides[n] == "more" and by.far(table, whole[n])]
-        less += [n for n in found if sides[n] == "less"]
+        mine, before = ({name: _told(by.sides, by.ps(table, key, column)) for name, key in whole.items() if table.value(key, column)} for column in ("unlearned", "original"))
+        if not family.caps:
+            more += [n for n in holm_on_side(mine, "more", level) if by.far(table, whole[n])]
+            less += holm_on_side(mine, "less", level)
         # The original is judged as the unlearned model is: beside the same rows, at the same level. A row that would let it pass cannot clear another.
-        sees = [n for n in holm({n: _all(ps) for n, ps in before.items()}, level) if before[n][0] == min(before[n])]
+        sees = holm_on_side(before, by.sides[0], level)
         seeing += [n for n in whole if n in sees]
         for name, key in whole.items():
             original = table.value(key, "original")
             tests[name] = {
-                "p": _all(mine[name]),
-                "side": sides[name],
-                "p_original": _all(before[name]) if name in before else None,
+                "p": mine[name][0],
+                "side": mine[name][1],
+                "p_original": before[name][0] if name in before else None,
                 "mean": mean_of(table, key),
                 "limit": by.limit(table, key, level / len(whole)),
                 "original": original["value"] if original else None,
@@ -218,9 +216,9 @@ def tested(table: Table, of: int) -> tuple[dict[str, dict[str, Any]], list[str],
     return tests, more, less, seeing
 
 
-def _all(ps: Sequence[float]) -> float:
-    """Of all sides the smallest p, as many times as there are sides."""
-    return min(1.0, len(ps) * min(ps))
+def _told(sides: Sequence[str], ps: Sequence[float]) -> tuple[float, str]:
+    """Of all sides the smallest p, as many times as there are sides, and which side that is."""
+    return min(1.0, len(ps) * min(ps)), sides[ps.index(min(ps))]
 
 
 # What is said of answers.
