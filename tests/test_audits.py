@@ -35,8 +35,11 @@ from untrain.core.unlearn import prepared, unlearn
 from untrain.evidence import verdict, weighed
 from untrain.evidence.statistics import beyond, interval
 from untrain.evidence.verdict import judge
+from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
+from untrain.methods.randomlabel import RandomLabel
 from untrain.methods.retrain import Retrain
+from untrain.methods.unsir import UNSIR
 from untrain.metrics.mantissas import told_by_low_bits
 from untrain.metrics.recovery import Refit, Translation, prototype_recall, relative_distance, strangeness, total_variation, whitened
 from untrain.zoo.networks import NETWORKS
@@ -584,7 +587,10 @@ def test_settings_of_an_audit_stand_in_its_entry(split, original):
 # Laws of audits and verdict on models whose truth is known
 
 
-JUDGES = [Accuracy(), Predictions(), Prototype(), Relearn(), Strangeness(), Weights(), Descent()]
+ALONE = [Accuracy(), Predictions(), Prototype(), Strangeness(), Weights(), Descent()]
+"""All that a verdict on a class looks at but relearn, which takes long."""
+
+JUDGES = [*ALONE, Relearn()]
 
 
 @pytest.mark.parametrize("which", ["original", "mask", pytest.param("rewritten mask", marks=pytest.mark.slow)])
@@ -592,6 +598,25 @@ def test_what_knows_is_never_cleared_whatever_is_skipped(which, split, original,
     """Faults 1 and 2."""
     module = {"original": copy.deepcopy(original), "mask": mask, "rewritten mask": verdicts.rewritten(mask, 1)}[which]
     verdicts.check_it_is_never_cleared(module, split, JUDGES, original, retrained[:6])
+
+
+@pytest.mark.parametrize("forgetting", [None, FineTune(lr=0.05, epochs=10), HeadOnly(), pytest.param(UNSIR(), marks=pytest.mark.slow)], ids=lambda m: type(m).__name__)
+def test_the_more_of_the_original_is_mixed_in_the_more_is_found(forgetting, split, original, retrained):
+    """From a retrained model too, whose way to the original passes a barrier where nothing is answered rightly."""
+    module = retrained[5] if forgetting is None else unlearn(original, split, forgetting).model
+    codes = verdicts.codes_on_the_way(module, split, ALONE, original, retrained[:5])
+    assert codes[-1] == "UNCHANGED"
+    verdicts.check_mixing_the_original_in_never_weakens_the_verdict(codes)
+    if forgetting is None:
+        with pytest.raises(AssertionError, match="is called UNCHANGED, RESIDUE"):
+            verdicts.check_mixing_the_original_in_never_weakens_the_verdict(codes[::-1])
+
+
+def test_random_labels_and_some_of_the_original_are_cleared_in_no_mixture(split, original, retrained):
+    """They leave the class farther apart than it was, which mixing takes back before the original is found in it: what is said may grow weaker, and is never NO_RESIDUE."""
+    codes = verdicts.codes_on_the_way(unlearn(original, split, RandomLabel()).model, split, ALONE, original, retrained[:5], steps=10)
+    assert "NO_RESIDUE" not in codes
+    assert codes[-1] == "UNCHANGED"
 
 
 @pytest.mark.slow

@@ -100,6 +100,13 @@ def collapsed(module: DigitsNet, split: Split, seed: int, steps: int = 600) -> D
     return made
 
 
+def mixed(module: nn.Module, original: nn.Module, share: float) -> nn.Module:
+    """A copy whose weights and statistics lie so far on the straight way to the original's."""
+    made, before = copy.deepcopy(module), original.state_dict()
+    made.load_state_dict({name: value.lerp(before[name], share) if value.is_floating_point() else value for name, value in module.state_dict().items()})
+    return made
+
+
 def judged_rows(module: nn.Module, split: Split, audits: Sequence[Audit], original: nn.Module) -> dict[str, float]:
     """The judged rows of one model, by name."""
     return {r["name"]: r["values"]["unlearned"][0]["value"] for e in audit(module, split, audits, original=original) for r in e["rows"] if r["judged"]}
@@ -139,3 +146,32 @@ def check_how_it_is_written_is_nothing(write: Callable[[DigitsNet], DigitsNet], 
     apart = {name: (before[name], after[name]) for name in before if abs(before[name] - after[name]) > within}
     if apart:
         raise AssertionError(f"the same function, written otherwise, has other rows: {apart}")
+
+
+def codes_on_the_way(module: nn.Module, split: Split, audits: Sequence[Audit], original: nn.Module, retrained: Sequence[nn.Module], steps: int = 5) -> list[str]:
+    """What is said of a model with ever more of the original mixed into its weights.
+
+    Args:
+        module: A model after forgetting.
+        split: What was to be forgotten.
+        audits: All that the verdict looks at, or most of it.
+        original: The original.
+        retrained: Retrained models.
+        steps: Pieces that the straight way from the one to the other is cut into.
+    """
+    subjects: dict[int, Any] = {}
+    ways = [mixed(module, original, step / steps) for step in range(steps + 1)]
+    return [str(judge(audit(way, split, audits, original=original, retrained=retrained, subjects=subjects), [], "it")["code"]) for way in ways]
+
+
+def check_mixing_the_original_in_never_weakens_the_verdict(codes: Sequence[str]) -> None:
+    """What is found stays found with more of the original in it, and a trace stays a trace.
+
+    Not so of a model in which a row lies beyond the original's own value, as random labels leave the class farther apart than it was: mixing takes that back.
+
+    Args:
+        codes: Those on the way.
+    """
+    found = [{"UNLIKE": 1, "SUPPRESSED": 2, "RESIDUE": 2, "UNCHANGED": 2}.get(code, 0) for code in codes]
+    if found != sorted(found):
+        raise AssertionError(f"with ever more of the original in it a model is called {', '.join(codes)}")
