@@ -20,6 +20,7 @@ from untrain.checks.chance import (
     check_the_same_seed_gives_the_same_bits,
 )
 from untrain.checks.effect import (
+    check_a_clip_of_0_is_none,
     check_each_phase_moves_what_it_declares,
     check_the_weights_move,
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
@@ -93,6 +94,7 @@ LAWS: tuple[Law, ...] = (
     check_every_number_that_it_leaves_is_finite,
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
     check_each_phase_moves_what_it_declares,
+    check_a_clip_of_0_is_none,
     check_its_teachers_stay_what_they_were,
     check_the_order_of_classes_is_nothing_to_it,
     *LAWS_OF_KINDS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrain.checks.case import GONE, Case, SmallRecipe
-from untrain.checks.running import Law, LawBroken, left_by, moved_rows, watched, without_steps
+from untrain.checks.running import Law, LawBroken, bits_of, left_by, moved_rows, watched, without_steps
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.methods.nothing import Nothing
@@ -45,6 +45,19 @@ def check_without_steps_it_changes_what_it_edits_and_nothing_else(method: Method
         raise LawBroken(law, method, f"declares that it edits {sorted(unknown)}, which the model does not have")
     if edits and not edited:
         raise LawBroken(law, method, f"declares that it edits {', '.join(list(edits)[:3])}, but leaves all of it as it was")
+
+
+def check_a_clip_of_0_is_none(method: Method, case: Case | None = None) -> None:
+    """Where a method cuts its steps down to a length (`clip`), 0 leaves them as they are, as a length does that no step has."""
+    law, case = check_a_clip_of_0_is_none, case or Case.fresh()
+    if "clip" not in [f.name for f in fields(method)]:
+        return
+    # Slowly, as what a clip holds back may run away without one.
+    rate: Any = getattr(method, "lr", None)
+    slow = method if rate is None else replace(method, **{"lr": rate / 100})
+    none, far = (bits_of(law, replace(slow, **{"clip": clip}), case) for clip in (0.0, 1e30))
+    if none != far:
+        raise LawBroken(law, method, "leaves other bits with clip=0 than where steps of any length may be taken")
 
 
 @dataclass

@@ -42,7 +42,7 @@ class GKT(Method):
         batch: Images at once, before the filter; 256 in the published code.
         threshold: Largest probability of the forgotten classes together that passes; 0.01 in the published code.
         attention: beta, weight of the attention maps; 250 in the published code.
-        clip: Largest norm of a gradient; 5 in the published code.
+        clip: Largest norm of a gradient, 0 for none; 5 in the published code.
     """
 
     paper = "Chundawat et al., Zero-Shot Machine Unlearning, IEEE TIFS 2023, arXiv:2201.05629"
@@ -94,7 +94,7 @@ class GKT(Method):
         generator.train()
         # There are no samples: a step needs to know how many images to make, and no more.
         none = Samples(torch.arange(self.batch), torch.zeros(self.batch, dtype=torch.long)).batches(self.batch, shuffle=False)
-        both: dict[str, Any] = {"batches": none, "lr": self.lr, "clip": self.clip, "carry": {"z": z}}
+        both: dict[str, Any] = {"batches": none, "lr": self.lr, "clip": self.clip or None, "carry": {"z": z}}
         return alternate(
             Turn(phase="generator", loss=disagree, parameters=generator.parameters(), steps=self.generator_steps, **both),
             Turn(phase="student", loss=follow, parameters=model.parameters(), steps=self.student_steps, **both),

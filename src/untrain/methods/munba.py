@@ -58,7 +58,7 @@ class MUNBa(Method):
             differs by one image.
         epochs: Passes over the retained samples; 10 in the published code, over five times as many. On digits ten at its rate keep half a point more.
         batch: Batch size of both parts; 256 in the published code.
-        clip: Largest length of a step's gradient; 1 in the published code.
+        clip: Largest length of a step's gradient, 0 for none; 1 in the published code.
         optimizer: sgd with Nesterov momentum 0.9, or adam.
         weight_decay: L2 weight decay; 5e-4 in the published code.
         augment: Whether to use the random change that the data carries.
@@ -96,7 +96,7 @@ class MUNBa(Method):
                 lr=self.lr,
                 optimizer=self.optimizer,
                 weight_decay=self.weight_decay,
-                clip=self.clip,
+                clip=self.clip or None,
                 combine=bargain,
             )
         )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrain.core.data import Inputs, Samples
+from untrain.core.errors import BadArgument
 from untrain.core.method import Method, Move
 from untrain.core.network import Network
 from untrain.core.train import Optimizer, Trace, Turn, alternate
@@ -39,8 +40,8 @@ class SALSA(Method):
     The package takes AdamW; decay towards 0 is left out here, beside the pull towards theta_o.
 
     Args:
-        alpha: Share taken off at the start; 0.3 in the package.
-        alpha_end: Share taken off at the end; 0.6 in the package.
+        alpha: Share taken off at the start, below 1; 0.3 in the package.
+        alpha_end: Share taken off at the end, below 1; 0.6 in the package.
         pull: lambda at the output; 5e-3 in the package.
         pull_each: What each tensor further from the output adds to it; 5e-4 in the package.
         pull_end: What all of them have more at the end; 1e-2 in the package.
@@ -68,17 +69,28 @@ class SALSA(Method):
     optimizer: Optimizer = "adam"
     augment: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a share that leaves nothing: from answers without the class every network is infinitely far.
+
+        Raises:
+            BadArgument: a share of 1 or more.
+        """
+        super().__post_init__()
+        if not max(self.alpha, self.alpha_end) < 1:
+            raise BadArgument(f"SALSA(alpha={self.alpha}, alpha_end={self.alpha_end}) leaves the top class nothing, which no network can follow; give shares below 1")
+
     def target(self, logits: Tensor, top: Tensor, share: float) -> Tensor:
         """Logarithm of q*: the answers [n, C] with this share of the class `top` [n] given to the others, as their shares are.
 
         >>> SALSA().target(torch.tensor([[2.0, 1.0, 1.0]]).log(), torch.tensor([0]), 0.5).exp().tolist()
         [[0.25, 0.375, 0.375]]
         """
-        own = F.log_softmax(logits, dim=1)
-        # Of the others among themselves, as logarithms: where the top class has nearly all, one minus its share is rounding.
-        rest = F.log_softmax(logits.scatter(1, top[:, None], -torch.inf), dim=1)
-        kept = own.gather(1, top[:, None]) + (math.log1p(-share) if share < 1 else -torch.inf)
-        return (rest + torch.log1p(-kept.exp())).scatter(1, top[:, None], kept)
+        own, left, taken = F.log_softmax(logits, dim=1), math.log1p(-share), math.log(share) if share else -math.inf
+        # What the others have together, of their own logarithms: where the top class has nearly all, one minus its share is rounding, or nothing.
+        others = own.scatter(1, top[:, None], -torch.inf)
+        theirs = others.logsumexp(1, keepdim=True)
+        given = torch.logaddexp(torch.full_like(theirs, taken), theirs + left)
+        return (others - theirs + given).scatter(1, top[:, None], own.gather(1, top[:, None]) + left)
 
     def strength(self, place: int, done: float) -> float:
         """The lambda of the tensor at this place from the output, 0 for the last, at this share of the run."""

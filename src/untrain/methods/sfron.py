@@ -39,7 +39,8 @@ class SFRon(Method):
         power: lambda, how much less a sample counts the higher its loss; 0.5 in the paper.
         gamma: How many times more a weight must matter to the forgotten; 1 in the paper.
         every: Descending steps to one ascending; 5 in the published code.
-        clip: Largest length of the ascent's gradient; 7 in the published code, which costs three to four points of the rest where the digits 1 or 7 go. Ours was chosen on these.
+        clip: Largest length of the ascent's gradient, 0 for none; 7 in the published code, which costs three to four points of the rest where the digits 1 or 7 go. Ours was
+            chosen on these.
         samples: Retained samples used, in all, the same number of each class; the published code uses all.
         lr: Learning rate at the start; 0.01 in the published code.
         epochs: Passes over the retained samples; the published code takes 1,500 steps, eight passes and a half.
@@ -96,7 +97,7 @@ class SFRon(Method):
             one,
             two,
             *alternate(
-                Turn(phase="ascend", loss=ascend, batches=forget.batches(self.batch, augment=self.augment), steps=1, schedule=falling, mask=mask, clip=self.clip, **how),
+                Turn(phase="ascend", loss=ascend, batches=forget.batches(self.batch, augment=self.augment), steps=1, schedule=falling, mask=mask, clip=self.clip or None, **how),
                 Turn(phase="remain", loss=remain, batches=batches, steps=every, schedule="cosine", **how),
                 rounds=-(-self.epochs * len(batches) // every),
             ).values(),

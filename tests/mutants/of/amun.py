@@ -69,3 +69,12 @@ class LeavesItsNeighboursOut(AMUN):
 class DoublesOnceLess(AMUN):
     def attacked(self, model: Network, x: Inputs, y: Tensor) -> tuple[Tensor, Tensor]:
         return AMUN.attacked(replace(self, doublings=self.doublings - 1), model, x, y)
+
+
+@breaks(laws.check_the_fine_tuning_is_the_naive_loop)
+@dataclass(frozen=True)
+class TunesWithDecay(AMUN):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real = amun.fit
+        with mock.patch.object(amun, "fit", lambda *args, **how: real(*args, **how, weight_decay=5e-4)):
+            return super().__call__(model, forget=forget, retain=retain)

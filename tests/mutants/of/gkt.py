@@ -83,3 +83,21 @@ class FollowsTheOtherWayRound(GKT):
         own = gkt.divergence
         with mock.patch.object(gkt, "divergence", lambda said, told: own(told, said)):
             return super().__call__(model, shape=shape, classes=classes, recipe=recipe)
+
+
+@breaks(laws.check_the_generator_climbs_by_the_slopes_of_both)
+@dataclass(frozen=True)
+class TakesTheOriginalForConstant(GKT):
+    def __call__(self, model: Network, *, shape: tuple[int, ...], classes: tuple[int, ...], recipe: Recipe) -> Trace:
+        own = gkt.divergence
+        with mock.patch.object(gkt, "divergence", lambda said, told: own(said, told.detach())):
+            return super().__call__(model, shape=shape, classes=classes, recipe=recipe)
+
+
+@breaks(laws.check_generator_and_student_pull_against_each_other)
+@dataclass(frozen=True)
+class OneTurnOfTheGenerator(GKT):
+    def __call__(self, model: Network, *, shape: tuple[int, ...], classes: tuple[int, ...], recipe: Recipe) -> Trace:
+        own = gkt.Turn
+        with mock.patch.object(gkt, "Turn", lambda phase, **how: own(phase=phase, **how, rounds=1 if phase == "generator" else None)):
+            return super().__call__(model, shape=shape, classes=classes, recipe=recipe)

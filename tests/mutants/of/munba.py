@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mutants.breaking import bent, breaks, turned
+from untrain import checks
 from untrain.checks.of import munba as laws
 from untrain.core.data import Samples
 from untrain.core.network import Network
@@ -83,4 +84,13 @@ class NeverClips(MUNBa):
             return real(*args, **how | {"clip": None})
 
         with mock.patch.object(munba, "minimize", long):
+            return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(checks.check_a_clip_of_0_is_none)
+@dataclass(frozen=True)
+class CutsStepsDownToNothing(MUNBa):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real = munba.minimize
+        with mock.patch.object(munba, "minimize", lambda *args, clip, **how: real(*args, clip=self.clip, **how)):
             return super().__call__(model, forget=forget, retain=retain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from unittest import mock
 
@@ -84,3 +85,19 @@ class TakesTheShareOffTheLabel(SALSA):
 
         with mock.patch.object(model, "teacher", return_value=says):
             return super().__call__(model, forget=forget)
+
+
+@breaks(laws.check_it_is_held_more_the_closer_to_the_input)
+@dataclass(frozen=True)
+class RoundsAwayWhatTheOthersHave(SALSA):
+    def target(self, logits: Tensor, top: Tensor, share: float) -> Tensor:
+        kept = F.log_softmax(logits, dim=1).gather(1, top[:, None]) + math.log1p(-share)
+        rest = F.log_softmax(logits.scatter(1, top[:, None], -torch.inf), dim=1)
+        return (rest + torch.log1p(-kept.exp())).scatter(1, top[:, None], kept)
+
+
+@breaks(laws.check_a_whole_share_is_refused)
+@dataclass(frozen=True)
+class TakesTheWholeShare(SALSA):
+    def __post_init__(self) -> None:
+        pass

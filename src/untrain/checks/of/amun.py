@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from untrain.checks.case import GONE, Case
-from untrain.checks.running import LawBroken, watched
+from untrain.checks.plain import cross_entropy, follow, hold, shown, stepper_of
+from untrain.checks.running import LawBroken, several_batches, watched
 from untrain.core.data import Samples
 from untrain.core.engine import seeded
 from untrain.core.network import Network
@@ -88,6 +89,15 @@ def check_it_trains_on_the_retained_and_the_neighbours(method: Any, case: Case |
     if sorted(met) != sorted(due):
         labels = [label for _, label in met]
         raise LawBroken(law, method, f"trains on {len(met)} samples where {len(due)} are due, {sum(label in GONE for label in labels)} of them under a forgotten label")
+
+
+def check_the_fine_tuning_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
+    """A plain loop over the batches that it is shown, in training mode, comes to the same weights and buffers, to 1e-5 of each tensor's norm."""
+    law, case = check_the_fine_tuning_is_the_naive_loop, case or Case.fresh()
+    method = several_batches(method)
+    student, left, steps = shown(method, case)
+    follow(steps, student, stepper_of(method, list(student.train().parameters())), lambda student, step: cross_entropy(student, step.x, step.y))
+    hold(law, method, left, student)
 
 
 def _rows(x: Any, y: Tensor) -> list[tuple[bytes, int]]:

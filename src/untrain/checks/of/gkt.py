@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from untrain.checks.case import CLASSES, GONE, Case, KnownRecipe
 from untrain.checks.forgetting import check_it_forgets_what_it_is_told_to
 from untrain.checks.nets import OF_KINDS
+from untrain.checks.plain import steps_of
 from untrain.checks.running import Law, LawBroken, left_by, watched
-from untrain.core.engine import seeded
+from untrain.core.engine import current, seeded
 from untrain.core.network import Network
 
 
@@ -59,9 +61,12 @@ def check_without_turns_it_is_the_network_as_built(method: Any, case: Case | Non
 
 
 def check_generator_and_student_pull_against_each_other(method: Any, case: Case | None = None) -> None:
-    """The generator's loss is minus what the two networks differ by, and never above 0; the student's is that and its attention, never below 0; alone, the student's falls."""
+    """They take turns. The generator's loss is minus what the two differ by, never above 0; the student's is that and its attention, never below 0; alone, the student's falls."""
     law, case = check_generator_and_student_pull_against_each_other, case or Case.fresh()
-    _, trace, _ = watched(method, case)
+    _, steps, trace = steps_of(method, case, module=case.model)
+    due = (["generator"] * method.generator_steps + ["student"] * method.student_steps) * method.turns
+    if [step.phase for step in steps] != due:
+        raise LawBroken(law, method, f"takes the steps {[step.phase for step in steps]}, where {due} are due")
     if max(trace["generator"].losses) > 0:
         raise LawBroken(law, method, f"has its generator minimise {max(trace['generator'].losses):.3g}, where it is to be paid for each difference")
     if min(trace["student"].losses) < 0:
@@ -69,6 +74,31 @@ def check_generator_and_student_pull_against_each_other(method: Any, case: Case 
     alone = watched(replace(method, turns=1, generator_steps=0, student_steps=30, attention=0.0), case)[1]["student"].losses
     if not sum(alone[-5:]) < sum(alone[:5]):
         raise LawBroken(law, method, f"has a student that in 30 steps on the same images goes from {sum(alone[:5]) / 5:.3g} to {sum(alone[-5:]) / 5:.3g}")
+
+
+def check_the_generator_climbs_by_the_slopes_of_both(method: Any, case: Case | None = None) -> None:
+    """Its first step goes, weight by weight, where the two networks differ more, by a plain computation whose slope runs through the original's answers too."""
+    law, case, recipe = check_the_generator_climbs_by_the_slopes_of_both, case or Case.fresh(), KnownRecipe()
+    z, begun = torch.randn(method.batch, 128, generator=torch.Generator().manual_seed(0)), list[nn.Module]()
+
+    def generator(networks: Any) -> Any:
+        return next(network.module for network in networks if type(network.module).__name__ == "Generator")
+
+    def watch(network: Network, phase: str, x: Any, y: Tensor) -> None:
+        begun.append(copy.deepcopy(generator(current().networks)))
+
+    with mock.patch.object(torch, "randn", return_value=z):
+        _, _, run = watched(replace(method, turns=1, generator_steps=1, student_steps=0, threshold=1.0), case, recipe=recipe, watch=watch)
+    x = begun[0].train()(z).view(-1, *case.prepared.retain.shape)
+    p, q = (torch.log_softmax(network(x), 1) for network in (copy.deepcopy(case.model).eval(), copy.deepcopy(recipe.module).train()))
+    slopes = torch.autograd.grad((p.exp() * (p - q)).sum(), list(begun[0].parameters()))
+    wrong = total = 0
+    for slope, old, new in zip(slopes, begun[0].parameters(), generator(run.networks).parameters(), strict=True):
+        # Adam's first step tells which way; a slope that is next to nothing may be rounding.
+        felt = slope.abs() > 1e-2 * slope.abs().max()
+        wrong, total = wrong + int(((new - old) * slope <= 0)[felt].sum()), total + int(felt.sum())
+    if wrong > total / 100:
+        raise LawBroken(law, method, f"moves {wrong} of {total} weights of its generator to where the networks differ less, or not at all")
 
 
 def check_the_student_follows_answers_and_attention(method: Any, case: Case | None = None) -> None:

@@ -13,6 +13,7 @@ import torch
 from untrain.checks.case import Case
 from untrain.checks.plain import hold, shown, stepped, stepper_of
 from untrain.checks.running import LawBroken, several_batches, watched
+from untrain.core.errors import BadArgument
 
 
 def check_the_target_has_a_share_less_at_the_top(method: Any, case: Case | None = None) -> None:
@@ -42,9 +43,24 @@ def check_it_is_held_more_the_closer_to_the_input(method: Any, case: Case | None
             raise LawBroken(law, method, f"holds the tensors from the output on by {held}, which does not grow towards the input")
     if not method.strength(0, 0.0) < method.strength(0, 0.5) < method.strength(0, 1.0):
         raise LawBroken(law, method, "does not hold more as the run goes on")
-    losses = watched(replace(method, alpha=0.0, alpha_end=0.0, pull=0.0, pull_each=0.0, pull_end=0.0), case)[1]["distil"].losses
-    if not max(map(abs, losses)) < 1e-6:
-        raise LawBroken(law, method, f"has a loss of {max(map(abs, losses)):.2g} where there is nothing to take off and nothing holds it")
+    free, sure = replace(method, alpha=0.0, alpha_end=0.0, pull=0.0, pull_each=0.0, pull_end=0.0), copy.deepcopy(case.model)
+    # So sure that in single precision nothing is left for the others.
+    dict(sure.named_parameters())["linear.weight"].data *= 30
+    for module in (case.model, sure):
+        losses = watched(free, case, module=module)[1]["distil"].losses
+        if not max(map(abs, losses)) < 1e-6:
+            raise LawBroken(law, method, f"has a loss of {max(map(abs, losses)):.2g} where there is nothing to take off and nothing holds it")
+
+
+def check_a_whole_share_is_refused(method: Any, case: Case | None = None) -> None:
+    """A share that leaves the top class nothing is refused before a model is touched."""
+    law = check_a_whole_share_is_refused
+    for name in ("alpha", "alpha_end"):
+        try:
+            replace(method, **{name: 1.0})
+        except BadArgument:
+            continue
+        raise LawBroken(law, method, f"takes {name}=1.0, from which every network is infinitely far")
 
 
 def check_the_distillation_is_the_naive_loop(method: Any, case: Case | None = None) -> None:
