@@ -62,3 +62,12 @@ class DrawsNoLabelAnew(DualOptim):
     def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
         with mock.patch.object(dualoptim, "others", lambda y, among: among[0].expand_as(y)):
             return super().__call__(model, forget=forget, retain=retain)
+
+
+@breaks(laws.check_the_turns_are_a_plain_loop_with_two_optimizers)
+@dataclass(frozen=True)
+class EndsWithTheForgotten(DualOptim):
+    def __call__(self, model: Network, *, forget: Samples, retain: Samples) -> Trace:
+        real = dualoptim.alternate
+        with mock.patch.object(dualoptim, "alternate", lambda *turns, rounds: real(*turns, rounds=self.epochs * len(turns[0].batches))):
+            return super().__call__(model, forget=forget, retain=retain)

@@ -33,8 +33,9 @@ def check_the_turns_are_a_plain_loop_with_two_optimizers(method: Any, case: Case
         "forget": stepper_of(method, weights, lr=method.lr_forget) if method.optimizer_forget == method.optimizer else _other(method, weights),
         "retain": stepper_of(method, weights),
     }
-    if [step.phase for step in steps] != ["forget", "retain"] * (len(steps) // 2):
-        raise LawBroken(law, method, f"does not take a step of each in turns, but {[step.phase for step in steps][:4]}")
+    rounds = method.epochs * len(case.split.retain.at_most(method.samples).batches(method.batch))
+    if [step.phase for step in steps] != ["forget", "retain"] * rounds:
+        raise LawBroken(law, method, f"does not take a step of each in {rounds} turns, but {len(steps)} steps, {[step.phase for step in steps][:4]} ...")
     drawn: dict[bytes, set[int]] = {}
     for step, labels in zip(steps, told, strict=True):
         for image, label in zip(step.x.numpy(), labels.tolist(), strict=True) if step.phase == "forget" else ():
