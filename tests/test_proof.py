@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 
@@ -49,6 +50,23 @@ def test_where_nothing_was_done_nobody_is_cleared(proof, record):
             assert cell["verdicts"] == 200
             assert cell["codes"].get("NO_RESIDUE", 0) == 0
             assert proof.flagged(cell) == 200
+
+
+@pytest.mark.slow
+def test_of_sixty_honest_models_trained_here_few_are_found_and_doing_nothing_clears_nobody(proof, tmp_path, monkeypatch):
+    """At most 9 of 60: the 99.9 % bound of a binomial at 5 %. Eight epochs in place of twenty, five models beside each, and all that is judged but relearning, which takes long."""
+    monkeypatch.setattr(proof.truth, "recipe_for", functools.partial(proof.recipe_for, epochs=8))
+    monkeypatch.setattr(proof, "DRAWS", 0)
+    data, label = proof.digits(), 3
+    assert label not in proof.truth.RELEARNED
+    originals = [proof.network(tmp_path, data.train, seed) for seed in range(2)]
+    honest = [proof.network(tmp_path, data.train[data.train.y != label], 1000 + seed) for seed in range(60)]
+    cells = proof.judged(label, originals, honest, proof.truth.Looks(proof.truth.Setting(label, data, originals, honest)), proof.Answers(tmp_path))
+    told = [cells[f"{who}, m = 5"] for who in proof.WHOM]
+    assert [cell["verdicts"] for cell in told] == [60] * 3
+    assert proof.flagged(told[0]) <= stats.binom.ppf(0.999, 60, 0.05) == 9
+    for nothing in told[1:]:
+        assert (proof.flagged(nothing), nothing["codes"].get("NO_RESIDUE", 0)) == (60, 0)
 
 
 def test_each_kind_of_fake_is_found_in_nine_of_ten_and_few_honest_models_are(benchmark):
