@@ -29,7 +29,7 @@ from untrain.audits.weights import Weights
 from untrain.core.engine import Engine
 from untrain.core.unlearn import environment
 from untrain.evidence.record import finite
-from untrain.evidence.statistics import holm, interval
+from untrain.evidence.statistics import holm_on_side, interval
 from untrain.evidence.verdict import FAMILIES
 from untrain.zoo.sets import digits
 
@@ -55,10 +55,11 @@ COLUMNS = {
 
 
 def seen(found: dict[str, Any]) -> list[str]:
-    """Rows that are found, each family by itself."""
+    """Rows that are found, each family by itself, as the verdict finds them."""
     out: list[str] = []
     for family in FAMILIES.values():
-        out += holm({name: found["tests"][name]["p"] for _, name in family.rows if name in found["tests"]}, family.level)
+        sided = {name: (found["tests"][name]["p"], found["tests"][name]["side"]) for _, name in family.rows if name in found["tests"]}
+        out += [name for side in ("more", "less") for name in holm_on_side(sided, side, family.level)]
     return out
 
 
