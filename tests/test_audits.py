@@ -910,12 +910,13 @@ def test_a_class_without_test_images_is_skipped_and_clears_nobody(split, origina
     assert "there is no test image of what was to be forgotten" in got["sentence"]
 
 
-def test_an_audit_that_fails_is_skipped_and_takes_no_other_with_it(split, original, retrained, monkeypatch):
-    """Fault 7."""
-    monkeypatch.setattr(Prototype, "__call__", lambda self, model, *, test, **_: (_ for _ in ()).throw(RuntimeError("no memory\nat all")))
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, IndexError])
+def test_an_audit_that_fails_is_skipped_and_takes_no_other_with_it(error, split, original, retrained, monkeypatch):
+    """Fault 7; and whatever an audit, or scikit-learn beneath it, raises: once a ValueError ended all of them."""
+    monkeypatch.setattr(Prototype, "__call__", lambda self, model, *, test, **_: (_ for _ in ()).throw(error("no memory\nat all")))
     entries = audit(retrained[5], split, [Accuracy(), Prototype()], original=original, retrained=retrained[:5])
-    assert [e["skipped"] for e in entries] == [None, "it failed: no memory"]
-    with pytest.raises(RuntimeError, match="no memory"):
+    assert [e["skipped"] for e in entries] == [None, f"it failed: {error.__name__}: no memory"]
+    with pytest.raises(error, match="no memory"):
         audit(retrained[5], split, [Prototype()], original=original)
 
 

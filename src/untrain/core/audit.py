@@ -21,7 +21,7 @@ from untrain.core.host import bare, copied, home, own_copy
 from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.core.unlearn import prepared, refuse_unfit
-from untrain.core.wording import said
+from untrain.core.wording import said, told
 
 Ideal = Literal["high", "low", "as retrained"]
 Looks = Literal["answers", "features", "relearning", "membership", "weights"]
@@ -307,9 +307,9 @@ def audit(
         progress(name_of(asked), number, len(audits))
         try:
             found.append(_side_by_side(asked, shown, given, seed, engine))
-        except (BadArgument, BadData, Diverged, RuntimeError) as error:
+        except Exception as error:  # an audit may be anybody's code, and what it stands on anybody's
             failed.append(error)
-            found.append(unasked(asked, FAILED + said(error)))
+            found.append(unasked(asked, FAILED + (said if isinstance(error, BadArgument | BadData | Diverged) else told)(error)))
         progress(name_of(asked), number + 1, len(audits))
     if failed and all(entry["skipped"] for entry in found):
         raise failed[0]
