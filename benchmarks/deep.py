@@ -127,6 +127,18 @@ CASES = {
         beside=tuple(f"cifar10/retrain_{{}}_s{seed}" for seed in range(5)),
         audits=AUDITS[:3],
     ),
+    "cifar100-test": Case(
+        "CIFAR-100, our ResNet-20, test images",
+        "cifar100",
+        "resnet20",
+        "../cifar100/original_s0",
+        0,
+        (23,),
+        (0,),
+        (DEEP, "unsir"),
+        beside=("cifar100/retrain_{}_s0",),
+        audits=AUDITS[:3],
+    ),
 }
 
 

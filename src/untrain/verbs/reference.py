@@ -164,14 +164,15 @@ def allows(m: int) -> str:
     """What can be said beside so many retrained models.
 
     >>> allows(1)
-    '1 model: how such models differ by chance is not known from one; what has a chance of its own can find a trace beside it, and that none was found takes 5'
+    '1 model: no p-value by how such models differ, which one does not tell; what has a chance of its own can find a trace beside it, and that none was found takes 5'
     >>> allows(3)
     '3 models: a trace is found from 3.4 of their deviations above their mean on (one row alone, at 5 %); that none was found takes 5'
     """
     from scipy import special
 
     if m == 1:
-        return f"1 model: how such models differ by chance is not known from one; what has a chance of its own can find a trace beside it, and that none was found takes {ENOUGH}"
+        finds = "what has a chance of its own can find a trace beside it"
+        return f"1 model: no p-value by how such models differ, which one does not tell; {finds}, and that none was found takes {ENOUGH}"
     far = float(special.stdtrit(m - 1, 0.95)) * math.sqrt(1 + 1 / m)
     rest = "and that none was found can be said" if m >= ENOUGH else f"that none was found takes {ENOUGH}"
     return f"{m} models: a trace is found from {far:.1f} of their deviations above their mean on (one row alone, at 5 %); {rest}"
