@@ -115,6 +115,7 @@ def test_labels_drawn_at_random_leave_answers_that_no_retrained_model_would_give
     assert set(rows(audit(scattered, split, [Dormant(epochs=2, steps=1)]))) == {ROW}
 
 
+@pytest.mark.slow
 def test_answers_of_an_honest_model_are_as_plausible_on_one_part_as_on_another(split, retrained):
     """2,000 draws of which samples are the forgotten: p up to .05 in 5 % and up to .01 in 1 %, within the binomial 99.9 % bounds."""
     pool, g = split.forget + split.parts["holdout"], torch.Generator().manual_seed(4)
