@@ -262,10 +262,10 @@ classes among its training images, so that their mean says too much of what is r
   faster than to retrained models, and on the two test classes as fast as to the original, or faster. Repaired by labels, at
   no more passes, it does not; that repair keeps more too. So the preset `deep` repairs by labels, as the paper does.
 - **A longer repair buys accuracy with features**: after five passes by labels in place of two (656,100 passes in all) the network keeps as much as the original, a single
-  image recalls two thirds more, and head-reset relearning lies twice as far above the retrained models. So the lost point and the residue are two ends of one way.
+  image recalls two thirds more, and head-reset relearning lies twice as far above the retrained models. At these two lengths what the one gains the other loses.
 - **Sgd as the network was trained by** (`momentum`), in place of Adam in the repair, is worse at the same passes: after the same impair it keeps 1.4 points less than `deep` and
-  leaves no less. Without any impair three passes of it at the highest rate of the training keep what the original has, and a single image recalls five times what it does
-  after `deep`: it is the impair that takes the class out of the features.
+  leaves no less. Without any impair, with three passes of it at the highest rate of the training, the network keeps what the original has, and a single image recalls five times
+  what it does after `deep`: so it may be the impair that takes the class out of the features. Rate and passes of the repair differ between the two as well.
 
 **On the test classes**, each run once for each of three seeds: {the verdict}. The aim of half a point of the retrained models' is
 missed: that is the price, at less than a fifth of the passes that training anew takes.

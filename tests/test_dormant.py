@@ -31,8 +31,10 @@ from untrain.core.unlearn import unlearn
 from untrain.evidence import listed
 from untrain.evidence.verdict import judge
 from untrain.methods.randomlabel import RandomLabel
+from untrain.methods.retrain import Retrain
 from untrain.metrics.membership import scaled_confidence
 from untrain.metrics.ranked import ranked
+from untrain.zoo.recipes import recipe_for
 from untrain.zoo.sets import digits
 
 
@@ -307,6 +309,16 @@ def test_a_mask_is_seen_through_by_the_head_that_was_there_before(digit):
 
 
 GRAFT = "graft, forgotten"
+
+
+def test_a_head_works_on_models_of_its_own_first_weights_and_names_no_class_that_these_never_saw(digit):
+    """What is tuned on from the original shares its coordinates; so does who began where it began, and to share them is no trace."""
+    recipe = recipe_for("digits", 10, epochs=8)
+    for seed in (1, 2, 3):
+        before, never = (unlearn(recipe.build(), part, Retrain(), recipe=recipe, seed=seed).model for part in (digit.replaced(retain=digit.retain + digit.forget), digit))
+        found = rows(audit(never, digit, [Graft()], original=before))
+        assert found["graft, retained"]["unlearned"][0]["value"] > 0.5
+        assert found[GRAFT]["unlearned"][0]["p"] > 0.5
 
 
 @pytest.fixture(scope="module")

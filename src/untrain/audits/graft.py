@@ -26,7 +26,8 @@ class Graft(Audit):
     chance as `share` says. On a body that all share, as a pretrained one that was frozen, the head works on retrained models too, and the verdict leaves the row out.
 
     Args:
-        share: Share of the forgotten above which more are named than by chance; twice that of one class where that is more.
+        share: Share of the forgotten above which more are named than by chance, and at the least twice that of one class. Ours: twice that of one of ten, since upon other
+            features a head may call many images one class, however many there are.
     """
 
     question = "Does the original's head still work on its features?"

@@ -51,10 +51,10 @@ class UNSIR(Method):
 
     The paper repairs by labels and keeps the row: that is the preset `paper`. The default's repair, its rates and the
     new row are ours; benchmarks/README.md holds the records. `notebook` is the official code with its faults, `benchmarks`
-    what later comparisons ran (rates 200 times lower), and
-    `deep` takes more of the class out of features and weights where much is retained: a pass over 33,000 samples at five times the rate and without noise,
-    then two of repair by labels. The rest are controls: without noise (`no-noise`), with noise that is not learned (`plain-noise`), is nothing
-    (`black`) or is learned the wrong way (`wrong-sign`), without the impair step (`no-impair`), with the head's row kept (`old-row`).
+    what later comparisons ran (rates 200 times lower), and `deep` takes more of the class out of features and weights where much is
+    retained: a pass over 33,000 samples at five times the rate and without noise, then two of repair by labels. The rest are
+    controls: without noise (`no-noise`), with noise that is not learned (`plain-noise`), is nothing (`black`) or is learned the
+    wrong way (`wrong-sign`), without the impair step (`no-impair`), with the head's row kept (`old-row`).
 
     A network with exits (`head` names them) forgets at all of them: each exit's rows are drawn anew, and impair and repair are means over the exits, each
     taught by what itself answered before. The noise is learned at the last.
