@@ -38,7 +38,7 @@ FEW = {
 """Settings under which audits that take long are held to the laws."""
 
 
-LONG = ("attack", "bias", "exposure", "likeness", "relearn", "scores", "splitrelearn")
+LONG = ("attack", "bias", "dormant", "exposure", "iam", "likeness", "relearn", "scores", "splitrelearn")
 """Audits that take some five to ten seconds each, and are held to the laws where there is time (`make test-slow`)."""
 
 

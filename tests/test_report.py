@@ -622,7 +622,7 @@ BODIES = VARIANTS | {"hostile": lambda: spoiled(wide(), HOSTILE[4] + "".join(HOS
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("made", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("made", [pytest.param(made, id=name, marks=[pytest.mark.slow] * (name not in ("alone", "hostile"))) for name, made in BODIES.items()])
 def test_a_browser_draws_every_chart_in_silence_and_within_the_screen(screen: Screen, made: Callable[[], Record]) -> None:
     screen.show(made())
     assert screen.ask("[...document.querySelectorAll('.chart')].filter((c) => !c.querySelector('.main-svg .point, .main-svg .points, .main-svg .lines')).length") == 0

@@ -58,16 +58,20 @@ def check_nothing_is_left_behind(method: Method, case: Case | None = None) -> No
     law, case = check_nothing_is_left_behind, case or Case.fresh()
     # Partly in evaluation mode, and frozen whole, as a model for inference may come.
     next(case.model.requires_grad_(False).children()).eval()
-    modes, data, optimizers = {k: read() for k, (read, _) in MODES.items()}, contents(case), _optimizers()
+    modes, data = {k: read() for k, (read, _) in MODES.items()}, contents(case)
+    # What was there before is set aside: only what is made from here on is looked through.
+    gc.freeze()
     try:
         left = left_by(law, method, case)
         turned = unequal(modes, {k: read() for k, (read, _) in MODES.items()})
+        gc.collect()
+        alive = sum(issubclass(type(thing), torch.optim.Optimizer) for thing in gc.get_objects())
     finally:
+        gc.unfreeze()
         for name, (_, turn) in MODES.items():
             turn(modes[name])
-    alive = _optimizers() - optimizers
     if alive:
-        raise LawBroken(law, method, f"left {len(alive)} optimizer(s) alive")
+        raise LawBroken(law, method, f"left {alive} optimizer(s) alive")
     if turned:
         raise LawBroken(law, method, f"left torch's {turned[0]} changed")
     changed = unequal(data, contents(case))
@@ -76,11 +80,6 @@ def check_nothing_is_left_behind(method: Method, case: Case | None = None) -> No
     odd = unequal(manners(case.model), manners(left)) or unequal(*({k: v[:2] for k, v in values(m).items()} for m in (case.model, left)))
     if odd:
         raise LawBroken(law, method, f"left {odd[0]} other than it was")
-
-
-def _optimizers() -> set[int]:
-    gc.collect()
-    return {id(thing) for thing in gc.get_objects() if issubclass(type(thing), torch.optim.Optimizer)}
 
 
 def check_every_number_that_it_leaves_is_finite(method: Method, case: Case | None = None) -> None:
