@@ -118,7 +118,7 @@ def _told(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Codes, which rows were found, and how often recovery alone finds something."""
     codes, flagged = Counter(v["code"] for v in verdicts), Counter(name for v in verdicts for name in v["flagged"])
     recovery = {str(level): sum(found(v, "recovery", level) for v in verdicts) for level in (0.05, 0.01)}
-    return {"verdicts": len(verdicts), "codes": dict(sorted(codes.items())), "flagged": dict(sorted(flagged.items())), "recovery": recovery}
+    return {"verdicts": len(verdicts), "codes": dict(sorted(codes.items())), "near": truth.near(verdicts), "flagged": dict(sorted(flagged.items())), "recovery": recovery}
 
 
 def judged(label: int, originals: list[nn.Module], honest: list[nn.Module], looks: truth.Looks, answers: Answers) -> dict[str, Any]:
@@ -187,11 +187,12 @@ def flagged(cell: Mapping[str, Any]) -> int:
 def both(made: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A cell of all classes together."""
     cells = [about[name] for about in made["classes"].values()]
-    codes: Counter[str] = Counter()
+    codes, near = Counter[str](), Counter[str]()
     for cell in cells:
         codes.update(cell["codes"])
+        near.update(cell["near"])
     recovery = {level: sum(cell["recovery"][level] for cell in cells) for level in cells[0]["recovery"]}
-    return {"verdicts": sum(cell["verdicts"] for cell in cells), "codes": dict(codes), "recovery": recovery}
+    return {"verdicts": sum(cell["verdicts"] for cell in cells), "codes": dict(codes), "near": dict(near), "recovery": recovery}
 
 
 def _drawn(made: Mapping[str, Any], row: str) -> str:
@@ -203,7 +204,7 @@ def _drawn(made: Mapping[str, Any], row: str) -> str:
 
 def table(made: Mapping[str, Any]) -> str:
     """Of so many, how many were found, and what was said."""
-    lines = ["| model | class | judged | a finding | recovery alone, at 5 % | at 1 % | NO_RESIDUE | said |", "|---" * 8 + "|"]
+    lines = ["| model | class | judged | a finding | recovery alone, at 5 % | at 1 % | NO_RESIDUE | of these near by all, some, none | said |", "|---" * 9 + "|"]
     for name in next(iter(made["classes"].values())):
         for label in (*(made["classes"] if name.startswith("retrained") else ()), "both"):
             cell = both(made, name) if label == "both" else made["classes"][label][name]
@@ -211,7 +212,8 @@ def table(made: Mapping[str, Any]) -> str:
             said = ", ".join(f"{code} {k}" for code, k in sorted(cell["codes"].items(), key=lambda item: -item[1]))
             row = [f"{k} ({k / n:.1%})" for k in (flagged(cell), *cell["recovery"].values())]
             clear = str(cell["codes"].get("NO_RESIDUE", 0))
-            lines.append("| " + " | ".join([name, label, f"{n:,}", *row, clear, said.replace(f"NO_RESIDUE {clear}, ", "")]) + " |")
+            near = ", ".join(f"{cell['near'][kind]}" for kind in truth.NEAR) if clear != "0" else ""
+            lines.append("| " + " | ".join([name, label, f"{n:,}", *row, clear, near, said.replace(f"NO_RESIDUE {clear}, ", "")]) + " |")
     honest, nothing = both(made, f"retrained, m = {BESIDE[-1]}"), [both(made, f"{who}, m = {m}") for who in ("nothing done", "trained on everything anew") for m in BESIDE]
     k, n = flagged(honest), honest["verdicts"]
     low, high = interval(k, n)
@@ -224,6 +226,9 @@ def table(made: Mapping[str, Any]) -> str:
         f"Where nothing was forgotten NO_RESIDUE is said in {cleared} of {of} verdicts, on {made['originals']} originals. "
         f"Of class {truth.RELEARNED[0]} relearning with the head as it is finds {relearned:,} of {often['verdicts']:,} draws ({relearned / often['verdicts']:.1%}), "
         f"though it is asked at {made['families']['relearning']:.1%}: few honest models relearn anything, and those few much. "
+        f"Of the {honest['codes']['NO_RESIDUE']} that are said to have no residue beside eight, {honest['near']['all']} are shown by every row that says so to be nearer "
+        f"to the retrained models than to the original, {honest['near']['some']} by some and {honest['near']['none']} by none: a verdict that asked for one such row "
+        "would be silent on the last. "
         f"How it is answered, asked at {made['families']['company']:.0%}, finds {_drawn(made, 'distance of answers')}.\n"
     )
 

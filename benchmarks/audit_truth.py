@@ -18,7 +18,7 @@ import re
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from untrain.audits.accuracy import Accuracy
+from untrain.audits.classinstance import ClassInstance
 from untrain.audits.descent import Descent
+from untrain.audits.graft import Graft
 from untrain.audits.predictions import Predictions
 from untrain.audits.prototype import Prototype
 from untrain.audits.relearn import Relearn
@@ -44,6 +46,7 @@ from untrain.core.network import Network
 from untrain.core.train import fit
 from untrain.core.unlearn import environment, prepared, unlearn
 from untrain.evidence.compared import Spread
+from untrain.evidence.equivalence import equivalences
 from untrain.evidence.record import finite
 from untrain.evidence.statistics import beyond, interval
 from untrain.evidence.verdict import FAMILIES, judge
@@ -424,26 +427,27 @@ class Looks:
         return told
 
 
-def measured(s: Setting, work: Path) -> dict[str, Any]:
-    """What the audits say of a class's originals, honest models and fakes; read back from WORK where it is there, and kept there one by one.
+PAIRED: tuple[Audit, ...] = (Descent(), Graft())
+"""Asked of a retrained model beside every original, since it stands beside fakes of each."""
 
-    Descent is asked of a retrained model beside every original, since it stands beside fakes of each.
-    """
+
+def measured(s: Setting, work: Path) -> dict[str, Any]:
+    """What the audits say of a class's originals, honest models and fakes; read back from WORK where it is there, and kept there one by one."""
     file = work / f"measured-{s.label}.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"before": [], "honest": [], "fakes": {}}
-    looks, most = Looks(s), (Accuracy(), Predictions(), Prototype(), Strangeness(), Weights())
+    looks, most = Looks(s), (Accuracy(), Predictions(), Prototype(), Strangeness(), Weights(), ClassInstance())
     dear = [Relearn()] if s.label in RELEARNED else []
     for original in s.originals[len(found["before"]) :]:
-        found["before"].append(looks.at(original, original, *most, *dear, Descent()))
+        found["before"].append(looks.at(original, original, *most, *dear, *PAIRED))
     for i, module in enumerate(s.retrained[len(found["honest"]) :], len(found["honest"])):
-        beside = [looks.at(module, original, Descent())["descent"] for original in s.originals]
-        found["honest"].append({"rows": looks.at(module, s.originals[i % ORIGINALS], *most, *dear), "descent": beside})
+        beside = [looks.at(module, original, *PAIRED) for original in s.originals]
+        found["honest"].append({"rows": looks.at(module, s.originals[i % ORIGINALS], *most, *dear), "beside": beside})
         file.write_text(json.dumps(found), encoding="utf-8")
     for name, (make, few) in kinds(work).items():
         fakes = found["fakes"].setdefault(name, [])
         for i in range(len(fakes), few or FAKES[s.label]):
             torch.manual_seed(i)
-            fakes.append(looks.at(make(s, i).eval(), s.originals[i], *most, *(dear if name in (*CHEATS, "random labels") else []), Descent()))
+            fakes.append(looks.at(make(s, i).eval(), s.originals[i], *most, *(dear if name in (*CHEATS, "random labels") else []), *PAIRED))
             file.write_text(json.dumps(found), encoding="utf-8")
         print(s.label, name, flush=True)
     return found
@@ -451,27 +455,43 @@ def measured(s: Setting, work: Path) -> dict[str, Any]:
 
 def against(honest: dict[str, Any], original: int) -> Measured:
     """A retrained model's rows beside one of the originals."""
-    return {**honest["rows"], "descent": honest["descent"][original]}
+    return {**honest["rows"], **honest["beside"][original]}
 
 
-def judged(model: Measured, original: Measured, references: Sequence[Measured]) -> dict[str, Any]:
-    """A verdict from rows measured apart."""
+def entries(model: Measured, original: Measured, references: Sequence[Measured]) -> list[dict[str, Any]]:
+    """The audits of a record, from rows measured apart."""
 
     def values(of: Measured, audit: str, name: str) -> list[dict[str, Any]]:
         return next((row["values"] for row in of[audit] if row["name"] == name), [])
 
-    entries = []
+    made = []
     for name, rows in model.items():
         beside = [{c: [v for m in ms for v in values(m, name, row["name"])] for c, ms in (("original", [original]), ("retrained", references))} for row in rows]
         if name == COMPANY[0]:
             beside = [company(model, original, references)]
-        entries.append({"name": name, "skipped": None, "rows": [{**row, "values": {"unlearned": row["values"], **b}} for row, b in zip(rows, beside, strict=True)]})
-    return judge(entries, [], "it")
+        made.append({"name": name, "skipped": None, "rows": [{**row, "values": {"unlearned": row["values"], **b}} for row, b in zip(rows, beside, strict=True)]})
+    return made
 
 
-def verdict(model: Measured, original: Measured, references: Sequence[Measured]) -> str:
-    """Its code."""
-    return str(judged(model, original, references)["code"])
+NEAR = ("all", "some", "none")
+"""How many of the rows that clear a model are shown to be nearer to the retrained models than to the original."""
+
+
+def judged(model: Measured, original: Measured, references: Sequence[Measured]) -> dict[str, Any]:
+    """A verdict from rows measured apart; where it is NO_RESIDUE, how many of the rows that it names are shown to be `near`."""
+    audits = entries(model, original, references)
+    said = judge(audits, [], "it")
+    if said["code"] == "NO_RESIDUE":
+        clearing = {name for family in FAMILIES.values() if family.clears for _, name in family.rows} - {*said["without_power"]}
+        shown = [e.shown for e in equivalences({"audits": audits, "request": {"classes": [0]}}) if e.name in clearing]
+        said["near"] = "none" if not any(shown) else "all" if all(shown) else "some"
+    return said
+
+
+def near(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Of the models that are said to have no residue, how many are shown to be near by all, some or none of the rows that say so."""
+    told = Counter(v["near"] for v in verdicts if "near" in v)
+    return {kind: told[kind] for kind in NEAR}
 
 
 HALFWAY = ("descent", "unlike the original, halfway")
@@ -486,8 +506,8 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _counted(codes: Sequence[str], models: int) -> dict[str, Any]:
-    return {"models": models, "verdicts": len(codes), "codes": dict(sorted(Counter(codes).items()))}
+def _counted(verdicts: Sequence[Mapping[str, Any]], models: int) -> dict[str, Any]:
+    return {"models": models, "verdicts": len(verdicts), "codes": dict(sorted(Counter(v["code"] for v in verdicts).items())), "near": near(verdicts)}
 
 
 def run(work: Path) -> dict[str, Any]:
@@ -511,7 +531,7 @@ def run(work: Path) -> dict[str, Any]:
             once, often = [], []
             for i, model in enumerate(own):
                 others = [against(h, i % ORIGINALS) for j, h in enumerate(honest) if j != i]
-                drawn = [verdict(model, before[i % ORIGINALS], rng.sample(others, m)) for _ in range(DRAWS)]
+                drawn = [judged(model, before[i % ORIGINALS], rng.sample(others, m)) for _ in range(DRAWS)]
                 once.append(drawn[0])
                 often += drawn
             found["honest"][f"{label}, m = {m}"] = {"once": _counted(once, len(honest)), "drawn": _counted(often, len(honest))}
@@ -521,8 +541,8 @@ def run(work: Path) -> dict[str, Any]:
             # A fake that was made of a retrained model is not judged beside that one.
             rest = honest[FAKES[3] :]
             for m in BESIDE:
-                codes = [verdict(fake, before[i], [against(h, i) for h in rng.sample(rest, m)]) for i, fake in enumerate(fakes) for _ in range(DRAWS)]
-                found["fakes"].setdefault(name, {})[f"{label}, m = {m}"] = _counted(codes, len(fakes)) | {
+                verdicts = [judged(fake, before[i], [against(h, i) for h in rng.sample(rest, m)]) for i, fake in enumerate(fakes) for _ in range(DRAWS)]
+                found["fakes"].setdefault(name, {})[f"{label}, m = {m}"] = _counted(verdicts, len(fakes)) | {
                     "retained": sum(_value(f, "accuracy", "retained, test") or 0.0 for f in fakes) / len(fakes),
                     "halfway": [
                         None if (left := _value(f, *HALFWAY)) is None else left / _mean([_value(against(h, i), *HALFWAY) or 0.0 for h in rest]) for i, f in enumerate(fakes)
