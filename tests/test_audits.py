@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -734,10 +735,16 @@ def in_given_order(split, in_any_order):
 
 
 @settings(deadline=None, max_examples=2)
-@given(seed=st.integers(0, 2**30))
-def test_the_order_of_samples_changes_no_verdict(seed, split, in_any_order, in_given_order):
-    g = torch.Generator().manual_seed(seed)
-    assert in_any_order(split.replaced(**{name: part[torch.randperm(len(part), generator=g)] for name, part in split.parts.items()})) == in_given_order
+@given(seed=st.integers(0, 2**30), batch=st.integers(16, 700), threads=st.integers(1, 2))
+def test_the_order_of_samples_the_size_of_batches_and_threads_change_no_verdict(seed, batch, threads, split, in_any_order, in_given_order):
+    g, before = torch.Generator().manual_seed(seed), torch.get_num_threads()
+    other = split.replaced(**{name: part[torch.randperm(len(part), generator=g)] for name, part in split.parts.items()})
+    torch.set_num_threads(threads)
+    try:
+        with mock.patch("untrain.core.train._at_once", return_value=batch):
+            assert in_any_order(other) == in_given_order
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_network_in_the_low_bits_of_another_is_seen_and_what_training_leaves_is_noise(judged, original, retrained):
