@@ -335,6 +335,23 @@ def test_of_known_scores_each_attack_goes_by_its_own_shadows_and_no_one_elses_sa
     assert told == values
 
 
+def test_samples_of_a_class_whose_scores_spread_are_told_from_that_class_alone():
+    """A model that never saw any of them, 90 of 100 forgotten of the class that spreads and 100 of 1,000 held out: none is a trace, and beside all that are held out many would."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.tensor([0] * 10 + [1] * 90 + [0] * 900 + [1] * 100 + [0] * 20)
+    whole = Samples(torch.arange(len(y))[:, None].float(), y)
+    forget, holdout, rest = whole[torch.arange(100)], whole[torch.arange(100, 1100)], whole[torch.arange(1100, len(y))]
+
+    def drawn(seen=None):
+        gain = torch.zeros(len(y)).index_fill_(0, seen.batch(torch.arange(len(seen)))[0][:, 0].long(), 1.0) if seen is not None else 0.0
+        return Says((torch.randn(len(y), generator=g) + gain) * torch.where(y == 1, 4.0, 1.0))
+
+    shadows = tuple(Shadow(drawn(seen), seen) for _, seen in halves(Split(forget, rest, rest, (), holdout=holdout), 8))
+    found = [Exposure()(drawn(), forget=forget, holdout=holdout, test=rest, shadows=shadows).values["told one by one"].value for _ in range(20)]
+    # Any at all in a tenth of the cases, and 6 of 20 in one of 400.
+    assert sum(value > 0 for value in found) < 6
+
+
 def test_too_few_shadows_are_said(split, shadows):
     (entry,) = audit(shadows[0].model, split, [Exposure()], shadows=shadows[:3])
     assert "train 4 or more" in entry["skipped"]

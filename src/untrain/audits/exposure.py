@@ -30,7 +30,7 @@ class Exposure(Audit):
     an AUC of .5 means that the two cannot be told apart.
 
     An average hides single samples that leak. So it is told how many of the forgotten are caught at 1 % of false alarms (Clopper-Pearson), how many
-    stand out one by one (Benjamini-Hochberg over conformal p, 10 % of those by chance), and which are most exposed, by their place in the data.
+    stand out one by one (Benjamini-Hochberg over conformal p, within a class; 10 % of those by chance), and which are most exposed, by their place in the data.
 
     Args:
         alarms: Share of the hold-out that may be called forgotten.
@@ -61,7 +61,7 @@ class Exposure(Audit):
         "gone of the way": Row(
             "as retrained", "ratio", -1, "median of how far a forgotten sample's score has gone from models that saw it (0) to models that did not (1)", "membership"
         ),
-        "told one by one": Row("low", "count", +1, "forgotten samples that no sample never seen explains; a tenth of these by chance", "membership"),
+        "told one by one": Row("low", "count", +1, "forgotten samples that none never seen of their class explains; a tenth of these by chance", "membership"),
     }
     axes: ClassVar = {"most exposed": ("place in the data", "log of the likelihood ratio")}
 
@@ -108,7 +108,7 @@ class Exposure(Audit):
             values["gone of the way"] = Value(float(way), n=len(forget))
         last = told.get("U-LiRA", told["LiRA"])
         mine, others = last[: len(forget)], last[len(forget) :]
-        values["told one by one"] = Value(float(told_apart(mine, others, self.share).sum()), n=len(forget))
+        values["told one by one"] = Value(float(told_apart(mine, others, self.share, (both.y[: len(forget)], both.y[len(forget) :])).sum()), n=len(forget))
         return Finding(values, bars={"most exposed": dict(zip(map(str, forget.index.tolist()), mine.tolist(), strict=True))})
 
     def _ranked(self, name: str, found: Tensor, both: Samples, n: int) -> dict[str, Value]:
