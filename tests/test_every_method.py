@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from untrain.core.data import Split
 from untrain.core.discover import found, settings
 from untrain.core.errors import BadArgument
 from untrain.core.files import weights_hash
+from untrain.core.method import FAILURES
 from untrain.core.unlearn import unlearn
 
 METHODS = list(found("methods"))
@@ -35,6 +38,15 @@ def test_it_takes_a_list_of_samples_or_says_that_it_does_not(name):
 def test_what_stands_at_nothing_is_not_to_be_lowered(name, failure):
     """SVD's advice was to lower an alpha that was 0."""
     assert not [said for said in settings(name).advice(failure).split(" or ") if said.startswith("lower") and said.endswith(("(it was 0)", "(it was 0.0)"))]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_share_that_is_the_whole_is_not_to_be_raised(name):
+    method = settings(name)
+    for share in [field.name for field in fields(method) if method.is_share(field.name)]:
+        whole = replace(method, **{f.name: 0.0 for f in fields(method) if method.is_share(f.name)} | {share: 1.0})
+        said = [part for failure in FAILURES for part in whole.advice(failure).split(" or ")]
+        assert not [part for part in said if part.startswith(f"raise --{share.replace('_', '-')} ")]
 
 
 class Killed(BaseException):

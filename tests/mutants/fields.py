@@ -40,6 +40,18 @@ class PhantomDocumented(FineTune):
     """
 
 
+@breaks(checks.check_a_share_is_at_most_the_whole)
+@dataclass(frozen=True)
+class ShareBeyondTheWhole(NegGrad):
+    """Climb.
+
+    Args:
+        most: Share of the forgotten samples that is used.
+    """
+
+    most: float = 0.5
+
+
 @breaks(checks.check_the_knobs_that_it_names_are_its_own)
 @dataclass(frozen=True)
 class KnobOfAnother(NegGrad):

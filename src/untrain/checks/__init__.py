@@ -26,6 +26,7 @@ from untrain.checks.effect import (
     check_without_steps_it_changes_what_it_edits_and_nothing_else,
 )
 from untrain.checks.fields import (
+    check_a_share_is_at_most_the_whole,
     check_every_field_is_documented,
     check_every_field_is_used,
     check_no_field_is_named_as_a_flag_that_all_methods_have,
@@ -78,6 +79,7 @@ LAWS: tuple[Law, ...] = (
     check_the_knobs_that_it_names_are_its_own,
     check_no_field_is_named_as_a_flag_that_all_methods_have,
     check_the_repr_is_python,
+    check_a_share_is_at_most_the_whole,
     check_the_given_model_is_left_alone,
     check_the_weights_move,
     check_it_forgets_what_it_is_told_to,

@@ -47,6 +47,16 @@ def check_the_knobs_that_it_names_are_its_own(method: Method, case: Case | None 
             raise LawBroken(law, method, f"advises {method.advice(failure)!r} where it is {failure}, though it has a rate")
 
 
+def check_a_share_is_at_most_the_whole(method: Method, case: Case | None = None) -> None:
+    """A field whose entry says that it is a share of something is refused above 1."""
+    for name in [name for name, entry in documented(type(method)).items() if entry.startswith("Share of")]:
+        try:
+            replace(method, **{name: 1.01})
+        except BadArgument:
+            continue
+        raise LawBroken(check_a_share_is_at_most_the_whole, method, f"takes {name}=1.01, a share of more than the whole; name it in `shares`, or so that it ends in share")
+
+
 def hold_knobs(law: Law, method: Any, case: Case) -> None:
     """Hold a method to knobs that matter in its own settings: each of them, turned by half as it says, changes the bits.
 

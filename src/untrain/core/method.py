@@ -91,6 +91,9 @@ class Method:
     idle: ClassVar[dict[str, Any]] = {}
     """Fields that count no steps, as they stand where it takes none: of a method that is made of others, their names."""
 
+    shares: ClassVar[tuple[str, ...]] = ()
+    """Fields that are shares of something, so that none is above 1, beside those whose name says so."""
+
     knobs: ClassVar[dict[str, dict[str, int]]] = {}
     """By failure (`unchanged`, `collapsed`, `diverged`, `remembers`): fields to move, the likeliest first, and which way (+1 up, -1 down).
     Where none are stated: rates and epochs, up where nothing changed or the forgotten are remembered, down where too much did."""
@@ -104,7 +107,7 @@ class Method:
         """Refuse numbers that no method can mean.
 
         Raises:
-            BadArgument: a negative or infinite number, or a batch of no samples.
+            BadArgument: a negative or infinite number, a batch of no samples, or a share above 1.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -114,6 +117,12 @@ class Method:
                 raise BadArgument(f"{type(self).__name__}({field.name}={value}) is negative or not finite; give a number from 0 up")
             if field.name.startswith("batch") and value < 1:
                 raise BadArgument(f"{type(self).__name__}({field.name}={value}): a batch holds at least one sample")
+            if self.is_share(field.name) and value > 1:
+                raise BadArgument(f"{type(self).__name__}({field.name}={value}) is more than the whole; give a share from 0 to 1")
+
+    def is_share(self, name: str) -> bool:
+        """Whether a field is a share of something."""
+        return name.endswith("share") or name in self.shares
 
     def advice(self, failure: str, phase: str = "") -> str:
         """Which knob to move after a failure, in a few words and in terms of its own flags.
@@ -123,8 +132,8 @@ class Method:
             phase: The phase that it happened in, where that is known; its own rate goes before the others.
         """
         moves = self.knobs.get(failure) or self._usual_knobs(failure, phase)
-        # What stands at 0 cannot be lowered.
-        moves = {name: way for name, way in moves.items() if way > 0 or getattr(self, name) > 0}
+        # What stands at 0 cannot be lowered, nor a share that is the whole be raised.
+        moves = {name: way for name, way in moves.items() if (getattr(self, name) > 0 if way < 0 else not self.is_share(name) or getattr(self, name) < 1)}
         said = [f"{'raise' if way > 0 else 'lower'} --{name.replace('_', '-')} (it was {getattr(self, name)})" for name, way in moves.items()]
         if said:
             # What it was prepared by it forgets by: other settings are refused then.

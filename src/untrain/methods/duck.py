@@ -39,6 +39,7 @@ class DUCK(Method):
     """
 
     paper = "Cotogni et al., DUCK: Distance-based Unlearning via Centroid Kinematics, 2023, arXiv:2312.02052"
+    shares: ClassVar = ("until",)
     moves: ClassVar = {"move": Move(+1, on="forget", over="phase")}
     small: ClassVar = {"batch": 16, "lr": 1e-3, "until": 0.1, "epochs": 8}
     knobs: ClassVar = {"remembers": {"epochs": +1, "lr": +1, "pull": +1}, "collapsed": {"lr": -1, "keep": +1}, "unchanged": {"lr": +1, "until": -1}}

@@ -39,6 +39,7 @@ class PGU(Method):
     """
 
     paper = "Hoang et al., Learn to Unlearn for Deep Neural Networks: Minimizing Unlearning Interference with Gradient Projection, WACV 2024, arXiv:2312.04095"
+    shares: ClassVar = ("energy",)
     moves: ClassVar = {"unlearn": Move(+1)}
     small: ClassVar = {"batch": 16, "epochs": 20}
     knobs: ClassVar = {"remembers": {"lr": +1, "energy": -1}, "collapsed": {"energy": +1, "lr": -1}, "unchanged": {"lr": +1, "energy": -1}}

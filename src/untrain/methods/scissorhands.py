@@ -42,6 +42,7 @@ class Scissorhands(Method):
     """
 
     paper = "Wu and Harandi, Scissorhands: Scrub Data Influence via Connection Sensitivity in Networks, ECCV 2024, arXiv:2401.06187"
+    shares: ClassVar = ("later",)
     moves: ClassVar = {"repair": Move(-1, on="retain", over="phase")}
     small: ClassVar = {"batch": 16, "lr": 0.02, "lam": 0.01}
     knobs: ClassVar = {"remembers": {"share": +1, "lam": +1}, "collapsed": {"lam": -1, "epochs": +1}, "unchanged": {"share": +1, "epochs": +1}}

@@ -47,6 +47,7 @@ class UNDO(Method):
     """
 
     paper = "Lee et al., Distillation Robustifies Unlearning, NeurIPS 2025, arXiv:2506.06278"
+    shares: ClassVar = ("alpha",)
     moves: ClassVar = {"distil": (Move(-1, of="distance from original", on="retain"), Move(-1, of="p of forgotten", on="retain", over="phase"))}
     small: ClassVar = {"batch": 16, "epochs": 6, "lr": 0.01}
     knobs: ClassVar = {"remembers": {"alpha": +1, "epochs": +1}, "collapsed": {"epochs": +1, "alpha": -1}, "unchanged": {"alpha": +1}}

@@ -37,6 +37,7 @@ class UNSC(Method):
     """
 
     paper = "Chen et al., Machine Unlearning via Null Space Calibration, IJCAI 2024, arXiv:2404.13588"
+    shares: ClassVar = ("energy",)
     moves: ClassVar = {"calibrate": Move(-1)}
     small: ClassVar = {"batch": 16}
     knobs: ClassVar = {"remembers": {"lr": +1, "energy": -1}, "collapsed": {"energy": +1, "lr": -1}, "unchanged": {"lr": +1, "energy": -1}}

@@ -87,6 +87,7 @@ class UNSIR(Method):
     """
 
     paper = "Tarun et al., Fast Yet Effective Machine Unlearning, IEEE TNNLS 2023, arXiv:2111.08947"
+    shares: ClassVar = ("shrink",)
     moves: ClassVar = {"impair": Move(-1), "repair": Move(-1, on="retain")}
     small: ClassVar = {"floor": 0, "batch": 64, "noise_steps": 12}
     knobs: ClassVar = {

@@ -57,6 +57,7 @@ class ZeroScissors(Method):
     """
 
     paper = "after Wu and Harandi, Scissorhands, ECCV 2024, arXiv:2401.06187, and Tarun et al., arXiv:2111.08947; in no paper"
+    shares: ClassVar = ("later",)
     moves: ClassVar = {"repair": Move(-1, on="retain", over="phase")}
     small: ClassVar = {"batch": 16, "lr": 0.02, "lam": 0.01, "noise_steps": 12}
     knobs: ClassVar = {"remembers": {"share": +1, "lam": +1}, "collapsed": {"lam": -1, "epochs": +1}, "unchanged": {"share": +1, "epochs": +1}}
