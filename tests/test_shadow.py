@@ -189,6 +189,23 @@ def test_within_labels_each_is_compared_with_its_own_and_the_rule_is_asked_of_al
     assert got.tolist() == (stats.false_discovery_control(p) <= 0.1).tolist()
 
 
+@law
+@given(seed=seeds, n=st.integers(1, 10), k=st.integers(1, 30))
+def test_across_labels_each_counts_as_often_as_its_label_is_forgotten(seed, n, k):
+    rng = np.random.default_rng(seed)
+    x, y, one, two = rng.integers(8, size=n), rng.integers(6, size=k), rng.integers(3, size=n), rng.integers(3, size=k)
+
+    def weight(c):
+        return (one == c).sum() / (two == c).sum()
+
+    p = []
+    for v, c in zip(x, one, strict=True):
+        above, every = (sum(weight(d) for w, d in zip(y, two, strict=True) if d in one and w >= least) for least in (v, -1))
+        p.append((weight(c) + above) / (weight(c) + every) if c in two else 1.0)
+    got = told_apart(*map(torch.tensor, (x, y)), 0.3, (torch.tensor(one), torch.tensor(two)), across=True)
+    assert got.tolist() == (stats.false_discovery_control(np.minimum(p, 1.0)) <= 0.3 + 1e-12).tolist()
+
+
 def test_who_lies_exactly_as_high_as_those_never_seen_is_not_told_apart():
     assert not told_apart(torch.ones(5), torch.ones(40)).any()
     assert told_apart(torch.ones(5) + 1e-6, torch.ones(40)).all()

@@ -14,7 +14,7 @@ from untrain.core.data import Samples
 from untrain.core.data.overlap import places
 from untrain.core.exposed import leave_most
 from untrain.metrics.membership import scaled_confidence
-from untrain.metrics.ranked import caught, ranked
+from untrain.metrics.ranked import caught, counting_for, mixed, ranked
 from untrain.metrics.shadow import interpolated, kernel_ratio, lira, rmia, told_apart
 
 
@@ -30,11 +30,12 @@ class Exposure(Audit):
     an AUC of .5 means that the two cannot be told apart.
 
     An average hides single samples that leak. So it is told how many of the forgotten are caught at 1 % of false alarms (Clopper-Pearson), how many
-    stand out one by one (Benjamini-Hochberg over conformal p, within a class; 10 % of those by chance), and which are most exposed, by their place in the data.
+    stand out one by one (Benjamini-Hochberg over conformal p; 10 % of those by chance), the hold-out weighed to the forgotten's mix of classes in both, and which are
+    most exposed, by their place in the data.
 
     Args:
         alarms: Share of the hold-out that may be called forgotten.
-        enough: Samples of the hold-out below which no share is told at such a rate.
+        enough: Samples of the hold-out below which no share is told at such a rate; once weighed to the forgotten's mix of classes they have to count for half as many.
         share: Share of the samples told one by one that may be there by chance.
         gamma: How far ahead of another a sample has to be to dominate it (RMIA); 1 as its authors' code has it.
         shown: How many of the most exposed are named.
@@ -61,7 +62,7 @@ class Exposure(Audit):
         "gone of the way": Row(
             "as retrained", "ratio", -1, "median of how far a forgotten sample's score has gone from models that saw it (0) to models that did not (1)", "membership"
         ),
-        "told one by one": Row("low", "count", +1, "forgotten samples that none never seen of their class explains; a tenth of these by chance", "membership"),
+        "told one by one": Row("low", "count", +1, "forgotten samples that no sample never seen explains; a tenth of these by chance", "membership"),
     }
     axes: ClassVar = {"most exposed": ("place in the data", "log of the likelihood ratio")}
 
@@ -81,15 +82,15 @@ class Exposure(Audit):
             return Finding(skipped="the hold-out has no sample of a class that is to be forgotten; bring 75 or more of the same kind")
         own = _scores(model, both)
         before = torch.stack([_scores(s.model, both) for s in shadows])
-        told = {"LiRA": lira(own, before, member)}
+        told, labels = {"LiRA": lira(own, before, member)}, (both.y[: len(forget)], both.y[len(forget) :])
         forgot = torch.stack([_scores(s.after, both) for s in shadows if s.after is not None] or [own[:0]])
         if len(forgot) == len(shadows):
             told["U-LiRA"] = lira(own, forgot, member)
         values: dict[str, Value] = {}
         for name, found in told.items():
             values |= self._ranked(name, found, both, len(forget))
-            if len(both) - len(forget) >= self.enough:
-                hits, n = caught(found[: len(forget)], found[len(forget) :], self.alarms)
+            if len(both) - len(forget) >= self.enough and counting_for(mixed(labels)) >= self.enough / 2:
+                hits, n = caught(found[: len(forget)], found[len(forget) :], self.alarms, labels)
                 values[f"{name}, caught at 1 % false alarms"] = Value(hits / n, *interval(hits, n), n)
         if "U-LiRA" in told:
             values |= self._ranked("RULI, privacy", kernel_ratio(own, forgot, member, forgot, ~member), both, len(forget))
@@ -108,7 +109,7 @@ class Exposure(Audit):
             values["gone of the way"] = Value(float(way), n=len(forget))
         last = told.get("U-LiRA", told["LiRA"])
         mine, others = last[: len(forget)], last[len(forget) :]
-        values["told one by one"] = Value(float(told_apart(mine, others, self.share, (both.y[: len(forget)], both.y[len(forget) :])).sum()), n=len(forget))
+        values["told one by one"] = Value(float(told_apart(mine, others, self.share, labels, across=True).sum()), n=len(forget))
         return Finding(values, bars={"most exposed": dict(zip(map(str, forget.index.tolist()), mine.tolist(), strict=True))})
 
     def _ranked(self, name: str, found: Tensor, both: Samples, n: int) -> dict[str, Value]:

@@ -14,7 +14,7 @@ from untrain.core.data import Samples
 from untrain.core.exposed import leave_most
 from untrain.metrics.coins import epsilon_between
 from untrain.metrics.membership import calibrated, modified_entropy, scaled_confidence
-from untrain.metrics.ranked import caught, ranked
+from untrain.metrics.ranked import caught, counting_for, mixed, ranked
 from untrain.metrics.shadow import told_apart
 
 
@@ -36,11 +36,12 @@ class Membership(Audit):
     the calibrated score where there is one, and so is a lower bound of epsilon: how often guesses are right that the highest scores were trained on and the lowest
     not (Steinke et al., 2023, arXiv:2305.08846). It is exact where coins parted the two (`canary`), and approximate here. Which samples stand out most
     is a fact about them, and no place is written where none is asked for. How much oftener the
-    forgotten are named as labelled than the hold-out (Newcombe's interval) is told beside it, over all classes together.
+    forgotten are named as labelled than the hold-out (Newcombe's interval) is told beside it. In this, and in what is caught, the hold-out is weighed to the
+    forgotten's mix of classes: else a class that is easier, or that any model is surer of, would be a trace in all.
 
     Args:
         alarms: Share of the hold-out that may be called forgotten.
-        enough: Samples of the hold-out below which no share is told at such a rate; at a tenth of the rate it takes ten times as many.
+        enough: Samples of the hold-out below which no share is told at such a rate; at a tenth of the rate it takes ten times as many. Once weighed they count for half at least.
         share: Share of the samples told one by one that may be there by chance.
         shown: How many of those that stand out most are named by their place in the data; 0 for none.
     """
@@ -82,13 +83,13 @@ class Membership(Audit):
             values |= {"membership, calibrated": Value(**second.told)} if second is not None else {}
         sure = ranked(-_entropy(model, forget), -_entropy(model, holdout), labels)
         values |= {"membership by modified entropy": Value(**sure.told)} if sure is not None else {}
-        known = torch.isin(labels[1], labels[0])
-        right, unseen = _right(model, forget), _right(model, holdout)[known]
-        apart = float(right.double().mean() - unseen.double().mean())
-        values["named as labelled, less the hold-out"] = Value(apart, *difference(int(right.sum()), len(right), int(unseen.sum()), len(unseen)), len(right))
+        weights = mixed(labels)
+        like, right, unseen = counting_for(weights), _right(model, forget)[torch.isin(*labels)], _right(model, holdout)
+        hits, n, share = int(right.sum()), len(right), float(weights[unseen].sum() / weights.sum())
+        values["named as labelled, less the hold-out"] = Value(hits / n - share, *difference(hits, n, share * like, like), n)
         for name, alarms, enough in (("1 %", self.alarms, self.enough), (".1 %", self.alarms / 10, 10 * self.enough)):
-            if int(known.sum()) >= enough:
-                hits, n = caught(mine[0], mine[1][known], alarms)
+            if int((weights > 0).sum()) >= enough and like >= enough / 2:
+                hits, n = caught(*mine, alarms, labels)
                 values[f"caught at {name} false alarms"] = Value(hits / n, *interval(hits, n), n)
         values["told one by one, without shadows"] = Value(float(told_apart(*last, self.share, labels).sum()), n=len(forget))
         epsilon, guessed = epsilon_between(*last, labels)

@@ -31,8 +31,8 @@ def above(correct: int, n: int, share: float) -> float:
     return min(1.0, 2 * float(bdtrc(correct - 1, n, share))) if correct else 1.0
 
 
-def difference(hits: int, n: int, others: int, of: int, level: float = 0.95) -> tuple[float, float]:
-    """Newcombe's interval of hits / n less others / of, from Wilson's of each (1998, Statistics in Medicine 17:873, method 10).
+def difference(hits: float, n: float, others: float, of: float, level: float = 0.95) -> tuple[float, float]:
+    """Newcombe's interval of hits / n less others / of, from Wilson's of each (1998, Statistics in Medicine 17:873, method 10); weighed counts need not be whole.
 
     >>> [round(v, 4) for v in difference(56, 70, 48, 80)]
     [0.0524, 0.3339]
@@ -41,7 +41,7 @@ def difference(hits: int, n: int, others: int, of: int, level: float = 0.95) -> 
         raise BadArgument("an interval of no samples")
     z = float(ndtri((1 + level) / 2))
 
-    def wilson(k: int, m: int) -> tuple[float, float]:
+    def wilson(k: float, m: float) -> tuple[float, float]:
         middle, half = 2 * k + z * z, z * (z * z + 4 * k * (1 - k / m)) ** 0.5
         return (middle - half) / (2 * (m + z * z)), (middle + half) / (2 * (m + z * z))
 

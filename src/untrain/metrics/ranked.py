@@ -188,12 +188,47 @@ def _sums(ranks: Numbers, few: int) -> tuple[Numbers, int]:
     return found / found.sum(), low
 
 
-def caught(mine: Tensor, others: Tensor, share: float) -> tuple[int, int]:
+def mixed(strata: tuple[Tensor, Tensor]) -> Tensor:
+    """Weights [k] that bring the second group to the first one's mix of strata: their sum is how many of the first have any of their stratum there.
+
+    >>> mixed((torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 1, 1, 3]))).tolist()
+    [3.0, 0.5, 0.5, 0.0]
+    """
+    one, two = strata
+    weights = torch.zeros(len(two), dtype=torch.float64)
+    for c in torch.unique(one):
+        at = two == c
+        weights[at] = float((one == c).sum()) / max(1, int(at.sum()))
+    return weights
+
+
+def counting_for(weights: Tensor) -> float:
+    """How many samples of one weight these [k] say as much as (Kish's effective number): all where they are alike.
+
+    >>> counting_for(torch.tensor([2.0, 2.0, 2.0])), counting_for(torch.tensor([1.0, 0.0]))
+    (3.0, 1.0)
+    """
+    square = float(weights.square().sum())
+    return float(weights.sum()) ** 2 / square if square else 0.0
+
+
+def caught(mine: Tensor, others: Tensor, share: float, strata: tuple[Tensor, Tensor] | None = None) -> tuple[int, int]:
     """How many of the first group lie above all but this share of the second, and of how many: hits at a rate of false alarms.
+
+    Args:
+        mine: Scores [n].
+        others: Scores [k].
+        share: The share.
+        strata: Labels [n] and [k]; the second group is weighed to the first one's mix of them, and who has none of its label there is not counted.
 
     >>> caught(torch.tensor([5.0, 0.0]), torch.arange(4.0), 0.25)
     (1, 2)
     """
-    allowed = math.floor(share * len(others))
-    threshold = torch.sort(others, descending=True).values[allowed] if allowed < len(others) else torch.tensor(-math.inf)
-    return int((mine > threshold).sum()), len(mine)
+    one, two = (torch.zeros(len(side)) for side in (mine, others)) if strata is None else strata
+    weights, compared = mixed((one, two)), torch.isin(one, two)
+    ordered, order = torch.sort(others[weights > 0], descending=True)
+    above = weights[weights > 0][order].cumsum(0)
+    # What the sum is rounded by is no false alarm.
+    allowed = int((above <= share * float(weights.sum()) + 1e-9 * len(mine)).sum())
+    threshold = ordered[allowed] if allowed < len(ordered) else torch.tensor(-math.inf)
+    return int((mine[compared] > threshold).sum()), int(compared.sum())

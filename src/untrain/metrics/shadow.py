@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrain.metrics.ranked import mixed
+
 Numbers = np.ndarray[Any, Any]
 
 OWN_SPREAD = 32
@@ -74,7 +76,7 @@ def rmia(own: Tensor, shadows: Tensor, member: Tensor, population: Tensor, popul
     return torch.searchsorted(z_ratio, ratio / gamma, right=True).double() / len(z_ratio)
 
 
-def told_apart(mine: Tensor, others: Tensor, share: float = 0.1, strata: tuple[Tensor, Tensor] | None = None) -> Tensor:
+def told_apart(mine: Tensor, others: Tensor, share: float = 0.1, strata: tuple[Tensor, Tensor] | None = None, *, across: bool = False) -> Tensor:
     """Which of the first group [n] no sample of the second explains, of which this share at most is by chance.
 
     Benjamini's and Hochberg's rule on p = (1 + samples of the second group that lie as high) / (k + 1), which is exact for a sample that is like the second group
@@ -84,19 +86,25 @@ def told_apart(mine: Tensor, others: Tensor, share: float = 0.1, strata: tuple[T
         mine: Scores [n].
         others: Scores [k].
         share: The share.
-        strata: Labels [n] and [k]; a sample is compared with those of its label alone.
+        strata: Labels [n] and [k]; a sample is compared with those of its label alone, and stays where there is none.
+        across: Whether it is compared with all instead, weighed to the first group's mix of labels (Tibshirani et al., Conformal Prediction Under Covariate Shift, 2019,
+            arXiv:1904.06019): where few are of one label.
 
     >>> told_apart(torch.tensor([9.0, 0.5]), torch.arange(20.0) / 20).tolist()
     [True, False]
     """
     one, two = (torch.zeros(len(side)) for side in (mine, others)) if strata is None else strata
-    p = torch.ones(len(mine), dtype=torch.float64)
-    for c in torch.unique(one):
-        ordered = torch.sort(others[two == c].double()).values
-        p[one == c] = (1 + len(ordered) - torch.searchsorted(ordered, mine[one == c].double())).double() / (len(ordered) + 1)
+    weights, p = mixed((one, two)), torch.ones(len(mine), dtype=torch.float64)
+    for c in torch.unique(one[torch.isin(one, two)]):
+        beside, at = (weights > 0) if across else (two == c), one == c
+        ordered, order = torch.sort(others[beside].double())
+        # How much lies at each place or above it, and above all.
+        above = torch.cat([weights[beside][order].flip(0).cumsum(0).flip(0), torch.zeros(1)])
+        own = weights[two == c][0]
+        p[at] = (own + above[torch.searchsorted(ordered, mine[at].double())]) / (own + above[0])
     line = share * torch.arange(1, len(p) + 1).double() / len(p)
-    below = (torch.sort(p).values <= line).nonzero()
-    return p <= line[below[-1]] if len(below) else torch.zeros(len(p), dtype=torch.bool)
+    below = (torch.sort(p).values <= line * (1 + 1e-12)).nonzero()
+    return p <= line[below[-1]] * (1 + 1e-12) if len(below) else torch.zeros(len(p), dtype=torch.bool)
 
 
 def klom(unlearned: Tensor, retrained: Tensor, bins: int = 20, most: float = 100.0) -> Tensor:
