@@ -927,6 +927,17 @@ def test_a_class_without_test_images_is_skipped_and_clears_nobody(split, origina
     assert "there is no test image of what was to be forgotten" in got["sentence"]
 
 
+def test_a_class_whose_training_images_are_gone_counts_in_no_recall(split, original):
+    """Once NaN for one-shot prototypes, and none recovered by a head fitted to nothing."""
+    alone = {row["name"]: row["values"]["unlearned"][0] for entry in audit(original, split, [Prototype(repeats=4)]) for row in entry["rows"]}
+    two = Split(split.forget, split.retain, split.test, (GONE, 11))
+    more = two.replaced(test=split.test + split.test[split.test.y == GONE][:5].labelled(torch.full((5,), 11)))
+    (entry,) = audit(original, more, [Prototype(repeats=4)])
+    assert {row["name"]: row["values"]["unlearned"][0] for row in entry["rows"]} == alone
+    (entry,) = audit(original, more.replaced(forget=split.forget[:3].labelled(torch.tensor([11] * 3)), test=split.test), [Prototype()])
+    assert entry["skipped"] == "no class that was to be forgotten has both training and test images"
+
+
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, IndexError])
 def test_an_audit_that_fails_is_skipped_and_takes_no_other_with_it(error, split, original, retrained, monkeypatch):
     """Fault 7; and whatever an audit, or scikit-learn beneath it, raises: once a ValueError ended all of them."""

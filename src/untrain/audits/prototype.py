@@ -58,15 +58,17 @@ class Prototype(Audit):
         known, gone, seen = whitened(known, gone, seen)
         means = torch.stack([known[known_y == c].mean(0) for c in torch.unique(known_y)])
         refit = Refit(known, known_y)
-        recalls, fitted = [], []
+        recalls, fitted, n = [], [], 0
         for label in classes:
             probes, mine = seen[test_y == label], gone[gone_y == label]
-            if not len(probes):
+            if not (len(probes) and len(mine)):
                 continue
             order = torch.randperm(len(mine))
             recalls.append(prototype_recall(mine[order[: self.shots]], probes, means).mean())
             fitted.append(self._fitted(refit, mine, probes))
-        n = int(torch.isin(test_y, torch.tensor(classes)).sum())
+            n += len(probes)
+        if not n:
+            return Finding(skipped="no class that was to be forgotten has both training and test images")
         return Finding(
             {
                 "one-shot prototype": Value(float(torch.stack(recalls).mean()), n=n),
