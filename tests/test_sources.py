@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 import untrain
 from untrain.cli import main
-from untrain.core.data import Samples
+from untrain.core.data import Samples, places_of_files
 from untrain.core.errors import BadArgument, BadData, MissingExtra
 from untrain.core.model import Expects
 from untrain.sources import blobs, reading
@@ -629,6 +629,15 @@ def test_lists_that_do_not_fit_are_refused_with_counts_and_names(text, said, lis
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(BadArgument, match=said):
         split_of(listed, f"files:{tmp_path / 'list.csv'}")
+
+
+@pytest.mark.parametrize("way", ["/home/me/pictures/", "../pictures/", "/"])
+def test_a_whole_path_names_no_file_of_that_name_in_another_folder(way):
+    data = untrain.Samples(torch.zeros(3, 1), [0, 1, 1], columns={"path": ["cat/1.png", "dog/7.png", "8.png"]})
+    # All of what the data call a file is the end of a whole path to it, or the path is another file's.
+    assert places_of_files(data, [f"{way}dog/7.png", f"{way}8.png"]) == [1, 2]
+    with pytest.raises(BadArgument, match="1 of 1 names fit no training sample: .*cat/7.png"):
+        places_of_files(data, [f"{way}cat/7.png"])
 
 
 @pytest.mark.parametrize(

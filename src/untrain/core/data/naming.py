@@ -53,14 +53,17 @@ def places_of_files(train: Samples, named: Sequence[str], *, elsewhere: Mapping[
     if "path" not in train.columns:
         raise BadArgument("the data has no file names (no column 'path'); name samples by their places, or by another column")
     ends: dict[str, list[int]] = {}
+    whole: dict[str, list[int]] = {}
     for place, path in enumerate(train.columns["path"]):
-        for end in _ends(str(path)):
+        mine = _ends(str(path))
+        whole.setdefault(mine[0], []).append(place)
+        for end in mine:
             ends.setdefault(end, []).append(place)
     found, lost, several = list[int](), list[str](), list[str]()
     for name in named:
-        # A whole path begins with folders that lie outside of the data.
+        # A whole path begins with folders that lie outside of the data, and all of what the data call the file is its end: by less it would be another's of that name.
         outside = PurePosixPath(name).is_absolute() or name.startswith("..")
-        fits = next((ends[end] for end in (_ends(name) if outside else [_ends(name)[0]]) if end in ends), [])
+        fits = next((whole[end] for end in _ends(name) if end in whole), []) if outside else ends.get(_ends(name)[0], [])
         exact = [place for place in fits if str(train.columns["path"][place]) == name]
         fits = exact if len(exact) == 1 else fits
         (found.append(fits[0]) if len(fits) == 1 else several.append(name) if fits else lost.append(name))
