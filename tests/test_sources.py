@@ -445,6 +445,7 @@ def test_without_a_test_part_a_fifth_of_each_class_is_set_aside(tmp_path):
         (lambda d: put(d, {"labels.csv": b"path,label\nx.png,cat,4\n"}), "line 2 has 3 cells"),
         (lambda d: put(d, {"x.png": plain(0), "labels.csv": b"path,label\nx.png,cat\nx.png,dog\n"}), "1 files twice"),
         (lambda d: put(d, {"x.png": plain(0), "labels.csv": b"path,label\nx.png,-1\nx.png,dog\n"}), "1 files twice"),
+        (lambda d: put(d, {"a/x.png": plain(0), "labels.csv": b"path,label\na/x.png,cat\n./a//x.png,cat\n"}), "1 files twice or more, such as a/x.png"),
         (lambda d: put(d, {"labels.csv": "path,label\nä.png,cat\n".encode("latin-1")}), "not text in UTF-8"),
         (lambda d: put(d, {"train.parquet": b"PAR1"}), "not a parquet file"),
     ],

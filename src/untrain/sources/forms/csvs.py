@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -78,7 +79,8 @@ def _table(file: Path, name: str | None, columns: Columns) -> Found:
             more[head[i]].append(row[i].strip())
     if not parts:
         raise BadData(f"{file.name} lists no image; give a line for each, with path and label")
-    twice = [path for path, count in Counter(path for paths, _, _ in parts.values() for path in paths).items() if count > 1]
+    # a.png and ./a.png are one file.
+    twice = [path for path, count in Counter(os.path.normpath(path) for paths, _, _ in parts.values() for path in paths).items() if count > 1]
     if twice:
         raise BadData(f"{file.name} lists {len(twice)} files twice or more, such as {twice[0]}; list each once")
     root = file.parent
