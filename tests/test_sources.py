@@ -415,6 +415,64 @@ def test_a_test_part_and_a_hold_out_come_from_elsewhere(tmp_path):
         given_data(str(csv), holdout="split:nowhere")
 
 
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("training", "testing"), ("TRAIN", "val"), ("train", "Testing")])
+@pytest.mark.parametrize("form", ["folder", "column of a table", "column of a parquet file", "parquet files"])
+def test_no_test_image_is_trained_on_however_its_part_is_called(form, train, test, tmp_path):
+    root = folder_of(tmp_path / "d", parts=(train, test), n=3)
+    rows = [(p.read_bytes(), p.parent.name, p.parts[-3]) for p in sorted(root.rglob("*.png"))]
+    if form == "column of a table":
+        found = given_data(str(as_csv(root)))
+    elif form == "folder":
+        found = given_data(str(root))
+    else:
+        (tmp_path / "p").mkdir()
+        for part in (train, test) if form == "parquet files" else (None,):
+            image, label, split = zip(*(row for row in rows if part in (None, row[2])), strict=True)
+            more = {"split": split} if part is None else {}
+            pq.write_table(pa.table({"image": image, "label": label, **more}), tmp_path / "p" / f"{part or 'all'}_0.parquet")
+        found = given_data(str(tmp_path / "p"))
+    assert found.train.names == ("cat", "dog")
+    for part, samples in ((train, found.train), (test, found.test)):
+        own = {row[0] for row in rows if row[2] == part}
+        shown = {encoded(x.permute(1, 2, 0).numpy()) for x in pictures(samples)}
+        assert shown == {encoded(np.array(Image.open(io.BytesIO(data)))) for data in own}
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("form", ["table", "parquet", "rows"])
+def test_parts_that_nobody_asked_for_are_told(form, tmp_path):
+    said = ["train"] * 4 + ["test"] * 4 + ["dev"] * 2 + [""]
+    if form == "parquet":
+        pq.write_table(pa.table({"image": [plain(i) for i in range(11)], "label": [i % 2 for i in range(11)], "split": [s or None for s in said]}), tmp_path / "d.parquet")
+    elif form == "table":
+        put(tmp_path, {f"{i}.png": plain(i) for i in range(11)})
+    name = "d.parquet" if form == "parquet" else "d.csv"
+    head = "path" if form == "table" else "size"
+    (tmp_path / "d.csv").write_text("\n".join([f"{head},label,split", *(f"{i}{'.png' * (form == 'table')},{i % 2},{part}" for i, part in enumerate(said))]))
+    found = given_data(str(tmp_path / name))
+    assert (len(found.train), len(found.test)) == (4, 4)
+    assert f"samples of {name} that are left out, by part: dev 2, no part 1" in found.notes
+    assert len(given_data(str(tmp_path / name), holdout="split:dev").holdout) == 2
+
+
+def test_a_folder_of_two_training_parts_is_refused(tmp_path):
+    with pytest.raises(BadData, match="Train and training, and each would be its part train"):
+        given_data(str(folder_of(tmp_path / "d", parts=("Train", "training"))))
+    both = {name: [(torch.full((1,), float(n)), i) for i in range(2)] for n, name in enumerate(("train", "val", "validation"))}
+    assert float(untrain.load({name: Listed(items) for name, items in both.items()}).test.batch(torch.tensor([0]))[0]) == 1
+
+
+class Listed(Dataset):
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
 def test_without_a_test_part_a_fifth_of_each_class_is_set_aside(tmp_path):
     root = folder_of(tmp_path / "d", classes=("cat", "dog", "eel"), n=10)
     put(root, {"fly/0.png": plain(1)})
@@ -637,7 +695,7 @@ def test_a_whole_path_names_no_file_of_that_name_in_another_folder(way):
     data = untrain.Samples(torch.zeros(3, 1), [0, 1, 1], columns={"path": ["cat/1.png", "dog/7.png", "8.png"]})
     # All of what the data call a file is the end of a whole path to it, or the path is another file's.
     assert places_of_files(data, [f"{way}dog/7.png", f"{way}8.png"]) == [1, 2]
-    with pytest.raises(BadArgument, match="1 of 1 names fit no training sample: .*cat/7.png"):
+    with pytest.raises(BadArgument, match=r"1 of 1 names fit no training sample: .*cat/7\.png"):
         places_of_files(data, [f"{way}cat/7.png"])
 
 

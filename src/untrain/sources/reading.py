@@ -22,7 +22,7 @@ from untrain.core.model import Expects
 from untrain.sources import cache, images, sounds
 from untrain.sources.blobs import Blobs, Decoded
 from untrain.sources.forms.finding import found
-from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part
+from untrain.sources.forms.parts import PLAIN, TESTS, Columns, Found, Part, part_called
 from untrain.sources.forms.tabular import encoded
 from untrain.sources.forms.texts import tokenised
 from untrain.sources.images import Fit
@@ -79,7 +79,7 @@ def read(
     names, numbers = _numbered(main, named, look.names)
     bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
     made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}
-    notes = [*(note for p in named.values() for note in p.notes), *notes]
+    notes = [*(note for p in named.values() for note in p.notes), *_unread(main, (train, *chosen.values())), *notes]
     digest = hashlib.sha256("".join(p.digest for p in named.values()).encode()).hexdigest()
     whole = None
     if "test" not in made:
@@ -151,12 +151,19 @@ def _chosen(main: Found, test: Any, more: Mapping[str, Any], columns: Columns) -
 
 def _other(main: Found, given: Any, flag: str, order: Sequence[str], columns: Columns) -> Part:
     if isinstance(given, str) and given.startswith("split:"):
-        name = given.removeprefix("split:")
+        name = part_called(given.removeprefix("split:"))
         if name not in main.parts or name == "train":
             raise BadArgument(f"--{flag} {given}: {main.name} has the parts {', '.join(main.parts)}, and a part other than train is to be named")
         return main.parts[name]
     parts = found(given, columns).parts
     return next((parts[name] for name in order if name in parts), next(iter(parts.values())))
+
+
+def _unread(main: Found, taken: Sequence[Part]) -> list[str]:
+    """What to tell of parts that nobody asked for."""
+    left = {name: len(part.labels) for name, part in main.parts.items() if not any(part is other for other in taken)}
+    told = ", ".join(f"{'no part' if name == 'all' else name} {n}" for name, n in left.items())
+    return [f"samples of {main.name} that are left out, by part: {told}"] if left else []
 
 
 def _numbered(main: Found, parts: Mapping[str, Part], expected: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Tensor]]:

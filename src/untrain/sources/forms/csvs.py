@@ -17,7 +17,7 @@ from untrain.core.data import LABELS
 from untrain.core.errors import BadData, wall
 from untrain.sources.blobs import Files, short
 from untrain.sources.forms import texts
-from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, text_of
+from untrain.sources.forms.parts import PLAIN, Columns, Found, Part, hashed, listed_in, part_called, refuse_outside, text_of
 from untrain.sources.forms.tabular import rows as rows_of
 
 PATHS = ("path", "file", "filename", "file_name", "image")
@@ -71,7 +71,7 @@ def _table(file: Path, name: str | None, columns: Columns) -> Found:
     for number, row in _whole(rows, head, file.name).items():
         if not row[at].strip() or not row[of].strip():
             raise BadData(f"{file.name}, line {number} names no {'label' if row[at].strip() else 'path'}; mend or remove it")
-        part = (row[head.index("split")].strip() if "split" in head else "") or "all"
+        part = part_called(row[head.index("split")] if "split" in head else None)
         paths, labels, more = parts.setdefault(part, ([], [], {head[i]: [] for i in extra}))
         paths.append(row[at].strip())
         labels.append(row[of].strip())

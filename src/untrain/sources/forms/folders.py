@@ -9,7 +9,7 @@ from pathlib import Path
 from untrain.core.errors import BadData
 from untrain.sources import sounds
 from untrain.sources.blobs import Files
-from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, hashed, listed_in, refuse_outside, visible
+from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, hashed, listed_in, part_called, refuse_outside, visible
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic")
 """How the names of images end."""
@@ -22,15 +22,18 @@ def class_folders(path: Path, name: str, columns: Columns = PLAIN) -> Found:
     if not below:
         raise BadData(f"{name} holds neither class folders of images, nor labels.csv, nor train-*.parquet and test-*.parquet; see `untrain unlearn --help`")
     # A class may be called train: then images lie in it, and no folders.
-    divided = any(entry.name == "train" and any(inner.is_dir() for inner in visible(path / "train")) for entry in below)
+    divided = any(part_called(entry.name) == "train" and any(inner.is_dir() for inner in visible(path / entry.name)) for entry in below)
     if loose:
         kind = "sounds" if loose[0].lower().endswith(sounds.SUFFIXES) else "images"
         raise BadData(f"{len(loose)} {kind} such as {loose[0]} lie in {name} beside its folders; put them into the folder of their class")
     if not divided:
         return Found(name, {"all": _classes(path, path, name, columns)}, listed_in(path))
-    known = [entry.name for entry in below if entry.name in PARTS]
-    extra = [entry.name for entry in below if entry.name not in known]
-    parts = {part: _classes(path / part, path, f"{name}/{part}", columns) for part in known}
+    known: dict[str, str] = {}
+    for entry in below:
+        if (part := part_called(entry.name)) in PARTS and known.setdefault(part, entry.name) != entry.name:
+            raise BadData(f"{name} holds {known[part]} and {entry.name}, and each would be its part {part}; take one of them away")
+    extra = [entry.name for entry in below if entry.name not in known.values()]
+    parts = {part: _classes(path / folder, path, f"{name}/{folder}", columns) for part, folder in known.items()}
     if extra:
         parts["train"] = replace(parts["train"], notes=(f"folders beside train/ were left out: {', '.join(extra[:5])}",))
     return Found(name, parts, listed_in(path))

@@ -38,7 +38,8 @@ def objects(data: Any, shown: str = "data", columns: Columns = PLAIN) -> dict[st
         columns: Which entry of a dict item is the image, and which the label.
     """
     if isinstance(data, Mapping):
-        named = {("test" if str(k) in TESTS and "test" not in data else str(k)): v for k, v in data.items()}
+        usual = next((name for name in TESTS if name in data), None)
+        named = {"test" if k == usual else str(k): v for k, v in data.items()}
         return {part: _object(v, f"{shown} {part}", columns) for part, v in named.items()}
     if isinstance(data, tuple | list) and len(data) == 2:
         return {"train": _object(data[0], f"{shown} train", columns), "test": _object(data[1], f"{shown} test", columns)}

@@ -17,7 +17,7 @@ from untrain.core.errors import BadData, MissingExtra, UntrainError, wall
 from untrain.core.wording import told
 from untrain.sources import blobs, cache
 from untrain.sources.blobs import Rows
-from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, listed_in
+from untrain.sources.forms.parts import PARTS, PLAIN, Columns, Found, Part, listed_in, part_called
 from untrain.sources.forms.texts import rows as rows_of_texts
 from untrain.sources.sounds import Wave
 
@@ -32,7 +32,7 @@ def parquets(path: Path, columns: Columns = PLAIN) -> Found:
     by_part: dict[str, list[Path]] = {}
     if path.is_dir():
         for file in sorted(path.glob("*.parquet")):
-            part = re.split(r"[-.]", file.name)[0]
+            part = part_called(re.split(r"[-._]", file.name)[0])
             by_part.setdefault(part if part in PARTS else "all", []).append(file)
         if "train" in by_part and "all" in by_part:
             raise BadData(f"{path.name} holds train-*.parquet and also {by_part['all'][0].name}; call each file by its part, or take it away")
@@ -79,9 +79,9 @@ def _pyarrow() -> Any:
 
 
 def _divided(whole: Part) -> dict[str, Part]:
-    """The parts that a column `split` names, where it names train and no strange ones."""
-    said, blobs = whole.columns.get("split", []), whole.blobs
-    if "train" not in said or blobs is None or set(said) - {*PARTS}:
+    """The parts that a column `split` names, where train is one of them; any other such column is a fact of the rows."""
+    said, blobs = [part_called(cell) for cell in whole.columns.get("split", [])], whole.blobs
+    if "train" not in said or blobs is None:
         return {"all": whole}
     made = {}
     for part in dict.fromkeys(said):

@@ -24,6 +24,21 @@ PARTS = ("train", "holdout", "unseen", *TESTS)
 """Names of parts."""
 
 
+OTHERWISE = {"training": "train", "testing": "test"}
+"""What parts are called besides."""
+
+
+def part_called(name: Any) -> str:
+    """The part that a folder, a file or a cell of a column `split` names; the usual ones in capitals or not, `all` where it names none.
+
+    >>> part_called("Train"), part_called(" testing "), part_called("Spare"), part_called(None)
+    ('train', 'test', 'Spare', 'all')
+    """
+    text = "" if name is None else str(name).strip()
+    usual = OTHERWISE.get(text.lower(), text.lower())
+    return usual if usual in PARTS else text or "all"
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A part of a data set as it was found.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData
-from untrain.sources.forms.parts import Columns, Part
+from untrain.sources.forms.parts import Columns, Part, part_called
 
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
 """What a cell holds where nothing is known, in capitals or not."""
@@ -51,7 +51,7 @@ def rows(head: Sequence[str], lines: Sequence[Sequence[str]], label: int, column
     parts: dict[str, list[Sequence[str]]] = {}
     for line in lines:
         if not missing(line[label].strip()):
-            parts.setdefault((line[head.index("split")].strip() if "split" in head else "") or "all", []).append([cell.strip() for cell in line])
+            parts.setdefault(part_called(line[head.index("split")] if "split" in head else None), []).append([cell.strip() for cell in line])
     if not parts:
         raise BadData(f"no line of {shown} has a label in its column {head[label]}; name another by --label-column")
     left_out = len(lines) - sum(map(len, parts.values()))

@@ -13,7 +13,7 @@ import torch
 from untrain.core.data import Samples
 from untrain.core.errors import BadData
 from untrain.core.vision import import_transformers
-from untrain.sources.forms.parts import Part
+from untrain.sources.forms.parts import Part, part_called
 
 AT_ONCE = 1000
 """Texts that are made into tokens in one call."""
@@ -37,7 +37,7 @@ def rows(texts: Sequence[Any], labels: Sequence[Any], more: Mapping[str, Sequenc
     said = more.get("split", [])
     places: dict[str, list[int]] = {}
     for i in range(len(texts)):
-        places.setdefault(str(said[i]) if len(said) and said[i] else "all", []).append(i)
+        places.setdefault(part_called(said[i] if len(said) else None), []).append(i)
     kept = {name: values for name, values in more.items() if name != "split"}
     return {
         part: Part(
