@@ -845,6 +845,33 @@ def test_where_something_passes_by_every_layer_there_is_no_half():
     assert "has no layer halfway" in entry["skipped"]
 
 
+@pytest.mark.parametrize(
+    ("layers", "halfway_is"),
+    [
+        ([nn.Conv1d(5, 8, 3), nn.ReLU(), nn.Conv1d(8, 8, 3), nn.ReLU(), nn.Conv1d(8, 6, 3), nn.Flatten(), nn.Linear(36, 3)], "3"),
+        ([nn.Unflatten(1, (1, 5)), nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(240, 3)], "2"),
+        ([nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 6), nn.Flatten(), nn.Linear(30, 3)], "3"),
+    ],
+)
+def test_channels_in_another_order_are_told_wholly_wherever_they_stand(layers, halfway_is):
+    """In a map of one dimension, in one that is flattened, which has more features than there are images, and in tokens."""
+    g = torch.Generator().manual_seed(0)
+    original = nn.Sequential(*layers).eval()
+    other, order = copy.deepcopy(original), torch.randperm(8, generator=g)
+    weighted = [part for part in other if hasattr(part, "weight")]
+    first, then = weighted[-3:-1] if len(weighted) > 2 else weighted
+    with torch.no_grad():
+        first.weight.copy_(first.weight[order])
+        first.bias.copy_(first.bias[order])
+        there = then.weight.view(len(then.weight), 8, -1) if len(weighted) == 2 else then.weight
+        then.weight.copy_(there[:, order].reshape(then.weight.shape))
+    samples = Samples(torch.randn(150, 5, 12, generator=g), torch.arange(150) % 3)
+    assert torch.allclose(other(samples.batch(torch.arange(9))[0]), original(samples.batch(torch.arange(9))[0]), atol=1e-5)
+    assert halfway(Network(original), samples.batch(torch.arange(9))[0]) == halfway_is
+    (entry,) = audit(other, Split.by_class(samples, samples, forget=[1]), [Descent()], original=original)
+    assert entry["rows"][0]["values"]["unlearned"][0]["value"] < 0.01
+
+
 def test_what_is_left_untold_halfway_is_no_share_and_is_not_told_as_one():
     """A map that fits retained images can be worse than their mean on forgotten ones, and a share of more than all was told."""
 

@@ -29,7 +29,7 @@ class Descent(Audit):
     layer no longer shows.
 
     Halfway is the last layer to end before more than half of the linear layers and convolutions have, from whose output
-    alone the rest can be computed: none within a residual block.
+    alone the rest can be computed: none within a residual block, and of a map that is flattened what it was before.
 
     Args:
         retained: Retained training samples that the map is fitted to, in all.
@@ -64,15 +64,15 @@ class Descent(Audit):
         if layer is None:
             return Finding(skipped="the original has no layer halfway from whose output alone the rest can be computed")
         told = Translation()
-        for mine, theirs, _, _ in _pairs(model, original, layer, known):
+        for (mine, _), (theirs, at), _, _ in _pairs(model, original, layer, known):
             if mine.shape != theirs.shape:
                 return Finding(skipped=f"one of the models has not the layer {layer!r} that the original has")
-            told.add(_flat(mine), _flat(theirs))
+            told.add(_flat(mine, at), _flat(theirs, at))
         left, size, named = 0.0, 0.0, 0
-        for mine, theirs, x, y in _pairs(model, original, layer, probes):
-            guess, wanted = told(_flat(mine)), _flat(theirs)
+        for (mine, _), (theirs, at), x, y in _pairs(model, original, layer, probes):
+            guess, wanted = told(_flat(mine, at)), _flat(theirs, at)
             left, size = left + told.squares(guess - wanted), size + told.squares(wanted - told.mean)
-            answers = original.network.at(layer, x)(_unflat(guess, theirs).to(theirs))[:, : model.width]
+            answers = original.network.at(layer, x)(_unflat(guess, theirs, at).to(theirs))[:, : model.width]
             named += int((answers.argmax(1) == y).sum())
         return Finding(
             {
@@ -108,7 +108,10 @@ def halfway(network: Network, x: Inputs) -> str | None:
                 hooks.callback(part.register_forward_hook(lambda part, _, out, name=name: note(name, part, out)).remove)
         answer = network(x)
     names = [name for name, _, _ in ended]
-    fit = [(name, out) for name, out, count in ended if 0 < count <= ended[-1][2] // 2 and out.ndim > 1 and len(out) == len(answer) and names.count(name) == 1]
+    half = [(name, out, count) for name, out, count in ended if 0 < count <= ended[-1][2] // 2 and out.ndim > 1 and len(out) == len(answer) and names.count(name) == 1]
+    # A map that is flattened is told position by position ahead of it: of all positions at once there are more features than samples to fit by.
+    maps = {(out.numel(), count) for _, out, count in half if out.ndim > 2}
+    fit = [(name, out) for name, out, count in half if out.ndim > 2 or (out.numel(), count) not in maps]
     for name, out in fit[: -TRIES - 1 : -1]:
         again = network.at(name, x)(out.clone())
         if torch.allclose(again, answer, rtol=1e-3, atol=1e-5 * max(1.0, float(answer.abs().max()))):
@@ -117,32 +120,39 @@ def halfway(network: Network, x: Inputs) -> str | None:
 
 
 @torch.no_grad()
-def _output(network: Network, layer: str, x: Inputs) -> Tensor:
-    """What a layer answers, on these inputs; nothing where there is no such layer, or it is not asked."""
-    seen: list[Tensor] = []
+def _output(network: Network, layer: str, x: Inputs) -> tuple[Tensor, int]:
+    """What a layer answers, on these inputs, and where its channels stand: second in maps and last in tokens. Nothing where there is no such layer, or it is not asked."""
+    seen: list[tuple[Tensor, int]] = []
+    weighted: list[nn.Module] = []
     part = dict(network.module.named_modules()).get(layer)
     if part is None:
-        return torch.empty(0)
-    handle = part.register_forward_hook(lambda _, given, out: seen.append(out.clone()) if isinstance(out, Tensor) else None)
-    try:
+        return torch.empty(0), -1
+
+    def note(_part: nn.Module, _given: object, out: object) -> None:
+        if isinstance(out, Tensor):
+            # Of three dimensions a map of one, if a convolution made it.
+            seen.append((out.clone(), 1 if out.ndim > 3 or (out.ndim == 3 and weighted and isinstance(weighted[-1], nn.Conv1d)) else -1))
+
+    with contextlib.ExitStack() as hooks:
+        for other in candidates(network.module).values():
+            hooks.callback(other.register_forward_hook(lambda other, _, __: weighted.append(other)).remove)
+        hooks.callback(part.register_forward_hook(note).remove)
         network(x)
-    finally:
-        handle.remove()
-    return seen[-1] if seen else torch.empty(0)
+    return seen[-1] if seen else (torch.empty(0), -1)
 
 
-def _pairs(model: Subject, original: Subject, layer: str, samples: Samples) -> Iterator[tuple[Tensor, Tensor, Inputs, Tensor]]:
-    """By the batch: the layer's output in both models, the inputs and their labels."""
+def _pairs(model: Subject, original: Subject, layer: str, samples: Samples) -> Iterator[tuple[tuple[Tensor, int], tuple[Tensor, int], Inputs, Tensor]]:
+    """By the batch: the layer's output in both models, and where its channels stand, the inputs and their labels."""
     parts = torch.split(torch.arange(len(samples)), 100)
     for x, y in samples.stream(((part, None) for part in parts), original.engine.device):
         yield _output(model.network, layer, x), _output(original.network, layer, x), x, y
 
 
-def _flat(features: Tensor) -> Tensor:
-    """Features [N, d] of each position: channels come second in maps, and last in tokens."""
-    return (features.movedim(1, -1) if features.ndim > 3 else features).flatten(0, -2).cpu().double()
+def _flat(features: Tensor, channels: int) -> Tensor:
+    """Features [N, d] of each position."""
+    return features.movedim(channels, -1).flatten(0, -2).cpu().double()
 
 
-def _unflat(flat: Tensor, like: Tensor) -> Tensor:
+def _unflat(flat: Tensor, like: Tensor, channels: int) -> Tensor:
     """The way back."""
-    return flat.view(*like.movedim(1, -1).shape).movedim(-1, 1) if like.ndim > 3 else flat.view(like.shape)
+    return flat.view(*like.movedim(channels, -1).shape).movedim(-1, channels)
