@@ -21,7 +21,10 @@ from untrain.core.errors import BadData
 Numbers = np.ndarray[Any, Any]
 
 COUNTED = 20
-"""Samples of the smaller group below which the null is counted where that is cheap; from there on it is normal, which is as good."""
+"""Samples of the smaller group below which the null is counted where that is cheap; from there on it is normal, which is as good but where many scores are tied."""
+
+TIED = 0.5
+"""Share of its variance that ties have to leave U for that: of a few scores above many that are one the rank sum is skewed, and a normal p far too small."""
 
 WORK = 1e8
 """Additions that a count of the null may take."""
@@ -120,6 +123,12 @@ class _Part:
     null: float
     delong: float
 
+    @property
+    def doubled(self) -> Numbers:
+        """Twice the ranks, which are whole."""
+        whole: Numbers = np.rint(2 * self.ranks).astype(int)
+        return whole
+
     @classmethod
     def of(cls, x: Numbers, y: Numbers) -> _Part:
         n, k = len(x), len(y)
@@ -153,39 +162,55 @@ def _apart(parts: list[_Part]) -> float:
 
 
 def _cheap(parts: list[_Part]) -> bool:
+    """Whether the null is to be counted: it is cheap, and of so few samples, or so many of one score, that it is not normal."""
     # The rank of one sample is as likely as another, however many there are.
     if len(parts) == 1 and min(parts[0].n, parts[0].k) == 1:
         return True
-    return all(min(p.n, p.k) < COUNTED for p in parts) and sum(2 * (min(p.n, p.k) * (p.n + p.k)) ** 2 for p in parts) <= WORK
+    if not all(min(p.n, p.k) < COUNTED or p.null < TIED * p.n * p.k * (p.n + p.k + 1) / 12 for p in parts):
+        return False
+    grid, work, sizes = _grid(parts), 0.0, []
+    for part in parts:
+        few, (values, counts) = min(part.n, part.k), np.unique(part.doubled, return_counts=True)
+        sizes.append(few * float(values[-1] - values[0]) / grid)
+        work += few * float(np.minimum(counts, few).sum()) * sizes[-1]
+    return work + (sum(sizes) ** 2 - sum(size**2 for size in sizes)) / 2 <= WORK
+
+
+def _grid(parts: list[_Part]) -> int:
+    """The largest step that all differences of doubled ranks are multiples of."""
+    return max(1, int(np.gcd.reduce([int(np.gcd.reduce(p.doubled - p.doubled.min())) for p in parts])))
 
 
 def _counted(parts: list[_Part], u: float) -> tuple[float, float]:
     """Both tails of U, its own value in each, by counting all orders: the rank sums of each stratum, convolved (ranks doubled, so that midranks are whole)."""
-    chances, begin = np.ones(1), 0.0
+    chances, begin, grid = np.ones(1), 0.0, _grid(parts)
     for part in parts:
         few, flipped = min(part.n, part.k), part.k < part.n
-        own, start = _sums(np.rint(2 * part.ranks).astype(int), few)
+        own, start = _sums(part.doubled, few, grid)
         # U of the first group is nk less that of the second.
         lowest = start - few * (few + 1)
         if flipped:
-            own, lowest = own[::-1], 2 * part.n * part.k - (lowest + len(own) - 1)
+            own, lowest = own[::-1], 2 * part.n * part.k - (lowest + grid * (len(own) - 1))
         chances, begin = np.convolve(chances, own), begin + lowest
-    at = round(2 * u - begin)
+    at = round((2 * u - begin) / grid)
     return min(1.0, float(chances[at:].sum())), min(1.0, float(chances[: at + 1].sum()))
 
 
-def _sums(ranks: Numbers, few: int) -> tuple[Numbers, int]:
-    """Chances of each sum of `few` of these whole ranks, and the smallest sum."""
-    ordered = np.sort(ranks)
-    if few == 1:
-        return np.bincount(ordered - ordered[0]) / len(ordered), int(ordered[0])
-    low, high = int(ordered[:few].sum()), int(ordered[-few:].sum())
-    counts = np.zeros((few + 1, high + 1))
-    counts[0, 0] = 1
-    for rank in ordered.tolist():
-        counts[1:, rank:] += counts[:-1, : high + 1 - rank].copy()
-    found = counts[few, low:]
-    return found / found.sum(), low
+def _sums(ranks: Numbers, few: int, grid: int) -> tuple[Numbers, int]:
+    """Chances of each sum of `few` of these whole ranks, in steps of the grid, and where they begin."""
+    values, counts = np.unique(ranks, return_counts=True)
+    places = (values - values[0]) // grid
+    chances = np.zeros((few + 1, few * int(places[-1]) + 1))
+    chances[0, 0] = 1
+    share = few / len(ranks)
+    # Each rank is in with this chance, so that no number grows large; what is asked is given that `few` are.
+    for place, count in zip(places.tolist(), counts.tolist(), strict=True):
+        before, taken = chances, np.arange(min(count, few) + 1)
+        ways = np.exp(special.xlogy(taken, share) + special.xlog1py(count - taken, -share) - special.betaln(1 + count - taken, 1 + taken) - math.log(count + 1))
+        chances = before * ways[0]
+        for more in taken[1:].tolist():
+            chances[more:, more * place :] += ways[more] * before[: few + 1 - more, : before.shape[1] - more * place]
+    return chances[few] / chances[few].sum(), few * int(values[0])
 
 
 def mixed(strata: tuple[Tensor, Tensor]) -> Tensor:
