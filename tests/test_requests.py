@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
-from untrain import Accuracy, Predictions, audit
+from untrain import Accuracy, Predictions, audit, load
 from untrain.core import disk
 from untrain.core.data import Data, Samples, Split, class_numbers
 from untrain.core.errors import BadArgument, BadData
@@ -101,13 +101,30 @@ class Folder(Counted):
         self.classes, self.targets = classes, [y % len(classes) for y in self.targets]
 
 
-@pytest.mark.parametrize(("test", "said"), [("acd", "class 1 is 'c' in test and 'b' in retain"), ("bacd", "class 0 is 'b' in test and 'a' in retain")])
+@pytest.mark.parametrize(("test", "said"), [("acd", "class 1 is 'c' in test and 'b' in forget"), ("bacd", "class 0 is 'b' in test and 'a' in forget")])
 def test_parts_that_number_their_classes_otherwise_are_refused(test, said):
     """Where the test folder has no image of a class, the next one's were counted in its place."""
     with pytest.raises(BadData, match=said):
         Split.by_class(Folder(*"abcd"), Folder(*test), forget=["b"])
     for alike in (Folder(*"abc"), Folder(*"abcde"), Samples(X, Y)):
         Split.by_class(Folder(*"abcd"), alike, forget=["b"])
+
+
+def test_what_is_joined_numbers_its_classes_alike():
+    """Images of the one's class 0 were taken for the other's class 0, whatever each called it."""
+    from torch.utils.data import ConcatDataset
+
+    def made(*names):
+        return Samples(X[:2], [0, 1], names=names)
+
+    for joined in (lambda: made("a", "b") + made("b", "c"), lambda: load((ConcatDataset([Folder(*"ab"), Folder(*"bc")]), Folder(*"ab")))):
+        with pytest.raises(BadData, match=r"class 0 is 'b' in .* and 'a' in "):
+            joined()
+    with pytest.raises(BadData, match="class 0 is 'b' in its part 1 and 'a' in its part 0; number them alike"):
+        Split.by_class(ConcatDataset([Folder(*"ab"), Folder(*"ba")]), Folder(*"ab"), forget=["a"])
+    assert (made("a", "b") + made("a", "b", "c")).names == ("a", "b", "c")
+    assert (made() + made("a", "b")).names == (made("a", "b") + made()).names == ("a", "b")
+    assert Split.by_class(ConcatDataset([Folder(*"ab"), Folder(*"abc")]), Folder(*"ab"), forget=["a"]).classes == (0,)
 
 
 class Pictures(Counted):

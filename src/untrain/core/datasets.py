@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain, islice
 from typing import Any
 
@@ -76,14 +77,38 @@ def dataset_of(data: Any, called: str = "data") -> Any:
 
 
 def names_of(data: Any) -> tuple[str, ...]:
-    """The names of the classes that a Dataset keeps, seen through Subset and ConcatDataset; none where it keeps none."""
+    """The names of the classes that a Dataset keeps, seen through Subset and ConcatDataset; none where it keeps none.
+
+    Raises:
+        BadData: what a ConcatDataset joins numbers its classes otherwise.
+    """
     if isinstance(data, Subset):
         return names_of(data.dataset)
     if isinstance(data, ConcatDataset):
-        every = {names_of(part) for part in data.datasets}
-        return every.pop() if len(every) == 1 else ()
+        every = {f"its part {number}": names_of(part) for number, part in enumerate(data.datasets)}
+        return one_order(every) if all(every.values()) else ()
     kept = getattr(data, "classes", None)
     return tuple(str(name) for name in kept) if isinstance(kept, list | tuple) else ()
+
+
+def one_order(named: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The names of the classes of several parts: the longest list, of which each other one is the beginning.
+
+    Args:
+        named: Their lists, by what each part is called in a message.
+
+    Raises:
+        BadData: one number is the name of two classes.
+
+    >>> one_order({"train": ("cat", "dog", "eel"), "test": ("cat", "dog"), "holdout": ()})
+    ('cat', 'dog', 'eel')
+    """
+    where, longest = max(named.items(), key=lambda entry: len(entry[1]))
+    for name, names in named.items():
+        for place, (mine, theirs) in enumerate(zip(names, longest, strict=False)):
+            if mine != theirs:
+                raise BadData(f"class {place} is {mine!r} in {name} and {theirs!r} in {where}; number them alike, as untrain.load((train, test)) does by their names")
+    return longest
 
 
 def refuse_no_dataset(data: Any, called: str) -> None:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, default_collate
 
 from untrain.core.data.batches import Batches, Inputs, moved, take
 from untrain.core.data.pixels import Augment, Prepare
-from untrain.core.datasets import labels_of
+from untrain.core.datasets import labels_of, one_order
 from untrain.core.errors import BadData
 
 
@@ -237,11 +237,17 @@ class Samples:
         return self._with(self.sources, self.which[rows], self.index[rows], columns, None if self.labels is None else self.labels[rows])
 
     def __add__(self, other: Samples) -> Samples:
-        """Both, each side with its own `prepare` and `augment`."""
+        """Both, each side with its own `prepare` and `augment`.
+
+        Raises:
+            BadData: they number their classes otherwise.
+        """
         columns = {k: v + other.columns[k] for k, v in self.columns.items() if k in other.columns}
         which = torch.cat([self.which, other.which + len(self.sources)])
         labels = None if self.labels is None and other.labels is None else torch.cat([self.y, other.y])
-        return self._with(self.sources + other.sources, which, torch.cat([self.index, other.index]), columns, labels)
+        both = self._with(self.sources + other.sources, which, torch.cat([self.index, other.index]), columns, labels)
+        both.names = one_order({"the one": self.names, "the other": other.names})
+        return both
 
     @property
     def y(self) -> Tensor:

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from untrain.core.data.naming import class_numbers, places_drawn, places_of_files, places_where, refuse_all_or_none
 from untrain.core.data.pixels import Prepare
 from untrain.core.data.samples import Samples
-from untrain.core.datasets import dataset_of, names_of, refuse_no_dataset
-from untrain.core.errors import BadArgument, BadData
+from untrain.core.datasets import dataset_of, names_of, one_order, refuse_no_dataset
+from untrain.core.errors import BadArgument
 
 Given = Samples | Dataset[Any] | DataLoader[Any]
 """What a part may be given as."""
@@ -60,12 +60,7 @@ class Split:
         self.forget, self.retain, self.test = forget, retain, test
         self.classes = tuple(sorted(classes))
         self.parts: dict[str, Samples] = {"forget": forget, "retain": retain, "test": test, **parts}
-        called = {part.names: name for name, part in self.parts.items() if part.names}
-        longest = max(called, key=len, default=())
-        for names, name in called.items():
-            for place, (mine, theirs) in enumerate(zip(names, longest, strict=False)):
-                if mine != theirs:
-                    raise BadData(f"class {place} is {mine!r} in {name} and {theirs!r} in {called[longest]}; number them alike, as untrain.load((train, test)) does by their names")
+        one_order({name: part.names for name, part in self.parts.items()})
 
     @classmethod
     def by_class(cls, train: Given, test: Given, *, forget: Sequence[int | str], **parts: Given) -> Split:
