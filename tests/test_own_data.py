@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import itertools
 import os
@@ -176,6 +177,31 @@ def test_labels_of_a_fraction_are_refused(tmp_path):
         given_data(name)
     whole = parquet(tmp_path / "y.parquet", {"image": [plain(i) for i in range(4)], "label": [0.0, 1.0, 1.0, 0.0]})
     assert given_data(whole).classes == 2
+
+
+class Labelled(Counted):
+    """Tensors under a label of whatever kind."""
+
+    def __init__(self, label):
+        super().__init__(4)
+        self.label, self.targets = label, None
+
+    def __getitem__(self, i):
+        return self.x[i], self.label
+
+
+@pytest.mark.parametrize(
+    "label", [[0, 1], {"boxes": [1]}, b"cat", datetime.date(2026, 1, 1), Image.new("L", (4, 4)), torch.tensor([1, 0]), None], ids=lambda label: type(label).__name__
+)
+def test_labels_that_are_no_one_number_or_name_are_refused(label, tmp_path):
+    """Several labels a sample, boxes, dates: the number of a class was asked of each, which ended in a TypeError."""
+    with pytest.raises(BadData, match=r"give each sample one whole number from 0, or one name|give one, the number of its class"):
+        untrain.load((Labelled(label), Labelled(label)))
+    with pytest.raises(BadData, match=r"labels are whole numbers, one a sample|gives Pillow images"):
+        untrain.Split.by_class(Labelled(label), Labelled(label), forget=[0])
+    if isinstance(label, list | bytes | datetime.date):
+        with pytest.raises(BadData, match="give each sample one whole number from 0, or one name"):
+            given_data(parquet(tmp_path / "x.parquet", {"image": [plain(i) for i in range(4)], "label": [label] * 4}))
 
 
 def test_columns_are_named_where_they_are_called_otherwise(tmp_path):

@@ -237,8 +237,8 @@ def _written(main: Found, parts: Mapping[str, Part]) -> dict[str, list[str | int
         if isinstance(label, str):
             whole = None if named else _WHOLE.fullmatch(label)
             return int(whole[1]) if whole and (floats or not whole[2]) else label
-        if label is None or (isinstance(label, float) and not label.is_integer()):
-            raise BadData(f"{main.name}: {label!r} is no class; give each sample a whole number from 0, or a name")
+        if not isinstance(label, int | float) or (isinstance(label, float) and not label.is_integer()):
+            raise BadData(f"{main.name}: {repr(label)[:60]} is no class; give each sample one whole number from 0, or one name")
         return int(label)
 
     # Where training folders are called 1, 2 and 3, the 1 of a table is the first of them.

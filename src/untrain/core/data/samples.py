@@ -159,9 +159,12 @@ def _label(item: Any) -> int:
         key = next((key for key in LABELS if key in item), None)
         if key is None:
             raise BadData(f"items have {sorted(map(str, item))} and none of {', '.join(LABELS)}; give labels y")
-    label = int(item[key])
-    if label != float(item[key]):
-        raise BadData(f"labels are whole numbers; one of these is {float(item[key]):g}")
+    try:
+        label, said = int(item[key]), float(item[key])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadData(f"labels are whole numbers, one a sample; one of these is {repr(item[key])[:60]}: give labels y, or read the data by untrain.load") from error
+    if label != said:
+        raise BadData(f"labels are whole numbers; one of these is {said:g}")
     return label
 
 

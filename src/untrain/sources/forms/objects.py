@@ -173,7 +173,8 @@ def _plain(label: Any, shown: str) -> Any:
     """A label as a number or a name of Python's."""
     if getattr(label, "size", 1) == 1 if not isinstance(label, Tensor) else label.numel() == 1:
         return label.item() if hasattr(label, "item") else label
-    raise BadData(f"{shown} has several labels a sample, {list(label.shape)}; give one, the number of its class")
+    told = f"several labels a sample, {list(label.shape)}" if hasattr(label, "shape") else f"a label that is a {type(label).__name__}"
+    raise BadData(f"{shown} has {told}; give one, the number of its class")
 
 
 @dataclass(frozen=True)
