@@ -85,6 +85,15 @@ def test_objects_of_datasets_are_taken_from_python(saved):
     assert samples.y.tolist() == [0, 1] * 5
 
 
+@pytest.mark.parametrize("asked", ["pair", "dict"])
+def test_a_stream_of_datasets_is_refused_as_one(asked, saved):
+    """A data set that streams has features too, and was asked for its first row by place."""
+    both = datasets.load_from_disk(str(saved))
+    streams = {part: both[part].to_iterable_dataset() for part in ("train", "test")}
+    with pytest.raises(BadArgument, match="data train is a IterableDataset; give a map-style Dataset"):
+        given_data(datasets.IterableDatasetDict(streams) if asked == "dict" else (streams["train"], streams["test"]))
+
+
 def test_a_name_of_the_hub_without_a_network_is_one_line(tmp_path, capsys):
     assert main(["unlearn", "neggrad", "--model", "resnet20", "--data", "hf:some/set", "--forget", "class:0", "--out", str(tmp_path / "run")]) == 5
     said = capsys.readouterr().err

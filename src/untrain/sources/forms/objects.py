@@ -53,7 +53,7 @@ def _object(data: Any, shown: str, columns: Columns) -> Part:
         return _of_samples(data, shown)
     if isinstance(data, DataLoader):
         data = dataset_of(data, shown)
-    if hasattr(data, "features") and hasattr(data, "cast_column"):
+    if hasattr(data, "features") and hasattr(data, "cast_column") and hasattr(data, "__len__"):
         return of_hf(data, shown, columns)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         return of_dataset(data, shown, columns)
