@@ -15,6 +15,30 @@ KEPT_IN = ("targets", "labels")
 """Where a Dataset may keep the labels of all its items."""
 
 
+LABELS = ("label", "labels", "target", "targets", "fine_label")
+"""What a Dataset with dict items may call its label."""
+
+
+def label_of(item: Any) -> int:
+    """The label of an item: the second of a pair, or what a dict calls so.
+
+    Raises:
+        BadData: it has none, or one that is no whole number.
+    """
+    key: Any = 1
+    if isinstance(item, dict):
+        key = next((key for key in LABELS if key in item), None)
+        if key is None:
+            raise BadData(f"items have {sorted(map(str, item))} and none of {', '.join(LABELS)}; give labels y")
+    try:
+        label, said = int(item[key]), float(item[key])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadData(f"labels are whole numbers, one a sample; one of these is {repr(item[key])[:60]}: give labels y, or read the data by untrain.load") from error
+    if label != said:
+        raise BadData(f"labels are whole numbers; one of these is {said:g}")
+    return label
+
+
 def labels_of(data: Any) -> list[Any] | None:
     """The labels that a Dataset keeps, seen through Subset and ConcatDataset; None where only its items tell.
 

@@ -17,8 +17,8 @@ from untrain.core.data.pixels import Augment as Augment
 from untrain.core.data.pixels import CropFlip as CropFlip
 from untrain.core.data.pixels import Norm as Norm
 from untrain.core.data.pixels import Prepare as Prepare
-from untrain.core.data.samples import LABELS as LABELS
 from untrain.core.data.samples import Samples as Samples
 from untrain.core.data.samples import Source as Source
 from untrain.core.data.split import Split as Split
+from untrain.core.datasets import LABELS as LABELS
 from untrain.core.seeds import mix as mix

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, default_collate
 
 from untrain.core.data.batches import Batches, Inputs, moved, take
 from untrain.core.data.pixels import Augment, Prepare
-from untrain.core.datasets import labels_of, one_order
+from untrain.core.datasets import LABELS, label_of, labels_of, one_order
 from untrain.core.errors import BadData
 
 
@@ -126,10 +126,6 @@ def _workers(process: int, workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="untrain-read")
 
 
-LABELS = ("label", "labels", "target", "targets", "fine_label")
-"""What a Dataset with dict items may call its label."""
-
-
 def _told_apart(prepare: Prepare | None) -> Any:
     """What tells a preparation from another: itself, or which object it is where it has no hash."""
     try:
@@ -151,21 +147,6 @@ def _input(item: Any) -> Any:
         rest = {key: value for key, value in item.items() if key not in LABELS}
         return next(iter(rest.values())) if len(rest) == 1 else rest
     return item
-
-
-def _label(item: Any) -> int:
-    key: Any = 1
-    if isinstance(item, dict):
-        key = next((key for key in LABELS if key in item), None)
-        if key is None:
-            raise BadData(f"items have {sorted(map(str, item))} and none of {', '.join(LABELS)}; give labels y")
-    try:
-        label, said = int(item[key]), float(item[key])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise BadData(f"labels are whole numbers, one a sample; one of these is {repr(item[key])[:60]}: give labels y, or read the data by untrain.load") from error
-    if label != said:
-        raise BadData(f"labels are whole numbers; one of these is {said:g}")
-    return label
 
 
 class Samples:
@@ -202,7 +183,7 @@ class Samples:
                 raise BadData("Samples(x) of tensors needs labels y")
             known = labels_of(x)
             sized = cast(Any, x)
-            y = [_label(sized[i]) for i in range(len(sized))] if known is None else known
+            y = [label_of(sized[i]) for i in range(len(sized))] if known is None else known
         labels = torch.as_tensor(y)
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise BadData(f"labels are whole numbers [n]; these are {labels.dtype} {list(labels.shape)}")
