@@ -11,6 +11,7 @@ from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.data import Samples
+from untrain.core.head import of_classes
 from untrain.core.network import Network
 from untrain.core.train import predict
 from untrain.metrics.divergence import activation_distance, completeness, entropy, js_divergence, largest_gap, rf_jsd, zrf
@@ -65,8 +66,8 @@ class Divergence(Audit):
             values["completeness"] = Value(statistics.fmean(completeness(said, r.on(seen)[0].argmax(1)) for r in others), n=len(seen))
         untrained = _untrained(model)
         if untrained is not None:
-            logits, _, _ = predict(untrained, gone)
-            values["ZRF"] = Value(zrf(mine, logits[:, : mine.shape[1]].double().softmax(1)), n=n)
+            logits, labels, _ = predict(untrained, gone)
+            values["ZRF"] = Value(zrf(mine, of_classes(logits, labels, model.width).double().softmax(1)), n=n)
         if original is not None:
             values["RF-JSD"] = Value(rf_jsd(mine, _answers(original, seen)), n=n)
         unseen = holdout if holdout is not None else test

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.data import Inputs, Samples
+from untrain.core.head import of_classes
 from untrain.core.network import Network
 from untrain.core.relearning import by_size
 from untrain.core.train import minimize, predict
@@ -131,4 +132,5 @@ def _cut(samples: Samples, seen: int, epochs: int) -> Samples:
 
 
 def _logits(network: Network, samples: Samples, width: int | None) -> Tensor:
-    return predict(network, samples)[0][:, :width]
+    logits, labels, _ = predict(network, samples)
+    return of_classes(logits, labels, width)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.data import Samples
+from untrain.core.head import of_classes
 from untrain.metrics.divergence import js_divergence
 
 
@@ -49,15 +50,15 @@ class Nearby(Audit):
         if not isinstance(x, Tensor) or not x.is_floating_point():
             return Finding(skipped="inputs are no numbers that could be moved a little")
         near = [x + self.eps * x.std() * (2 * torch.rand(x.shape).to(x) - 1) for _ in range(self.draws)]
-        mine = _answers(model, near)
+        mine = _answers(model, near, y)
         n, values = len(mine), dict[str, Value]()
         if original is not None and classes:
-            wanted = _answers(original, near)
+            wanted = _answers(original, near, y)
             wanted[:, list(classes)] = 0
             left = wanted.sum(1, keepdim=True)
             told = left[:, 0] > 0
             values["over-unlearning"] = Value(float(js_divergence(mine[told], (wanted / left)[told]).mean()), n=n)
-        others = [_hit(_answers(r, near), y, self.draws) for r in retrained if r is not model]
+        others = [_hit(_answers(r, near, y), y, self.draws) for r in retrained if r is not model]
         rate = sum(others) / len(others) if others else 0.0
         if rate:
             values["residual knowledge"] = Value(_hit(mine, y, self.draws) / rate, n=n)
@@ -65,10 +66,10 @@ class Nearby(Audit):
 
 
 @torch.no_grad()
-def _answers(model: Subject, near: list[Tensor]) -> Tensor:
+def _answers(model: Subject, near: list[Tensor], labels: Tensor) -> Tensor:
     """Probabilities [draws * n, C] on the CPU."""
     said = torch.cat([model.network(part) for x in near for part in torch.split(x, 500)])
-    return said[:, : model.width].double().cpu().softmax(1)
+    return of_classes(said, labels, model.width).double().cpu().softmax(1)
 
 
 def _hit(answers: Tensor, labels: Tensor, draws: int) -> float:

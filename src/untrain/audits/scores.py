@@ -103,7 +103,8 @@ def _sure(model: Subject, samples: Samples) -> Tensor:
 
 def _losses(model: Subject, samples: Samples) -> Tensor:
     logits, labels, _ = model.on(samples)
-    return -logits.double().log_softmax(1).gather(1, labels[:, None])[:, 0]
+    # Of a class that is answered with minus infinity it is infinite, to which nothing can be fitted: no number of 64 bits has a smaller logarithm.
+    return -logits.double().log_softmax(1).gather(1, labels[:, None])[:, 0].clamp(min=-745.0)
 
 
 def _attack(mine: Tensor, others: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.data import Inputs, Samples
+from untrain.core.head import of_classes
 from untrain.core.network import Network
 from untrain.core.relearning import by_size
 from untrain.core.train import minimize, predict
@@ -89,4 +90,4 @@ class SplitRelearn(Audit):
 
 def _scores(network: Network, samples: Samples, width: int | None) -> Tensor:
     logits, labels, _ = predict(network, samples)
-    return scaled_confidence(logits[:, :width], labels)
+    return scaled_confidence(of_classes(logits, labels, width), labels)

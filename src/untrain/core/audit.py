@@ -17,6 +17,7 @@ from untrain.core.discover import lookup, name_of, usual
 from untrain.core.engine import Engine, Progress, seeded, silent
 from untrain.core.errors import FAILED, BadArgument, BadData, Diverged
 from untrain.core.files import weights_hash
+from untrain.core.head import of_classes
 from untrain.core.host import bare, copied, home, own_copy
 from untrain.core.network import Network
 from untrain.core.train import predict
@@ -131,7 +132,7 @@ class Subject:
             if lost:
                 # A rank or a share of these would be a number, and mean nothing.
                 raise BadData(f"one of the models answers with no number (NaN) on {lost:,} of {len(labels):,} samples; give one whose answers are finite")
-            self._said[key] = (samples, (logits[:, : self.width], labels, features))
+            self._said[key] = (samples, (of_classes(logits, labels, self.width), labels, features))
         return self._said[key][1]
 
     def copy(self) -> Network:

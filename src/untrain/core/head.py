@@ -46,6 +46,21 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-5 * max(1.0, float(b.abs().max())))
 
 
+def of_classes(logits: Tensor, labels: Tensor, width: int | None) -> Tensor:
+    """Logits [n, C] of the classes that there are; one that the head has no row for, as where it was taken away, is answered with minus infinity, as by a mask.
+
+    Args:
+        logits: What a model answers.
+        labels: Labels of the samples that it was asked of: there is a class for each.
+        width: How many classes there are, where that is known.
+
+    >>> of_classes(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([1]), 2).tolist(), of_classes(torch.tensor([[1.0]]), torch.tensor([1]), None).tolist()
+    ([[1.0, 2.0]], [[1.0, -inf]])
+    """
+    wide = max(width or 0, int(labels.max()) + 1) if len(labels) else 0
+    return F.pad(logits[:, :width], (0, max(0, wide - logits.shape[1])), value=-torch.inf)
+
+
 @dataclass(frozen=True)
 class Head:
     """The layer that turns features into logits, one row of weights a class.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from untrain.core.data import Inputs, Samples
+from untrain.core.errors import BadData
 from untrain.core.network import Network
 from untrain.core.train import Combine, Optimizer, minimize, predict
 
@@ -98,10 +99,15 @@ class _Relative:
         network: The network; w0 are its weights.
         classes: The rows of its head that are to be relearned.
         rows: Where these begin.
+
+    Raises:
+        BadData: it has no such row.
     """
 
     def __init__(self, network: Network, classes: tuple[int, ...], rows: Rows) -> None:
         network.module.requires_grad_(False)
+        if max(classes) >= network.head.width:
+            raise BadData(f"the head of one of the models has no row for class {max(classes)}, so that it cannot be relearned; give it one of zeros")
         self.network, self.held = network, _Held(network)
         self.begun = {n: p.detach().clone() for n, p in network.named_parameters().items() if p.is_floating_point()}
         self.sizes = {n: p.abs() for n, p in self.begun.items()}
