@@ -204,6 +204,38 @@ def test_labels_that_are_no_one_number_or_name_are_refused(label, tmp_path):
             given_data(parquet(tmp_path / "x.parquet", {"image": [plain(i) for i in range(4)], "label": [label] * 4}))
 
 
+@pytest.mark.parametrize("side", [4, 16])
+@pytest.mark.parametrize("part", ["test", "holdout"])
+def test_files_beside_tensors_are_brought_to_their_size_and_channels(part, side, tmp_path):
+    """A hold-out of another size was compared as it was, by networks that take any."""
+    root = str(folder_of(tmp_path / "d", classes=("0", "1"), side=side))
+    for channels in (1, 3):
+        tensors = untrain.Samples(torch.zeros(8, channels, 6, 6, dtype=torch.uint8), [i % 2 for i in range(8)], names=("0", "1"))
+        found = untrain.load((tensors, tensors) if part == "holdout" else tensors, **{part: root})
+        assert getattr(found, part).shape == found.train.shape == (channels, 6, 6)
+        assert any("were brought to 6 x 6 pixels" in note for note in found.notes)
+    shown = getattr(found, part).batch(torch.arange(10))[0]
+    again = untrain.load(root, size=6).whole.batch(torch.arange(10))[0]
+    assert torch.equal(shown, again)
+    five = untrain.Samples(torch.zeros(4, 5, 6, 6), [0, 1, 0, 1])
+    with pytest.raises(BadData, match="tensors of 5 channels"):
+        untrain.load((five, five), holdout=root)
+
+
+def test_a_size_that_nothing_is_brought_to_is_refused(tmp_path):
+    """It was left unread."""
+    tensors = untrain.Samples(torch.zeros(4, 3, 6, 6), [0, 1, 0, 1])
+    assert untrain.load((tensors, tensors), size=6).train.shape == (3, 6, 6)
+    (tmp_path / "rows.csv").write_text("age,label\n1,a\n2,b\n3,a\n4,b\n")
+    for data, said in (
+        ((tensors, tensors), "data has tensors of 6 x 6 pixels"),
+        (str(tmp_path / "rows.csv"), "rows.csv has no image files"),
+        ("digits", "digits is here in no folder"),
+    ):
+        with pytest.raises(BadArgument, match=f"--size 12: {said}.*files alone are brought to a size; leave it out"):
+            untrain.load(data, size=12)
+
+
 def test_columns_are_named_where_they_are_called_otherwise(tmp_path):
     """Faults 48 and 49: a parquet file with other column names was said to be damaged, and nothing could name them."""
     pixels = [plain(i) for i in range(4)]

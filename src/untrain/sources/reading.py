@@ -250,15 +250,31 @@ def _is_whole(label: Any) -> bool:
     return isinstance(label, int) or _WHOLE.fullmatch(label) is not None
 
 
-def _fitted(parts: Mapping[str, Part], size: int | None, look: Expects) -> tuple[Fit | None, tuple[int, int], list[str]]:
-    """How images are brought to one size, that size, and what to tell of it."""
+def _tensors(name: str, parts: Mapping[str, Part], size: int | None) -> tuple[int, ...]:
+    """The shape of images that are tensors, and so stay as they are; empty where none are.
+
+    Raises:
+        BadArgument: a size is asked for that they do not have, or that no image could be brought to.
+    """
+    decoded = any(part.blobs is not None for part in parts.values())
+    some = next((part.ready for part in parts.values() if part.ready is not None), None) if decoded or size else None
+    x = None if some is None else some.sources[int(some.which[0])].raw(some.index[:1])
+    shape = tuple(x.shape[1:]) if isinstance(x, Tensor) and x.ndim == 4 else ()
+    if size and ((shape and shape[1:] != (size, size)) or not (shape or decoded)):
+        there = f"tensors of {shape[1]} x {shape[2]} pixels" if shape else "no image files"
+        raise BadArgument(f"--size {size}: {name} has {there}, and files alone are brought to a size; leave it out")
+    return shape
+
+
+def _fitted(parts: Mapping[str, Part], asked: tuple[int, ...], look: Expects) -> tuple[Fit | None, tuple[int, int], list[str]]:
+    """How images are brought to one size, the one asked for where there is one, that size, and what to tell of it."""
     sizes: Counter[tuple[int, int]] = Counter()
     for part in parts.values():
         if part.blobs is not None:
             sizes.update(part.sizes if part.sizes is not None else images.looked_at(part.blobs, part.key, cache.place()))
     if not sizes:
         return None, (0, 0), []
-    target = (size, size) if size else look.size if look.fixed or len(sizes) > 1 else None
+    target = (asked[0], asked[1]) if asked else look.size if look.fixed or len(sizes) > 1 else None
     if target is None and len(sizes) > 1:
         (h, w), (high, wide) = min(sizes), max(sizes)
         raise BadData(f"images of {len(sizes)} sizes, {h} x {w} to {high} x {wide}, and the model names none of its own; give one by --size")
@@ -277,8 +293,12 @@ def _shown(name: str, parts: Mapping[str, Part], size: int | None, look: Expects
     heard = next((part.blobs for part in parts.values() if part.blobs is not None and sounds.is_sound(part.blobs)), None)
     if heard is not None:
         raise BadData(f"{name} holds sounds, such as {heard.name(0)}; say how many samples in a second the model reads by --rate, as in --rate 16000")
-    fit, shape, notes = _fitted(parts, size, look)
-    channels = 1 if look.norm is not None and len(look.norm.mean) == 1 else 3
+    tensors = _tensors(name, parts, size)
+    # Beside tensors a hold-out of other sizes would be compared with other pictures than the network reads.
+    fit, shape, notes = _fitted(parts, (size, size) if size else tensors[1:], look)
+    channels = tensors[0] if tensors else 1 if look.norm is not None and len(look.norm.mean) == 1 else 3
+    if channels not in (1, 3) and shape != (0, 0):
+        raise BadData(f"{name} has tensors of {channels} channels, and image files have 1 or 3; give all parts as tensors")
     change = augment or CropFlip(max(1, min(shape) // 8), flip=mirror)
     return lambda blobs, key: images.read(blobs, key, shape, fit, channels, cache.place()), change, notes
 

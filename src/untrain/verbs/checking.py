@@ -110,7 +110,7 @@ def _own_size(inputs: Inputs, opened: Opened) -> dict[str, Any] | None:
         return None
     try:
         other = replace(inputs, size=size[0]).open().data.test
-    except BadData:
+    except (BadArgument, BadData):
         return None
     norm, module = opened.model.norm, opened.model.module
     return own_size(module, opened.data.test.prepared(norm), other.prepared(norm), size[0], SECONDS, inputs.head)

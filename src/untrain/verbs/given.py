@@ -136,6 +136,8 @@ def given_data(
         refuse_lengths(size, rate, length)
     if known and rate is not None:
         raise BadArgument(f"{data} holds images, and --rate is for sounds; leave it out")
+    if known and size is not None and zoo_data.folder_of(data, data_root) is None:
+        raise BadArgument(f"--size {size}: {data} is here in no folder of image files, and files alone are brought to a size; leave it out")
     if known and size is None:
         with cache.public():
             found = zoo_data.load(data, data_root)
