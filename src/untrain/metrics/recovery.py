@@ -78,16 +78,31 @@ class Refit:
         x, told = _with_one(self.retained), torch.unique(self.labels)
         return x.T @ x / len(x), x.T @ (self.labels[:, None] == told).double() / len(x)
 
+    @cached_property
+    def _held(self) -> dict[float, tuple[Tensor, Tensor]]:
+        return {}
+
+    def _alone(self, share: float) -> tuple[Tensor, Tensor]:
+        """Of what is fitted without any shot the triangle of its normal equations, and what solves them: the same for all shots of a weight."""
+        if share not in self._held:
+            squares, told = self._sums
+            penalty = self.ridge * torch.eye(len(squares), dtype=torch.float64)
+            penalty[-1, -1] = 0
+            lower = torch.linalg.cholesky((1 - share) * squares + penalty)
+            self._held[share] = lower, torch.cholesky_solve((1 - share) * told, lower)
+        return self._held[share]
+
     def recall(self, shots: Tensor, probes: Tensor, share: float) -> Tensor:
         """Share of probes [n, d] that are given the new class, which these shots [s, d] with a weight of `share` are all that is known of."""
-        x = _with_one(shots)
-        squares, told = self._sums
-        penalty = self.ridge * torch.eye(x.shape[1], dtype=torch.float64)
-        penalty[-1, -1] = 0
-        left = (1 - share) * squares + share * x.T @ x / len(x) + penalty
-        right = torch.cat([(1 - share) * told, share * x.mean(0)[:, None]], 1)
-        said: Tensor = _with_one(probes) @ torch.linalg.solve(left, right)
-        return (said.argmax(1) == right.shape[1] - 1).double().mean()
+        lower, alone = self._alone(share)
+        size = (share / len(shots)) ** 0.5
+        x = size * _with_one(shots)
+        # A few shots change the equations by as few dimensions (Woodbury), which spares to solve them anew.
+        along = torch.cholesky_solve(x.T, lower)
+        within = torch.eye(len(x), dtype=torch.float64) + x @ along
+        both = torch.cat([alone, size * along.sum(1, keepdim=True)], 1)
+        said: Tensor = _with_one(probes) @ (both - along @ torch.linalg.solve(within, x @ both))
+        return (said.argmax(1) == alone.shape[1]).double().mean()
 
 
 def strangeness(known: Tensor, mine: Tensor, others: Tensor, nearest: int = 5) -> float:
