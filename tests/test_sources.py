@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from torch.utils.data import Dataset
 import untrain
 from untrain.cli import main
 from untrain.core.data import Samples, places_of_files
-from untrain.core.errors import BadArgument, BadData, MissingExtra
+from untrain.core.errors import BadArgument, BadData, MissingExtra, Resources
 from untrain.core.model import Expects
 from untrain.sources import blobs, reading
 from untrain.verbs.given import given_data, split_of
@@ -883,6 +884,52 @@ def test_a_large_parquet_file_is_read_by_the_batch_too(forms, monkeypatch):
         assert "lazy" in repr(there.train)
         assert torch.equal(pictures(here.train), pictures(there.train))
         assert here.sha256 == there.sha256
+
+
+def test_a_large_parquet_file_is_read_where_there_is_no_cache(forms, tmp_path, monkeypatch):
+    """Where nothing can be kept it ended in an OSError."""
+    here = given_data(forms["parquet"])
+    monkeypatch.setattr(blobs, "FITS", 0)
+    (tmp_path / "no").write_text("a file")
+    monkeypatch.setenv("UNTRAIN_CACHE", str(tmp_path / "no" / "folder"))
+    there = given_data(forms["parquet"])
+    assert "lazy" in repr(there.train)
+    assert torch.equal(pictures(here.train), pictures(there.train))
+    assert here.sha256 == there.sha256
+
+
+class Full(io.BytesIO):
+    def flush(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("kind", ["full", "interrupted", "broken"])
+def test_of_a_parquet_file_that_is_not_read_to_its_end_no_image_stays_behind(kind, forms, tmp_path, monkeypatch):
+    """A full disk was told as a broken file, and the images written so far stayed in the cache."""
+    from untrain.sources.forms import parquets
+
+    monkeypatch.setattr(blobs, "FITS", 0)
+    room, kept = parquets._Held._room, parquets._is_scalar
+    if kind == "full":
+        monkeypatch.setattr(parquets._Held, "_room", lambda self, path: (room(self, path).close(), Full())[1])
+        error, said = Resources, "No space left on device"
+    else:
+        error, said = (KeyboardInterrupt, None) if kind == "interrupted" else (BadData, "is not a parquet file")
+        seen = []
+
+        def scalar(column):
+            # Of the second file, once the first was written.
+            seen.append(column)
+            if len(seen) > 1:
+                raise KeyboardInterrupt if kind == "interrupted" else ValueError("no")
+            return kept(column)
+
+        monkeypatch.setattr(parquets, "_is_scalar", scalar)
+        whole = Path(forms["parquet"]) / "train-00000-of-00001.parquet"
+        (whole.parent / "train-00001-of-00001.parquet").write_bytes(whole.read_bytes())
+    with pytest.raises(error, match=said):
+        given_data(forms["parquet"])
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
 class Slow(Dataset):

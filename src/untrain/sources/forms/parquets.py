@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from untrain.core import files
-from untrain.core.errors import BadData, MissingExtra, UntrainError, wall
+from untrain.core.errors import BadData, MissingExtra, Resources, UntrainError, wall
 from untrain.core.wording import told
 from untrain.sources import blobs, cache
 from untrain.sources.blobs import Rows
@@ -138,17 +139,18 @@ def parquet(paths: Sequence[Path], columns: Columns = PLAIN) -> Part:
                 for i, name in enumerate(kept, 2):
                     more.setdefault(name, []).extend(batch.column(i).to_pylist())
             rows += [(file.name, i) for i in range(len(labels) - before)]
-        except UntrainError:
-            raise
-        except (ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except BaseException as error:
+            held.drop()
+            if isinstance(error, UntrainError) or not isinstance(error, (ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)):
+                raise
             raise BadData(f"{file.name} is not a parquet file of images or sounds and labels ({' '.join(told(error).split())[:200]}); get it anew") from error
+    read = held.reader()
     if not labels:
         raise BadData(f"{paths[0].name} holds no image or sound; give at least one a class")
     bare = next((i for i, label in enumerate(labels) if label is None), None)
     if bare is not None:
         raise BadData(f"{rows[bare][0]}, row {rows[bare][1]}: no label; give each image or sound one")
     more = {name: values for name, values in more.items() if len(values) == len(labels) and any(v is not None for v in values)}
-    read = held.reader()
     get = read if numbers is None else lambda i: Wave(np.frombuffer(read(i), numbers[0]), numbers[1])
     called = Rows(len(labels), get, lambda i: f"{rows[i][0]}, row {rows[i][1]}", together=True)
     return Part(labels, digest, called, names=names, columns=more, place=place)
@@ -205,32 +207,68 @@ def _samples(value: Any, shown: str) -> bytes:
 
 
 class _Held:
-    """Encoded images or sounds: in memory, or one after the other in a file of the cache, where any can be read by itself."""
+    """Encoded images or sounds: in memory, or one after the other in a file, where any can be read by itself.
+
+    The file lies in the cache; where that cannot be written it has no name, and is gone with this process.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.rows, self.ends = path, list[Any](), [0]
-        self.whole = path is not None and path.is_file()
-        self.writing = None
-        if path is not None and not self.whole:
+        self.file: BinaryIO | None = None
+        self.made: Path | None = None
+        if path is None:
+            return
+        try:
+            # Open from now on, since another process may remove what is kept.
+            self.file = path.open("rb")
+        except OSError:
+            self.file = self._room(path)
+
+    def _room(self, path: Path) -> BinaryIO:
+        made = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.writing = path.with_suffix(f".{os.getpid()}.tmp").open("wb")
+            file = made.open("w+b")
+        except OSError:
+            return cast(BinaryIO, tempfile.TemporaryFile())
+        self.made = made
+        return file
 
     def add(self, values: Iterator[Any]) -> None:
-        """Keep further images."""
-        for value in values:
-            if self.path is None:
-                self.rows.append(value if value is not None else b"")
-                continue
-            self.ends.append(self.ends[-1] + len(value or b""))
-            if self.writing is not None:
-                self.writing.write(value or b"")
+        """Keep further images.
+
+        Raises:
+            Resources: there is no room.
+        """
+        if self.file is None:
+            self.rows += (value if value is not None else b"" for value in values)
+            return
+        writes = self.file.writable()
+        try:
+            for value in values:
+                self.ends.append(self.ends[-1] + len(value or b""))
+                if writes:
+                    self.file.write(value or b"")
+            self.file.flush()
+        except OSError as error:
+            where = tempfile.gettempdir() if self.made is None else self.made.parent
+            fact = f"encoded images are kept in {where}, to be read by the batch, and that failed ({error.strerror or error})"
+            raise Resources(f"{fact}; make room, or name another place by UNTRAIN_CACHE") from error
+
+    def drop(self) -> None:
+        """Remove what was half written."""
+        if self.file is not None:
+            self.file.close()
+        if self.made is not None:
+            self.made.unlink(missing_ok=True)
 
     def reader(self) -> Callable[[int], bytes]:
         """What reads one."""
-        if self.path is None:
+        if self.file is None:
             return cast(Callable[[int], bytes], self.rows.__getitem__)
-        if self.writing is not None:
-            self.writing.close()
-            Path(self.writing.name).replace(self.path)
-        file, ends = os.open(self.path, os.O_RDONLY), np.array(self.ends)
+        if self.made is not None and self.path is not None:
+            self.made.replace(self.path)
+        # Open for as long as the data are read.
+        file, ends = os.dup(self.file.fileno()), np.array(self.ends)
+        self.file.close()
         return lambda i: os.pread(file, int(ends[i + 1] - ends[i]), int(ends[i]))
