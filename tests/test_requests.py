@@ -176,6 +176,14 @@ def test_a_random_share_is_the_same_for_a_seed_and_the_data():
     assert 8 <= often.min() <= often.max() <= 36
 
 
+def test_numbers_of_thousands_of_digits_are_no_class_and_no_seed():
+    """Python turns none above 4,300 digits into a number, and says so in an error of its own."""
+    with pytest.raises(BadArgument, match="no class '9999"):
+        class_numbers(named("a", "b"), ["9" * 5000])
+    with pytest.raises(BadArgument, match="names no share"):
+        request.drawn(f"random:10%,seed={'9' * 5000}")
+
+
 def test_samples_set_aside_for_testing_are_not_drawn():
     whole = Samples(X, Y)
     kept = torch.arange(60) % 5 == 0

@@ -110,7 +110,7 @@ def drawn(forget: str) -> tuple[float, int]:
     >>> drawn("random:2.5%"), drawn("random:10%,seed=3")
     ((0.025, 0), (0.1, 3))
     """
-    asked = re.fullmatch(r"random:\s*(\d+(?:\.\d+)?)%(?:,\s*seed=(\d+))?", forget)
+    asked = re.fullmatch(r"random:\s*(\d+(?:\.\d+)?)%(?:,\s*seed=(\d{1,18}))?", forget)
     if asked is None or not 0 < float(asked[1]) < 100:
         raise BadArgument(f"--forget {forget!r} names no share of the training samples; write random:10%, or random:10%,seed=3")
     return float(asked[1]) / 100, int(asked[2] or 0)

@@ -126,7 +126,7 @@ def class_numbers(samples: Samples, named: Sequence[int | str], *, elsewhere: Sa
         text = str(given)
         called = [c for c, name in enumerate(names) if name == text]
         plain = text if called else text.removeprefix("#")
-        number = int(plain) if plain.isdecimal() and not isinstance(given, bool) else None
+        number = int(plain) if plain.isdecimal() and len(plain) <= 18 and not isinstance(given, bool) else None
         could = sorted({*called, *([number] if number is not None and number in known else [])})
         if len(could) > 1:
             raise BadArgument(f"{_why_several(text, called, number, names)}; write {' or '.join(f'#{c}' for c in could)} for the one that is meant")
