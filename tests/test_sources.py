@@ -25,7 +25,7 @@ from untrain.cli import main
 from untrain.core.data import Samples, places_of_files
 from untrain.core.errors import BadArgument, BadData, MissingExtra, Resources
 from untrain.core.model import Expects
-from untrain.sources import blobs, reading
+from untrain.sources import blobs, images, reading
 from untrain.verbs.given import given_data, split_of
 
 Image = pytest.importorskip("PIL.Image")
@@ -610,6 +610,22 @@ def test_kept_images_are_those_of_this_order_and_this_column(key, tmp_path, monk
         found = given_data(str(tmp_path / ("d" if lines else "d.parquet")), **more)
         assert found.whole is not None
         assert torch.equal(pictures(found.whole), torch.stack([torch.from_numpy(np.array(Image.open(io.BytesIO(data)))).permute(2, 0, 1) for data in wanted]))
+
+
+def test_kept_images_are_those_of_this_crop(tmp_path, monkeypatch):
+    """Two crops that read alike to three digits were one in the cache."""
+    monkeypatch.setattr(blobs, "KEEP", 1)
+    held = blobs.Rows(3, [plain(i, 400) for i in range(3)].__getitem__, str, together=True)
+    wide, narrow = (images.read(held, "key", (40, 40), images.Fit((40, 40), crop), 3, tmp_path) for crop in (0.8754, 0.8746))
+    assert torch.equal(narrow, images.read(held, "other", (40, 40), images.Fit((40, 40), 0.8746), 3, tmp_path))
+    assert not torch.equal(wide, narrow)
+
+
+def test_a_test_part_that_is_the_training_part_is_told(tmp_path):
+    root, other = folder_of(tmp_path / "d"), folder_of(tmp_path / "t", n=3)
+    said = "the test part holds the very samples of the training part"
+    assert any(said in note for note in given_data(str(root), test=str(root)).notes)
+    assert not any(said in note for note in given_data(str(root), test=str(other)).notes)
 
 
 def test_a_class_that_the_model_has_and_the_folder_lacks_keeps_its_number(tmp_path):

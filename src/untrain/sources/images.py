@@ -242,5 +242,5 @@ def read(blobs: Blobs, key: str, shape: tuple[int, int], fit: Fit | None, channe
     Raises:
         BadData: some cannot be decoded: how many, and the first three with what is wrong.
     """
-    told = json.dumps([key, len(blobs), *shape, str(fit), channels])
+    told = json.dumps([key, len(blobs), *shape, repr(fit), channels])
     return under.held(Images(blobs, shape, fit, channels), told, key, cache)

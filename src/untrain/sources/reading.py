@@ -80,6 +80,8 @@ def read(
     bring, change, notes = _sounding(main.name, named, rate, length) if rate is not None else _shown(main.name, named, size, look, augment, mirror)
     made = {part: _samples(p, numbers[part], names, bring, change) for part, p in named.items()}
     notes = [*(note for p in named.values() for note in p.notes), *_unread(main, (train, *chosen.values())), *notes]
+    if "test" in named and named["test"].digest == train.digest:
+        notes.append("the test part holds the very samples of the training part: what is measured on it says nothing of samples that a model has not seen")
     digest = hashlib.sha256("".join(p.digest for p in named.values()).encode()).hexdigest()
     whole = None
     if "test" not in made:
