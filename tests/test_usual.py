@@ -211,6 +211,23 @@ def table(split, original, retrained):
     return told(audit(retrained[0], split, USUAL, original=original, retrained=retrained[1:]))
 
 
+@pytest.mark.parametrize("classes", [True, False])
+def test_of_classes_the_adaptive_score_asks_test_images_and_of_samples_the_forgotten_themselves(split, classes):
+    """As the authors' code has it: a network knows what it was trained on by heart, and the score would be that of memory."""
+    model = taught(split.forget + split.retain, 0, steps=4, width=24)
+    some = split if classes else Split.by_index(split.forget + split.retain, split.test, forget=range(20))
+
+    def share(model, samples):
+        x, y = samples.batch(torch.arange(len(samples)))
+        return float((model(x).argmax(1) == y).double().mean())
+
+    kept = some.test[some.test.y != GONE] if classes else some.test
+    left = share(model, some.test[some.test.y == GONE]) if classes else abs(share(model, kept) - share(model, some.forget))
+    found = told(audit(model, some, [Scores()], original=model))["AUS"]
+    assert found["unlearned"] == [pytest.approx(1 / (1 + left))]
+    assert left != share(model, some.forget)
+
+
 def test_the_original_lies_farther_from_retrained_models_than_these_among_themselves(table, split, original):
     for name in ("JS divergence", "activation distance", "information difference"):
         honest = table[name]["unlearned"] + table[name]["retrained"]

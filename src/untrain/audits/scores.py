@@ -35,7 +35,7 @@ class Scores(Audit):
     rows: ClassVar = {
         "tug-of-war": Row("high", "share", 0, "product of 1 less the gaps in accuracy to the retrained models, on forget, retain and test set; 1 where all are alike"),
         "NoMUS": Row("as retrained", "share", 0, "half test accuracy, half how near an attack by losses comes to guessing"),
-        "AUS": Row("as retrained", "share", 0, "adaptive unlearning score: test accuracy kept, over 1 and what is answered of the forgotten"),
+        "AUS": Row("as retrained", "share", 0, "adaptive unlearning score: test accuracy kept, over 1 and what is answered of the forgotten, of classes in test images"),
         "SVC membership": Row("as retrained", "share", 0, "forgotten samples that a support vector machine calls not seen (SalUn's MIA)"),
         "interclass confusion": Row("low", "share", 0, "test samples of the two forgotten labels that are called the other"),
     }
@@ -65,7 +65,9 @@ class Scores(Audit):
             theirs = [statistics.fmean(_accuracy(r, part) for r in others) for part in parts.values()]
             values["tug-of-war"] = Value(tug_of_war(list(right.values()), theirs))
         if original is not None:
-            values["AUS"] = Value(aus(right["test"], _accuracy(original, parts["test"]), right["forget"], classes=bool(classes)))
+            # Of classes the authors' code asks test images, where the forget set is of training images.
+            left = test[torch.isin(test.y, torch.tensor(classes))] if classes else parts["forget"]
+            values |= {"AUS": Value(aus(right["test"], _accuracy(original, parts["test"]), _accuracy(model, left), classes=bool(classes)))} if len(left) else {}
         alike = test[torch.isin(test.y, torch.unique(forget.y))]
         if min(len(alike), len(parts["forget"])) >= 10:
             values["NoMUS"] = Value(nomus(right["test"], _attack(_losses(model, _few(parts["forget"], len(alike))), _losses(model, _few(alike, len(parts["forget"]))))))

@@ -39,7 +39,7 @@ def aus(test: float, original: float, forgotten: float, *, classes: bool) -> flo
     Args:
         test: A_t, accuracy on test samples of what is kept.
         original: The same of the original.
-        forgotten: A_f, accuracy on the forget set.
+        forgotten: A_f, accuracy on the forget set; of classes that on their test samples, as in the authors' code.
         classes: Whether classes were forgotten, or samples.
 
     >>> aus(0.9, 0.9, 0.0, classes=True), aus(0.9, 0.9, 1.0, classes=True), aus(0.9, 0.9, 0.9, classes=False)
