@@ -18,6 +18,7 @@ from untrain.audits.attack import Attack
 from untrain.core.audit import Finding, Value, audit
 from untrain.core.data import Samples, Split
 from untrain.core.engine import seeded
+from untrain.core.errors import Diverged
 from untrain.core.network import Network
 from untrain.core.relearning import places, relearned
 from untrain.metrics.recovery import turned
@@ -105,6 +106,16 @@ def test_the_band_is_that_of_a_prediction_and_has_two_sides(table):
     assert said["within"] == [0, 0]
     assert table["above the retrained models' band"]["original"][0] > 0.1
     assert len(table["over-scrubbed"]["retrained"]) == 3
+
+
+def test_an_attack_that_goes_to_infinity_takes_no_other_with_it(split, original):
+    asked = replace(FEW, sgd=1e12)
+    (entry,) = audit(original, split, [asked])
+    (bars,) = next(f for f in entry["figures"] if f["name"] == "attacks")["series"]["unlearned"]
+    assert bars
+    assert all(name.startswith("adam") for name in bars)
+    with pytest.raises(Diverged):
+        audit(original, split, [replace(asked, adam=1e30)])
 
 
 def test_of_one_retrained_model_there_is_no_band(split, original, retrained):

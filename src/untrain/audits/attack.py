@@ -12,6 +12,7 @@ from torch import Tensor
 
 from untrain.core.audit import Audit, Finding, Row, Subject, Value
 from untrain.core.data import Samples
+from untrain.core.errors import Diverged
 from untrain.core.fresh import renew
 from untrain.core.network import Network
 from untrain.core.relearning import Rows, places, relearned
@@ -30,7 +31,7 @@ class Attack(Audit):
     A single optimizer at a single rate can favour one model over another: what withstands sgd need not withstand Adam (Tran and Woo, arXiv:2604.09391). So each
     model, and each retrained model, is attacked by all six and answers for its worst, once with the head's rows as they are and once with the forgotten
     ones drawn at the size of the others. All weights move in proportion to their own size, under both optimizers, as the relearn audit says: at plain
-    rates Adam would tell networks apart that answer the same and are only written otherwise.
+    rates Adam would tell networks apart that answer the same and are only written otherwise. An attack that goes to infinity brings nothing back, and is left out.
 
     Beside two retrained models or more, the distance of the worst beyond the 95 % band that they leave for one more of them is told on both sides: above it
     the class is easier to relearn than by a model that never saw it; below, harder, which no retraining makes it. The method has done more than to
@@ -102,10 +103,14 @@ class Attack(Audit):
         order = places(len(gone), len(known), steps=self.steps, batch=self.batch, share=self.share)
         values, curves, bars = {}, {}, {}
         for rows, how in BEGINS:
-            found = {
-                f"{optimizer} {lr:.2g}": relearned(model.copy(), gone + known, order, probes, classes, rows=rows, every=self.every, lr=lr, optimizer=optimizer)
-                for optimizer, lr in self.attacks()
-            }
+            found, lost = {}, list[Diverged]()
+            for optimizer, lr in self.attacks():
+                try:
+                    found[f"{optimizer} {lr:.2g}"] = relearned(model.copy(), gone + known, order, probes, classes, rows=rows, every=self.every, lr=lr, optimizer=optimizer)
+                except Diverged as error:
+                    lost.append(error)
+            if not found:
+                raise lost[0]
             areas = {name: statistics.fmean(share for _, share in curve) for name, curve in found.items()}
             worst = max(areas, key=lambda name: areas[name])
             values[f"worst relearning recall{how}"] = Value(areas[worst], n=len(probes))
