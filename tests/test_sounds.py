@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from untrain.core.data import Samples
 from untrain.core.errors import BadArgument, BadData, MissingExtra
 from untrain.sources import blobs, sounds
 from untrain.sources.forms.finding import found
@@ -126,6 +127,18 @@ def test_every_part_that_a_column_names_is_kept_apart(tmp_path):
 def test_a_table_that_tells_no_rate_is_taken_at_its_word(tmp_path):
     table = table_of(tmp_path / "d.parquet", pa.array([tone(300).tolist()] * 4, pa.list_(pa.int16())))
     assert "taken to be of 8,000 Hz" in read(str(table), rate=RATE).notes[0]
+
+
+def test_files_beside_tensors_are_as_long_as_these(tmp_path):
+    """A hold-out of another length was compared as it was, by networks that take any."""
+    waves = Samples(torch.zeros(4, 760), [0, 1, 0, 1], names=("high", "low"))
+    root = str(folder_of(tmp_path / "d", n=3))
+    held = read((waves, waves), holdout=root, rate=RATE).holdout
+    assert held.shape == (760,)
+    assert torch.equal(held.batch(torch.arange(6))[0], read(root, rate=RATE, length=760 / RATE).whole.batch(torch.arange(6))[0])
+    assert read((waves, waves), holdout=root, rate=RATE, length=760 / RATE).holdout.shape == (760,)
+    with pytest.raises(BadArgument, match=r"--length 0\.5: data has tensors of 760 samples, which stay as they are"):
+        read((waves, waves), holdout=root, rate=RATE, length=0.5)
 
 
 def test_more_than_memory_is_streamed_and_the_same(tmp_path, monkeypatch):

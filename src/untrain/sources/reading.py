@@ -252,6 +252,13 @@ def _is_whole(label: Any) -> bool:
     return isinstance(label, int) or _WHOLE.fullmatch(label) is not None
 
 
+def _ready(parts: Mapping[str, Part], axes: int) -> tuple[int, ...]:
+    """The shape of what needs no decoding, where that has so many axes; empty where nothing has."""
+    some = next((part.ready for part in parts.values() if part.ready is not None), None)
+    x = None if some is None else some.sources[int(some.which[0])].raw(some.index[:1])
+    return tuple(x.shape[1:]) if isinstance(x, Tensor) and x.ndim == axes + 1 else ()
+
+
 def _tensors(name: str, parts: Mapping[str, Part], size: int | None) -> tuple[int, ...]:
     """The shape of images that are tensors, and so stay as they are; empty where none are.
 
@@ -259,9 +266,7 @@ def _tensors(name: str, parts: Mapping[str, Part], size: int | None) -> tuple[in
         BadArgument: a size is asked for that they do not have, or that no image could be brought to.
     """
     decoded = any(part.blobs is not None for part in parts.values())
-    some = next((part.ready for part in parts.values() if part.ready is not None), None) if decoded or size else None
-    x = None if some is None else some.sources[int(some.which[0])].raw(some.index[:1])
-    shape = tuple(x.shape[1:]) if isinstance(x, Tensor) and x.ndim == 4 else ()
+    shape = _ready(parts, 3) if decoded or size else ()
     if size and ((shape and shape[1:] != (size, size)) or not (shape or decoded)):
         there = f"tensors of {shape[1]} x {shape[2]} pixels" if shape else "no image files"
         raise BadArgument(f"--size {size}: {name} has {there}, and files alone are brought to a size; leave it out")
@@ -314,10 +319,13 @@ def _sounding(name: str, parts: Mapping[str, Part], rate: int, length: float | N
             unsaid += isinstance(part.blobs.read(0), sounds.Wave) and part.blobs.read(0).rate is None
     if not lengths:
         raise BadArgument(f"--rate {rate} is for sounds, and {name} holds none; leave it out")
-    if length is None and len(lengths) > 1:
+    beside = _ready(parts, 1)
+    if beside and length is not None and beside != (round(length * rate),):
+        raise BadArgument(f"--length {length:g}: {name} has tensors of {beside[0]:,} samples, which stay as they are; leave it out")
+    if length is None and not beside and len(lengths) > 1:
         span = f"{min(lengths) / rate:.3g} to {max(lengths) / rate:.3g} s"
         raise BadData(f"{name} holds sounds of {len(lengths):,} lengths, {span}; say by --length how many seconds long each is made, cut at its end or padded there with silence")
-    to = Clip(rate, next(iter(lengths)) if length is None else round(length * rate))
+    to = Clip(rate, beside[0] if beside else next(iter(lengths)) if length is None else round(length * rate))
     cut, padded = sum(n for long, n in lengths.items() if long > to.n), sum(n for long, n in lengths.items() if long < to.n)
     notes = [f"of {lengths.total():,} sounds {cut:,} were cut to {to} and {padded:,} padded with silence at their end"] if cut or padded else []
     notes += [f"the table does not say at which rate its sounds are sampled; they are taken to be of {rate:,} Hz, as --rate says"] if unsaid else []
