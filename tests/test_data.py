@@ -446,7 +446,7 @@ def test_places_that_make_no_split_are_refused(places, said):
 
 @pytest.mark.parametrize(
     ("column", "values", "said"),
-    [("what", ["a"], r"no column 'what'; there are \['who'\]"), ("who", ["d"], "holds no 'd'"), ("who", [], "nothing to forget"), ("who", "abc", "all 6 samples")],
+    [("what", ["a"], r"no column 'what'; there are \['who'\]"), ("who", ["d"], "holds no 'd'"), ("who", [], "nothing to forget"), ("who", list("abc"), "all 6 samples")],
 )
 def test_groups_that_make_no_split_are_refused(column, values, said):
     with pytest.raises(BadArgument, match=said):

@@ -176,6 +176,32 @@ def test_a_random_share_is_the_same_for_a_seed_and_the_data():
     assert 8 <= often.min() <= often.max() <= 36
 
 
+def test_a_name_alone_is_one_name_and_not_its_letters():
+    """forget="ab" forgot a and b, and 35 the classes 3 and 5."""
+    train = Samples(X[:3], [0, 1, 2], names=("a", "b", "ab"), columns={"who": ["a", "b", "ab"], "path": ["a", "b", "ab"]})
+    for split in (Split.by_group(train, train, column="who", forget="ab"), Split.by_files(train, train, forget="ab"), Split.by_index(train, train, forget=2)):
+        assert split.forget.index.tolist() == [2]
+    for forget in ("ab", 2, ["ab"], torch.tensor([2]), torch.tensor(2), {2}, (c for c in ["ab"])):
+        assert Split.by_class(train, train, forget=forget).classes == (2,)
+    with pytest.raises(BadArgument, match="no class '12'"):
+        Split.by_class(train, train, forget="12")
+
+
+@pytest.mark.parametrize("forget", [[True, False, False], [1.7], ["1"], torch.tensor([True, False, False]), [None]], ids=str)
+def test_what_is_no_place_names_no_sample(forget):
+    """A mask of two samples named both, and 1.7 the second."""
+    with pytest.raises(BadArgument, match="is no place of a sample; name whole numbers"):
+        Split.by_index(Samples(X[:3], [0, 1, 2]), Samples(X, Y), forget=forget)
+
+
+def test_entries_of_other_lengths_are_no_samples():
+    for x, said in (({"a": X, "b": X[:59]}, "60 rows of a, 59 rows of b"), ({"b": X[:60], "a": torch.cat([X, X])}, "60 rows of b, 120 rows of a"), ({}, "no entry")):
+        with pytest.raises(BadData, match=f"inputs have {said}; give each sample a row of every entry"):
+            Samples(x, Y)
+    with pytest.raises(BadData, match=r"labels are whole numbers .* give names of classes by names="):
+        Samples(X[:2], ["a", "b"])
+
+
 def test_numbers_of_thousands_of_digits_are_no_class_and_no_seed():
     """Python turns none above 4,300 digits into a number, and says so in an error of its own."""
     with pytest.raises(BadArgument, match="no class '9999"):

@@ -23,6 +23,7 @@ from untrain.core.data.batches import Batches, Inputs, moved, take
 from untrain.core.data.pixels import Augment, Prepare
 from untrain.core.datasets import LABELS, label_of, labels_of, one_order
 from untrain.core.errors import BadData
+from untrain.core.wording import told
 
 
 def _put(out: Inputs | None, x: Inputs, at: Tensor, n: int) -> Inputs:
@@ -184,11 +185,17 @@ class Samples:
             known = labels_of(x)
             sized = cast(Any, x)
             y = [label_of(sized[i]) for i in range(len(sized))] if known is None else known
-        labels = torch.as_tensor(y)
+        try:
+            labels = torch.as_tensor(y)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadData(f"labels are whole numbers [n], and these are not ({told(error)}); give names of classes by names=") from error
         if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
             raise BadData(f"labels are whole numbers [n]; these are {labels.dtype} {list(labels.shape)}")
         labels = labels.long()
-        rows = len(next(iter(x.values()))) if isinstance(x, dict) else len(cast(Any, x))
+        counts = {key: len(value) for key, value in x.items()} if isinstance(x, dict) else {"x": len(cast(Any, x))}
+        if len(set(counts.values())) != 1:
+            raise BadData(f"inputs have {', '.join(f'{n} rows of {key}' for key, n in counts.items()) or 'no entry'}; give each sample a row of every entry")
+        rows = next(iter(counts.values()))
         if rows != len(labels):
             raise BadData(f"{rows} inputs, but {len(labels)} labels")
         self.sources: tuple[Source, ...] = (Source(x, labels, prepare, augment),)

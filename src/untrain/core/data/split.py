@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,27 @@ def _all_of(test: Given, parts: Mapping[str, Given]) -> dict[str, Samples]:
     return {name: samples_of(part, name) for name, part in {"test": test, **parts}.items()}
 
 
+def _each(named: Any) -> Sequence[Any]:
+    """What is named, one by one: a text or a number alone is one name, though a text could be taken for its letters."""
+    named = named.tolist() if hasattr(named, "tolist") else named
+    several = [named] if isinstance(named, str | bytes) or not hasattr(named, "__iter__") else named
+    return [one.item() if hasattr(one, "item") else one for one in several]
+
+
+def _place(given: Any) -> int:
+    """A place as a number.
+
+    Raises:
+        BadArgument: it is none: a fraction, or of a mask.
+    """
+    try:
+        if not isinstance(given, bool):
+            return operator.index(given)
+    except (TypeError, RuntimeError):
+        pass
+    raise BadArgument(f"{given!r} is no place of a sample; name whole numbers from 0, of a mask those where it is true: mask.nonzero().flatten()")
+
+
 class Split:
     """What to forget, what to keep, and what to test on, by name.
 
@@ -72,7 +94,7 @@ class Split:
             BadArgument: a class that is not there, none, or all of them.
         """
         train, given = samples_of(train, "train"), _all_of(test, parts)
-        numbers = class_numbers(train, forget, elsewhere=given["test"])
+        numbers = class_numbers(train, _each(forget), elsewhere=given["test"])
         gone = torch.isin(train.y, torch.tensor(numbers))
         return cls(train[gone], train[~gone], given.pop("test"), numbers, **given)
 
@@ -84,7 +106,7 @@ class Split:
             BadArgument: a place that is not there, a place named twice, none, or all of them.
         """
         train, given = samples_of(train, "train"), _all_of(test, parts)
-        places = [int(i) for i in forget]
+        places = [_place(i) for i in _each(forget)]
         outside = [i for i in places if not 0 <= i < len(train)]
         if outside:
             raise BadArgument(f"no sample at {outside[:5]}: places run from 0 to {len(train) - 1}")
@@ -113,7 +135,7 @@ class Split:
             BadArgument: a column or a value that is not there, or all of the samples.
         """
         train = samples_of(train, "train")
-        return cls.by_index(train, test, forget=places_where(train, column, forget), **parts)
+        return cls.by_index(train, test, forget=places_where(train, column, _each(forget)), **parts)
 
     @classmethod
     def by_files(cls, train: Given, test: Given, *, forget: Sequence[str], **parts: Given) -> Split:
@@ -123,7 +145,7 @@ class Split:
             BadArgument: names that fit no file, or several, or that are given twice (how many, and the first); none, or all of the files.
         """
         train = samples_of(train, "train")
-        return cls.by_index(train, test, forget=places_of_files(train, forget), **parts)
+        return cls.by_index(train, test, forget=places_of_files(train, _each(forget)), **parts)
 
     def prepared(self, prepare: Prepare | None) -> Split:
         """The same split, each part prepared so where it has no preparation of its own."""
