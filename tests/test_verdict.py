@@ -18,7 +18,7 @@ from untrain.evidence.compared import ALARMING
 from untrain.evidence.listed import differing_in_list
 from untrain.evidence.record import finite
 from untrain.evidence.rows import FEWEST
-from untrain.evidence.statistics import beyond, floor_of, holm, interval, limit, limit_counted, more_counted
+from untrain.evidence.statistics import beyond, floor_of, holm, interval, limit, limit_counted, limit_in_odds, more_counted, more_in_odds
 from untrain.evidence.verdict import ENOUGH, FAMILIES, in_tests, judge
 
 law = settings(deadline=None, max_examples=60)
@@ -109,7 +109,7 @@ def test_the_family_is_what_the_audits_say_is_judged():
     assert {key for key, about in rows.items() if about.judged} == {key for family in FAMILIES.values() for key in family.rows}
     assert {rows[key].looks for key in RECOVERY} == {"features", "relearning"}
     assert {rows[key].looks for key in ANSWERS} == {"answers"}
-    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.0951
+    assert sum(family.level for family in FAMILIES.values() if not family.caps) < 0.1101
 
 
 @law
@@ -194,11 +194,30 @@ def test_what_is_left_halfway_is_said_in_the_unit_of_its_row():
         assert words in got["sentence"]
 
 
-@pytest.mark.parametrize(("recall", "original", "code"), [(0.08, 1.0, "NO_RESIDUE"), (0.2, 1.0, "RESIDUE"), (0.08, 0.5, "RESIDUE"), (0.08, None, "RESIDUE")])
-def test_relearning_with_the_head_as_it_is_is_found_from_a_tenth_of_the_way_to_the_original_on(recall, original, code):
-    """Five retrained models that relearn nothing look surer than they are: one in thirty relearns a tenth."""
-    got = said(*recovery(0.45), *silent(), row(FAMILIES["relearning"].rows[0], recall, original, [0.0, 0.0, 0.005, 0.0, 0.01]))
+@pytest.mark.parametrize(("recall", "retrained", "code"), [(0.2, [0.0, 0.0, 0.05, 0.0, 0.1], "NO_RESIDUE"), (0.2, [0.0] * 5, "NO_RESIDUE"), (0.9, [0.0] * 5, "RESIDUE")])
+def test_what_a_few_of_many_relearn_is_no_finding_beside_some_that_relearn_nothing(recall, retrained, code):
+    """Five of 44 images that relearn nothing look surer than they are: one in thirty honest models relearns a tenth or more."""
+    got = said(*recovery(0.45), *silent(), row(FAMILIES["relearning"].rows[0], recall, 1.0, retrained, n=44))
     assert got["code"] == code
+
+
+@pytest.mark.parametrize(("m", "level"), [(3, 0.05), (8, 0.02)])
+def test_models_whose_odds_are_spread_normally_alarm_as_often_as_is_said_and_the_limit_is_where_they_do(m, level):
+    """By numpy and scipy's t alone: the same p, and from the limit on the model is found."""
+    rng = np.random.default_rng(m)
+    alarms, n = 0, 10_000
+    for _ in range(2000):
+        shares = 1 / (1 + np.exp(-rng.normal(-2, 1, size=m + 1)))
+        own, *others = shares
+        logs = np.log((shares * n + 0.5) / ((1 - shares) * n + 0.5))
+        k = n * np.mean(others)
+        t = (logs[0] - logs[1:].mean()) / (max(logs[1:].std(ddof=1), (1 / (k + 0.5) + 1 / (n - k + 0.5)) ** 0.5) * (1 + 1 / m) ** 0.5)
+        more, less = more_in_odds(own, n, [(v, n) for v in others])
+        assert (more, less) == pytest.approx((stats.t.sf(t, m - 1), stats.t.cdf(t, m - 1)), abs=1e-9)
+        edge = limit_in_odds(n, [(v, n) for v in others], level)
+        assert (own > edge) == (more < level)
+        alarms += more <= level
+    assert stats.binom.ppf(0.0005, 2000, level) <= alarms <= stats.binom.ppf(0.9995, 2000, level)
 
 
 @law

@@ -1,4 +1,4 @@
-"""How a row tells a model from retrained ones: by their spread, by counts, as a distance from them, or by a chance of its own. Imports no torch.
+"""How a row tells a model from retrained ones: by their spread, by counts, by odds, as a distance from them, or by a chance of its own. Imports no torch.
 
 scipy only where something is compared, as in the verdict.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from untrain.evidence.rows import Table
@@ -30,24 +29,13 @@ class Comparison(ABC):
     def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
         """One-sided p of a column's first model, for each of the sides."""
 
-    def far(self, table: Table, key: Key) -> bool:
-        """Whether a model that is found to know more lies far enough off to count."""
-        return True
-
     @abstractmethod
     def limit(self, table: Table, key: Key, level: float) -> float | None:
         """From where on a value would have been found whatever the other rows say; None where that is not told."""
 
 
-@dataclass(frozen=True)
 class Spread(Comparison):
-    """By a prediction from the retrained models, on both sides.
-
-    Args:
-        least: Share of the way from the retrained models' mean to the original that a row has to go to be found as knowing more.
-    """
-
-    least: float = 0.0
+    """By a prediction from the retrained models, on both sides."""
 
     def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
         """By t."""
@@ -56,19 +44,11 @@ class Spread(Comparison):
         row, value, references = table.rows[key], table.values(key, column)[0]["value"], table.numbers(key, "retrained")
         return tuple(beyond(value, references, side * row["knows"], floor(table, key)) for side in (+1, -1))
 
-    def far(self, table: Table, key: Key) -> bool:
-        """Any way where there is no original."""
-        before, mean = table.number(key, "original"), mean_of(table, key)
-        knows = int(table.rows[key]["knows"])
-        return before is None or not self.least or (table.numbers(key, "unlearned")[0] - mean) * knows >= self.least * (before - mean) * knows
-
     def limit(self, table: Table, key: Key, level: float) -> float | None:
-        """The farther of both: what chance allows, and what is the least to be gone."""
+        """On the side of knowing more."""
         from untrain.evidence.statistics import limit
 
-        original, knows, mean = table.number(key, "original"), table.rows[key]["knows"], mean_of(table, key)
-        by_chance = limit(table.numbers(key, "retrained"), knows, level / 2, floor(table, key))
-        return by_chance if original is None or not self.least else max(by_chance, mean + self.least * (original - mean), key=lambda value: value * knows)
+        return limit(table.numbers(key, "retrained"), table.rows[key]["knows"], level / 2, floor(table, key))
 
 
 class Counts(Comparison):
@@ -92,6 +72,26 @@ class Counts(Comparison):
         n = table.values(key, "unlearned")[0]["n"]
         hits = limit_counted(n, _counted(table, key), level / 2)
         return None if hits is None else hits / n
+
+
+class Odds(Counts):
+    """As shares near none or all, in which models differ by factors: by a prediction of the logarithm of the odds, on both sides.
+
+    Where most relearn nothing and a few much, the spread of a few models on the scale of shares is that of those that relearn nothing, and each that relearns is found.
+    """
+
+    def ps(self, table: Table, key: Key, column: str) -> tuple[float, ...]:
+        """By t of the logarithms, whose spread is no less than that of draws."""
+        from untrain.evidence.statistics import more_in_odds
+
+        value = table.values(key, column)[0]
+        return more_in_odds(value["value"], value["n"], _shares(table, key))
+
+    def limit(self, table: Table, key: Key, level: float) -> float | None:
+        """As a share."""
+        from untrain.evidence.statistics import limit_in_odds
+
+        return limit_in_odds(table.values(key, "unlearned")[0]["n"], _shares(table, key), level / 2)
 
 
 class Distance(Comparison):
@@ -163,6 +163,10 @@ def floor(table: Table, key: Key) -> float:
 
 def _counted(table: Table, key: Key) -> list[tuple[int, int]]:
     return [(_hits(v), v["n"]) for v in table.values(key, "retrained")]
+
+
+def _shares(table: Table, key: Key) -> list[tuple[float, int]]:
+    return [(v["value"], v["n"]) for v in table.values(key, "retrained")]
 
 
 def _hits(value: Mapping[str, Any]) -> int:

@@ -96,6 +96,35 @@ def limit_counted(n: int, references: Sequence[tuple[int, int]], level: float) -
     return low if low <= n else None
 
 
+def more_in_odds(share: float, n: int, references: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """One-sided p of a share of n against the shares (share, n) of m >= 2 retrained models: that of so much or more, and that of so little or less.
+
+    By t of log((k + 1/2) / (n - k + 1/2)), k = n share, the spread of these logarithms no less than that of draws of the retrained models' mean share,
+    sqrt(1 / (k + 1/2) + 1 / (n - k + 1/2)). (Haldane, The estimation and significance of the logarithm of a ratio of frequencies, 1956.)
+
+    >>> [round(p, 2) for p in more_in_odds(0.2, 50, [(0.0, 50), (0.0, 50), (0.1, 50), (0.0, 50), (0.0, 50)])]
+    [0.04, 0.96]
+    """
+    mine, logs, floor = _log_odds(share, n), [_log_odds(*each) for each in references], _spread_of_draws(references)
+    return beyond(mine, logs, +1, floor), beyond(mine, logs, -1, floor)
+
+
+def limit_in_odds(n: int, references: Sequence[tuple[float, int]], level: float) -> float:
+    """From which share of n on `more_in_odds` finds too much at this level."""
+    odds = math.exp(limit([_log_odds(*each) for each in references], +1, level, _spread_of_draws(references)))
+    return min(1.0, max(0.0, (odds * (n + 0.5) - 0.5) / (1 + odds) / n))
+
+
+def _spread_of_draws(references: Sequence[tuple[float, int]]) -> float:
+    """That of the logarithm of the odds, of draws of these shares' mean."""
+    share, n = statistics.fmean(share for share, _ in references), statistics.fmean(n for _, n in references)
+    return math.sqrt(1 / (share * n + 0.5) + 1 / ((1 - share) * n + 0.5))
+
+
+def _log_odds(share: float, n: int) -> float:
+    return math.log((share * n + 0.5) / ((1 - share) * n + 0.5))
+
+
 def _fisher(hits: int, n: int, others: int, of: int) -> tuple[float, float]:
     """Fisher's exact test on both sides: the tails of a hypergeometric distribution, its own value in both."""
     total = hits + others
