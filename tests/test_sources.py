@@ -224,6 +224,17 @@ def test_links_lead_to_files_and_dead_ones_and_links_to_folders_are_named(tmp_pa
         given_data(str(root), outside=True)
 
 
+def test_one_folder_is_no_two_classes_and_no_two_parts(tmp_path):
+    root = folder_of(tmp_path / "d", parts=("train",))
+    (root / "train" / "puma").symlink_to("cat")
+    with pytest.raises(BadData, match="d/train holds one folder twice, as cat and as puma, by a link"):
+        given_data(str(root))
+    (root / "train" / "puma").unlink()
+    (root / "val").symlink_to("train")
+    with pytest.raises(BadData, match="d holds one folder twice, as train and as val, by a link"):
+        given_data(str(root))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_rights_is_named(tmp_path):
     root = folder_of(tmp_path / "d")

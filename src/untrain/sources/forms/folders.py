@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def class_folders(path: Path, name: str, columns: Columns = PLAIN) -> Found:
     for entry in below:
         if (part := part_called(entry.name)) in PARTS and known.setdefault(part, entry.name) != entry.name:
             raise BadData(f"{name} holds {known[part]} and {entry.name}, and each would be its part {part}; take one of them away")
+    _refuse_one_folder_twice(path, name, list(known.values()))
     extra = [entry.name for entry in below if entry.name not in known.values()]
     parts = {part: _classes(path / folder, path, f"{name}/{folder}", columns) for part, folder in known.items()}
     if extra:
@@ -44,6 +46,7 @@ def _classes(folder: Path, root: Path, shown: str, columns: Columns) -> Part:
     loose = [entry.name for entry in visible(folder) if not entry.is_dir()]
     if folder != root and loose:
         raise BadData(f"{len(loose)} files such as {loose[0]} lie in {shown} beside its class folders; put them into the folder of their class, or take them away")
+    _refuse_one_folder_twice(folder, shown, classes)
     paths, labels = [], []
     for name in classes:
         inside = sorted(_below(folder / name, root))
@@ -53,6 +56,15 @@ def _classes(folder: Path, root: Path, shown: str, columns: Columns) -> Part:
         raise BadData(f"{shown} holds {len(classes)} class folders and no image or sound in any; give at least one a class")
     refuse_outside(root, paths, columns, shown)
     return Part(labels, hashed(root, paths, labels), Files(root, paths), names=tuple(classes), columns={"path": paths})
+
+
+def _refuse_one_folder_twice(folder: Path, shown: str, names: Sequence[str]) -> None:
+    """Refuse a link to another class or part: one image would be forgotten there and stay here, or be trained on here and tested on there."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(os.path.realpath(folder / name), name)
+        if other != name:
+            raise BadData(f"{shown} holds one folder twice, as {other} and as {name}, by a link; take the link away")
 
 
 def _below(folder: Path, root: Path) -> Iterator[str]:
