@@ -12,6 +12,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -234,6 +235,20 @@ def test_a_size_that_nothing_is_brought_to_is_refused(tmp_path):
     ):
         with pytest.raises(BadArgument, match=f"--size 12: {said}.*files alone are brought to a size; leave it out"):
             untrain.load(data, size=12)
+
+
+def test_a_place_may_be_a_text_in_python(tmp_path, data_root):
+    """Strings, which is what people write, ended in an AttributeError."""
+    state = {name: value.contiguous() for name, value in untrain.load_model("digits").state_dict().items()}
+    file = str(tmp_path / "w.safetensors")
+    save_file(state, file)
+    for made in (untrain.load_model("digits", weights=file), untrain.given_model("digits", 10, weights=file, data_root=str(data_root)).module):
+        assert all(torch.equal(value, state[name]) for name, value in made.state_dict().items())
+    assert untrain.load_model("resnet20", root=str(data_root)).norm is not None
+    with pytest.raises(BadData, match="no folder nowhere that --data-root could name"):
+        untrain.load("cifar10", root="nowhere")
+    with pytest.raises(BadData, match=r"no file .*nothing\.safetensors"):
+        untrain.load_model("digits", weights=f"{tmp_path}/nothing.safetensors")
 
 
 def test_columns_are_named_where_they_are_called_otherwise(tmp_path):

@@ -128,7 +128,7 @@ def look(
     seconds: float = 60.0,
     timed: Collection[str] = USUAL,
     near: float | None = None,
-    pages: Path | None = None,
+    pages: Path | str | None = None,
     misfit: str | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -155,6 +155,7 @@ def look(
     Raises:
         BadArgument: `pages` names a file that is not such a page, or a number is out of range.
     """
+    pages = None if pages is None else Path(pages)
     looking.refuse_numbers(seconds, near)
     refuse_page(pages)
     answer = looking.look(model, split, recipe=recipe, norm=norm, names=names, head=head, device=device, seconds=seconds, timed=timed, near=near, misfit=misfit, progress=progress)

@@ -41,7 +41,9 @@ def expects(model: str) -> Expects:
     return Expects() if model in NETWORKS or prepared.brings_its_network(model) else loading.expects(model)
 
 
-def given_model(model: str, classes: int, *, weights: Path | None = None, norm: str | Norm | None = None, head: str | None = None, data_root: Path | None = None) -> Model:
+def given_model(
+    model: str, classes: int, *, weights: Path | str | None = None, norm: str | Norm | None = None, head: str | None = None, data_root: Path | str | None = None
+) -> Model:
     """A trained model by its name on the command line, of the zoo or of another source, in evaluation mode; one that was prepared by its file.
 
     Args:
@@ -58,6 +60,7 @@ def given_model(model: str, classes: int, *, weights: Path | None = None, norm: 
         MissingExtra: its library is not installed.
     """
     own = norm_of(norm) if isinstance(norm, str) else norm
+    weights = None if weights is None else Path(weights)
     refuse_unknown(model)
     preparation = prepared.preparation_of(weights)
     if preparation is not None and weights is not None:
@@ -88,7 +91,7 @@ def given_data(
     holdout: Any = None,
     unseen: Any = None,
     size: int | None = None,
-    data_root: Path | None = None,
+    data_root: Path | str | None = None,
     expects: Expects | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -126,6 +129,7 @@ def given_data(
         BadData: files that are broken or missing, labels that do not fit, an empty part.
         MissingExtra: a library that is not installed.
     """
+    data_root = None if data_root is None else Path(data_root)
     if data_root is not None and not data_root.is_dir():
         raise BadData(f"no folder {data_root} that --data-root could name")
     tokens = expects is not None and expects.tokens is not None and image_column is None and columns is None
@@ -166,7 +170,7 @@ def given_data(
 
 def load(
     data: Any,
-    root: Path | None = None,
+    root: Path | str | None = None,
     *,
     test: Any = None,
     holdout: Any = None,

@@ -32,7 +32,7 @@ def refuse_unknown(name: str) -> None:
         raise BadArgument(f"no model {name!r}; there are {', '.join(NETWORKS)}")
 
 
-def load(name: str, classes: int, *, weights: Path | None = None, root: Path | None = None) -> Model:
+def load(name: str, classes: int, *, weights: Path | str | None = None, root: Path | str | None = None) -> Model:
     """A network of the zoo with its weights.
 
     Args:
@@ -47,8 +47,8 @@ def load(name: str, classes: int, *, weights: Path | None = None, root: Path | N
     """
     refuse_unknown(name)
     if weights is not None:
-        return _filled(name, classes, weights, weights.name)
-    key, base = (name, classes), root or data_root()
+        return _filled(name, classes, Path(weights), Path(weights).name)
+    key, base = (name, classes), Path(root) if root else data_root()
     if key in BUNDLED:
         with resources.as_file(resources.files("untrain.zoo").joinpath(BUNDLED[key])) as path:
             return _filled(name, classes, path, "bundled")
@@ -67,6 +67,6 @@ def _filled(name: str, classes: int, path: Path, origin: str) -> Model:
     return Model(name, module.eval(), origin, files.sha256(path), {k: v.dtype for k, v in state.items()}, Expects(own if isinstance(own, Norm) else None))
 
 
-def load_model(name: str, classes: int = 10, *, weights: Path | None = None, root: Path | None = None) -> nn.Module:
+def load_model(name: str, classes: int = 10, *, weights: Path | str | None = None, root: Path | str | None = None) -> nn.Module:
     """A trained network of the zoo, as `load` finds it."""
     return load(name, classes, weights=weights, root=root).module
