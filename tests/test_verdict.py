@@ -201,6 +201,21 @@ def test_what_a_few_of_many_relearn_is_no_finding_beside_some_that_relearn_nothi
     assert got["code"] == code
 
 
+@pytest.mark.parametrize("retrained", [[0.0] * 8, [0.0, 0.0, 0.05, 0.0, 0.1, 0.0, 0.3, 0.0]])
+def test_the_limit_of_odds_is_the_share_that_is_found_at_the_level(retrained):
+    edge = limit_in_odds(44, [(v, 44) for v in retrained], 0.01)
+    assert more_in_odds(edge, 44, [(v, 44) for v in retrained])[0] == pytest.approx(0.01)
+    got = said(*recovery(0.45), *silent(), row(FAMILIES["relearning"].rows[0], 0.2, 1.0, retrained, n=44))
+    assert got["tests"]["relearning recall"]["limit"] == edge
+
+
+def test_relearning_with_the_head_as_it_is_clears_nobody():
+    """A mask on the head is enough for it to find nothing."""
+    got = said(*silent(), row(FAMILIES["relearning"].rows[0], 0.0, 1.0, [0.0] * 5, n=500))
+    assert "relearning recall" not in got["without_power"]
+    assert got["code"] == "INCONCLUSIVE"
+
+
 @pytest.mark.parametrize(("m", "level"), [(3, 0.05), (8, 0.02)])
 def test_models_whose_odds_are_spread_normally_alarm_as_often_as_is_said_and_the_limit_is_where_they_do(m, level):
     """By numpy and scipy's t alone: the same p, and from the limit on the model is found."""
