@@ -38,8 +38,8 @@ FEW = {
 """Settings under which audits that take long are held to the laws."""
 
 
-LONG = ("attack", "bias", "dormant", "exposure", "iam", "likeness", "relearn", "scores", "splitrelearn")
-"""Audits that take some five to ten seconds each, and are held to the laws where there is time (`make test-slow`)."""
+LONG = ("accuracy", "attack", "bias", "canary", "dormant", "exposure", "iam", "likeness", "relearn", "scores", "splitrelearn")
+"""Audits that take several seconds each, and are held to the laws where there is time (`make test-slow`)."""
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in found("audits")])

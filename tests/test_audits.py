@@ -35,7 +35,7 @@ from untrain.core.network import Network
 from untrain.core.unlearn import prepared, unlearn
 from untrain.evidence import verdict, weighed
 from untrain.evidence.statistics import beyond, interval
-from untrain.evidence.verdict import judge
+from untrain.evidence.verdict import FAMILIES, judge
 from untrain.methods.finetune import FineTune
 from untrain.methods.headonly import HeadOnly
 from untrain.methods.randomlabel import RandomLabel
@@ -393,10 +393,11 @@ def test_the_verdict_on_each_known_truth(judged, original, retrained, mask, move
     assert judged(mask, beside)["code"] == "SUPPRESSED"
     # Its features are the original's but for a hundredth: found where the original would be, and never cleared.
     knows = judged(moved_mask, beside)
-    seen = [name for name in knows["tests"] if name not in knows["without_power"] and not name.startswith(("forgotten", "unlike", "distance", "graft"))]
+    clearing = {name for family in FAMILIES.values() if family.clears for _, name in family.rows}
+    seen = [name for name in knows["tests"] if name not in knows["without_power"] and name in clearing]
     assert (knows["code"], "graft, forgotten" in knows["flagged"]) == ("RESIDUE", True)
     # Rounding tells which of the two a row at the very edge of its level finds.
-    assert all(knows["tests"][name]["p_original"] < 1.5 * knows["tests"][name]["p"] for name in {*knows["flagged"]} - {*seen, "graft, forgotten"})
+    assert all(knows["tests"][name]["p_original"] < 1.5 * knows["tests"][name]["p"] for name in clearing.intersection(knows["flagged"]) - {*seen})
     clean = judged(held_out, beside)
     assert clean["code"] == ("NO_RESIDUE" if seen else "INCONCLUSIVE")
     assert clean["retrained"] == 7
@@ -614,6 +615,7 @@ def test_the_more_of_the_original_is_mixed_in_the_more_is_found(forgetting, spli
             verdicts.check_mixing_the_original_in_never_weakens_the_verdict(codes[::-1])
 
 
+@pytest.mark.slow
 def test_random_labels_and_some_of_the_original_are_cleared_in_no_mixture(split, original, retrained):
     """They leave the class farther apart than it was, which mixing takes back before the original is found in it: what is said may grow weaker, and is never NO_RESIDUE."""
     codes = verdicts.codes_on_the_way(unlearn(original, split, RandomLabel()).model, split, ALONE, original, retrained[:5], steps=10)
@@ -704,6 +706,7 @@ def relabelled(original, split, seed):
     return module.eval()
 
 
+@pytest.mark.slow
 def test_random_labels_answer_unlike_any_retrained_model(judged, split, original, retrained):
     """They name the class in no image, and are unsure of all others alike where an honest model sees what an image resembles."""
     for seed in range(2):

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy.fft import dctn, idctn
 
 import untrain
+from sometimes import one_in
 from untrain.checks.running import shrunk
 from untrain.checkup.estimate import UNASKED, USUAL, methods, named
 from untrain.checkup.near import near_copies
@@ -347,7 +348,7 @@ def test_without_a_recipe_none_trains_anew(seen, model, by_class):
     assert method(quick(model, by_class, recipe=recipe_for("digits", 10)), "retrain")["fits"]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if ":" in name else name for name in every_setting()])
+@pytest.mark.parametrize("name", one_in(5, every_setting()))
 def test_a_rehearsal_counts_the_steps_and_passes_of_the_run(name, model, by_class):
     chosen, recipe = shrunk(every_setting()[name]), recipe_for("digits", 10, 2)
     small = Split(by_class.forget.first(20), by_class.retain.first(8), by_class.test[::2], by_class.classes, unseen=by_class.test[1::2])

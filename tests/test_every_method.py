@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
+from sometimes import one_in
 from untrain.checks.case import Case
 from untrain.checks.running import shrunk
 from untrain.core.data import Split
@@ -19,7 +20,7 @@ from untrain.core.unlearn import unlearn
 METHODS = list(found("methods"))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", one_in(3, METHODS))
 def test_it_takes_a_list_of_samples_or_says_that_it_does_not(name):
     method = shrunk(settings(name))
     case = Case.fresh().begun(method)
@@ -64,7 +65,7 @@ def kill_after(place):
     return kill
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", one_in(3, METHODS))
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(name, tmp_path):
     method, told = shrunk(settings(name)), []
     case = Case.fresh().begun(method)

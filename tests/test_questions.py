@@ -341,6 +341,7 @@ def test_the_verb_writes_it(tmp_path: Path) -> None:
     assert page.read_text().count("<strong>Not run.</strong>") == len(QUESTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_draws_it_in_silence_and_within_the_screen(screen: Any, whole: Evidence) -> None:  # noqa: F811 a fixture
     screen.path.write_text(report.render(whole), encoding="utf-8")

@@ -659,6 +659,7 @@ def test_what_is_found_and_what_is_not_claimed_fit_the_first_screen_of_a_phone(s
     assert len(set(sizes)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_it_prints_light_on_a4_with_its_charts(screen: Screen) -> None:
     screen.show(golden(), dark=True)
@@ -686,6 +687,7 @@ def test_a_key_hides_and_shows_its_column(screen: Screen) -> None:
     assert screen.ask(bars) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_text_stands_out_from_what_is_behind_it(screen: Screen) -> None:
     for dark in (False, True):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sometimes import one_in
 from untrain.core import files, resume
 from untrain.core.data import CropFlip, Samples, Split, mix
 from untrain.core.engine import current, seeded
@@ -461,7 +462,7 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[0]}-{kill[1]}")
+@pytest.mark.parametrize("kill", one_in(3, KILLS), ids=lambda kill: f"{kill[0]}-{kill[1]}")
 def test_a_killed_run_ends_in_the_same_bits(kill, unbroken, tmp_path):
     whole = unbroken["unsir"]
     with pytest.raises(Killed):
@@ -479,6 +480,7 @@ def test_a_killed_run_ends_in_the_same_bits(kill, unbroken, tmp_path):
     assert {name for name, _ in seen} == set(order[order.index(kill[0]) :])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=6, derandomize=True)
 @given(kills=st.lists(st.tuples(st.sampled_from(["noise", "impair", "repair"]), st.integers(1, 130)), min_size=2, max_size=5))
 def test_a_run_killed_again_and_again_ends_in_the_same_bits(kills, unbroken, tmp_path_factory):
