@@ -57,6 +57,12 @@ def test_every_method_keeps_its_own_laws_and_a_tenth_of_all(name):
     check_method(SETTINGS[name], laws=tenth(name))
 
 
+def test_no_method_takes_more_than_the_whole():
+    """A law so quick that all are asked here."""
+    for name in NAMES:
+        checks.check_a_share_is_at_most_the_whole(SETTINGS[name])
+
+
 PRESETS = [name for name in SETTINGS if name not in NAMES]
 
 

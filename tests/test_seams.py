@@ -64,6 +64,21 @@ def test_what_may_move_moves_as_if_the_rest_were_frozen():
         torch.testing.assert_close(value, expected)
 
 
+def test_what_is_masked_leaves_no_momentum_to_a_phase_that_shares_the_optimizer():
+    """Weight decay moves masked entries' momentum in the first phase; the second, which may move them and has a loss without slope, would follow it."""
+    weight = nn.Parameter(torch.ones(4))
+    how = {"parameters": [weight], "batches": blobs().batches(16), "lr": 0.1, "optimizer": "sgd", "weight_decay": 0.5, "shared": "one", "steps": 1}
+    with seeded(0):
+        held = Turn(phase="held", loss=lambda x, y: 0 * weight.sum(), mask=[torch.zeros(4, dtype=torch.bool)], **how)
+        alternate(held, Turn(phase="free", loss=lambda x, y: 0 * weight.sum(), **how), rounds=1)
+    alone = nn.Parameter(torch.ones(4))
+    stepper = torch.optim.SGD([alone], lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.5)
+    alone.grad = torch.zeros(4)
+    stepper.state[alone]["momentum_buffer"] = torch.zeros(4)
+    stepper.step()
+    torch.testing.assert_close(weight, alone)
+
+
 def test_a_mask_fits_its_parameter_where_others_are_frozen():
     module = mlp()
     module[0].requires_grad_(False)

@@ -62,8 +62,8 @@ def entries(*rows, skipped=()):
     return [*out.values(), *({"name": name, "rows": [], "skipped": why} for name, why in skipped)]
 
 
-def said(*rows, marks=(), skipped=()):
-    return judge(entries(*rows, skipped=skipped), list(marks), "it")
+def said(*rows, marks=(), skipped=(), of=1):
+    return judge(entries(*rows, skipped=skipped), list(marks), "it", of=of)
 
 
 def recovery(unlearned, original=0.9, retrained=SPREAD):
@@ -550,6 +550,13 @@ def test_a_chance_of_its_own_makes_nothing_cleaner(mine, before, theirs, value, 
     plain, got = said(*rows), said(*rows, *further)
     order = ("INCONCLUSIVE", "UNLIKE", "RESIDUE") if plain["code"] != "NO_RESIDUE" else ("NO_RESIDUE", "RESIDUE")
     assert order.index(got["code"]) >= order.index(plain["code"])
+
+
+def test_a_hint_is_asked_at_each_exits_share_of_the_level():
+    """Of three rows Holm asks the smallest at a third of 1 %, and at a quarter of that beside three other exits."""
+    rows = [exact(key, p, []) for key, p in zip(EXACT, (0.002, 0.5, 0.5), strict=True)]
+    for of, hint in ((1, True), (4, False)):
+        assert any("would be a trace" in reason for reason in said(*rows, of=of)["reasons"]) == hint
 
 
 def test_without_a_retrained_model_it_is_a_hint_and_no_finding():

@@ -74,8 +74,8 @@ FAMILIES = {
 
 None of the rows of recovery reads the forgotten rows of the head, so a mask on them is to all four what the original is. What reads them, answers and relearning with
 the head as it is, can find a trace and not clear: a mask, or a low bias, is enough for it to find none. Most retrained models relearn nothing with the head as it is and a
-few much, so that on the scale of shares 4 to 5 % of honest models of the digits were found where .5 % was asked; on that of the logarithm of the odds at most 1.5 % are at
-2 %, and as many originals as before. How images of the class are answered, its own rows aside, tells models that were pushed off from those that never learned, and not
+few much, so that on the scale of shares several times as many honest models of the digits are found as is asked, and on that of the logarithm of the odds no more than
+are (docs/verdict.md). How images of the class are answered, its own rows aside, tells models that were pushed off from those that never learned, and not
 what is left in them: that is being unlike, and no trace. What has a chance of its own needs no spread of retrained models, and one of them at least to show that it
 holds here: that a class's training and test images are of one kind, and that the original's head does not work on features of any model. A model whose lower half is the
 original's far more than any retrained model's is may hide the class above it, where the last layer shows none; that is no trace, but forbids to say that there is none.

@@ -43,9 +43,13 @@ def _all_of(test: Given, parts: Mapping[str, Given]) -> dict[str, Samples]:
 
 def _each(named: Any) -> Sequence[Any]:
     """What is named, one by one: a text or a number alone is one name, though a text could be taken for its letters."""
-    named = named.tolist() if hasattr(named, "tolist") else named
-    several = [named] if isinstance(named, str | bytes) or not hasattr(named, "__iter__") else named
-    return [one.item() if hasattr(one, "item") else one for one in several]
+    named = _plain(named)
+    return [named] if isinstance(named, str | bytes) or not hasattr(named, "__iter__") else [_plain(one) for one in named]
+
+
+def _plain(named: Any) -> Any:
+    """The same of Python's own types, where it is a tensor or an array."""
+    return named.tolist() if hasattr(named, "tolist") else named
 
 
 def _place(given: Any) -> int:
